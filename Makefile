@@ -1,0 +1,40 @@
+# make demo   train, distil, export and verify on real handwritten digits
+# make test   lint and the whole test suite
+# Both make the virtual environment and install the pinned dependencies first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN_DIR ?= runs/digits
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint format clean
+.DELETE_ON_ERROR:
+
+$(STAMP): requirements.lock setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/diffkd-train-teacher --flagfile=recipes/experiments/digits.flags --run_dir=$(RUN_DIR)
+	$(BIN)/diffkd-distill --flagfile=recipes/experiments/digits.flags --run_dir=$(RUN_DIR) --baseline
+	$(BIN)/diffkd-export --run_dir=$(RUN_DIR)
+	$(BIN)/diffkd-evaluate --run_dir=$(RUN_DIR)
+	$(BIN)/diffkd-verify --run_dir=$(RUN_DIR)
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest -n auto --dist=worksteal
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache runs

@@ -1,0 +1,22 @@
+"""Diffusion-based knowledge distillation for Keras 3."""
+
+from keras_diffkd import datasets, diffusion, interop, layers, losses, methods, models
+from keras_diffkd.distiller import Distiller
+from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DiffKD",
+    "DistillationMethod",
+    "Distiller",
+    "FitNet",
+    "LogitsKD",
+    "datasets",
+    "diffusion",
+    "interop",
+    "layers",
+    "losses",
+    "methods",
+    "models",
+]

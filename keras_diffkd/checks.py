@@ -1,0 +1,161 @@
+"""What `Distiller` checks before it accepts two models and their methods."""
+
+import keras
+import numpy as np
+
+from keras_diffkd.taps import input_spec
+
+
+def check_model(model, whose):
+    """Raises `ValueError` unless `model` is a built `keras.Model`."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`{whose}` must be a keras.Model. Received: {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(
+            f"`{whose}` must be built: its layers have no weights yet. Received: "
+            f"{type(model).__name__} {model.name!r}. Call `model.build(input_shape)` "
+            "or run it on one batch first."
+        )
+
+
+def common_inputs(teacher, student, teacher_preprocess):
+    """Returns the student's inputs as `KerasTensor`s.
+
+    Raises:
+        ValueError: If they are unknown, or the teacher takes other inputs and
+            there is no `teacher_preprocess` to convert them.
+    """
+    student_inputs = input_spec(student)
+    teacher_inputs = None
+    if teacher is not None and teacher_preprocess is None:
+        teacher_inputs = input_spec(teacher)
+    inputs = student_inputs if student_inputs is not None else teacher_inputs
+    if inputs is None:
+        raise ValueError(
+            f"The input shape of the student {student.name!r} is unknown. Call "
+            "`student.build(input_shape)`, or define the model with keras.Input."
+        )
+    if teacher_inputs is not None and not _compatible(teacher_inputs, inputs):
+        raise ValueError(
+            "Teacher and student must take the same inputs. Received: teacher "
+            f"{_shapes(teacher_inputs)}, student {_shapes(inputs)}. Pass "
+            "`teacher_preprocess`, a callable that turns the student's batch into the "
+            "teacher's."
+        )
+    return inputs
+
+
+def check_logits(method, teacher, student, teacher_outputs, student_outputs):
+    """Raises `ValueError` if the outputs are not comparable class scores.
+
+    Only for a method that taps the output of both models.
+    """
+    if method.teacher_tap is not None or method.student_tap is not None:
+        return
+    if teacher_outputs.shape[-1] != student_outputs.shape[-1]:
+        raise ValueError(
+            f"Method {method.name!r} compares the outputs of teacher and student, "
+            "which must have the same number of classes. Received: teacher "
+            f"{teacher_outputs.shape[-1]}, student {student_outputs.shape[-1]}. Match "
+            "features instead (`teacher_tap`, `student_tap`), or replace the "
+            "student's classifier."
+        )
+    if not method.expects_logits:
+        return
+    for whose, model in (("teacher", teacher), ("student", student)):
+        activation = output_activation(model)
+        if activation in ("softmax", "sigmoid") or gives_probabilities(model):
+            evidence = activation or "rows that sum to 1"
+            raise ValueError(
+                f"Method {method.name!r} expects logits, but the {whose} "
+                f"{model.name!r} outputs probabilities ({evidence}). Remove the final "
+                "activation (`classifier_activation=None`, `activation=None`) and "
+                "compile with `from_logits=True`."
+            )
+
+
+def output_activation(model):
+    """Returns the name of the model's final activation, or `None`."""
+    layer = model
+    while isinstance(layer, keras.Model):
+        outputs = getattr(layer, "outputs", None)
+        if not outputs or len(outputs) != 1:
+            return None
+        producer = outputs[0]._keras_history.operation
+        if producer is layer:
+            return None
+        layer = producer
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(layer, "activation", None), "__name__", None)
+
+
+def gives_probabilities(model):
+    """Whether the model's output rows are non-negative and sum to one.
+
+    One sample of zeros and one of ones are tried, for a model whose input shape
+    is fully known; other models are trusted.
+    """
+    spec = input_spec(model)
+    if spec is None or any(
+        None in tensor.shape[1:] for tensor in keras.tree.flatten(spec)
+    ):
+        return False
+    probe = keras.tree.map_structure(
+        lambda t: np.stack([np.zeros(t.shape[1:]), np.ones(t.shape[1:])]).astype(
+            keras.backend.standardize_dtype(t.dtype)
+        ),
+        spec,
+    )
+    outputs = keras.ops.convert_to_numpy(
+        keras.ops.cast(model(probe, training=False), "float32")
+    )
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        return False
+    sums = outputs.sum(axis=-1)
+    return bool((outputs >= 0).all() and np.allclose(sums, 1.0, atol=1e-2))
+
+
+def check_labels(y, classes):
+    """Raises `ValueError` if integer labels lie outside the student's classes.
+
+    Args:
+        y: Array of class indices.
+        classes: Integer, number of the student's classes.
+    """
+    if y.size and (y.min() < 0 or y.max() >= classes):
+        raise ValueError(labels_message(classes, f"{y.min()} to {y.max()}"))
+
+
+def labels_message(classes, received):
+    """Returns the error text for labels outside the classes."""
+    return (
+        f"Labels must lie in 0 to {classes - 1}: the student has {classes} classes. "
+        f"Received: labels from {received}. Check the data set or the student's "
+        "number of classes."
+    )
+
+
+def _compatible(teacher_inputs, student_inputs):
+    try:
+        keras.tree.assert_same_structure(teacher_inputs, student_inputs)
+    except ValueError:
+        return False
+    return all(
+        len(t.shape) == len(s.shape)
+        and all(
+            None in (a, b) or a == b
+            for a, b in zip(t.shape[1:], s.shape[1:], strict=True)
+        )
+        for t, s in zip(
+            keras.tree.flatten(teacher_inputs),
+            keras.tree.flatten(student_inputs),
+            strict=True,
+        )
+    )
+
+
+def _shapes(inputs):
+    return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), inputs)

@@ -1,0 +1,15 @@
+"""A small diffusion model of features; knows nothing of distillation."""
+
+from keras_diffkd.diffusion.autoencoder import LinearAutoencoder
+from keras_diffkd.diffusion.denoiser import Denoiser
+from keras_diffkd.diffusion.noise_adapter import NoiseAdapter
+from keras_diffkd.diffusion.sampler import DDIMSampler
+from keras_diffkd.diffusion.schedule import NoiseSchedule
+
+__all__ = [
+    "DDIMSampler",
+    "Denoiser",
+    "LinearAutoencoder",
+    "NoiseAdapter",
+    "NoiseSchedule",
+]

@@ -1,0 +1,76 @@
+"""The linear autoencoder that makes wide teacher features cheap to denoise."""
+
+import keras
+
+from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class LinearAutoencoder(keras.layers.Layer):
+    """Compresses the channels of a feature map and restores them.
+
+    `encode(x) = BN(Conv1x1(x))`, `decode(z) = Conv1x1(z)`. Calling the layer
+    returns both, `(latent, reconstruction)`.
+
+    Args:
+        input_channels: Integer, channels of the feature map.
+        latent_channels: Integer, channels of the latent feature map.
+        name: Optional name of the layer.
+
+    Input shape: `(batch, height, width, input_channels)`. Output: float32
+    tensors `(batch, height, width, latent_channels)` and one like the input.
+
+    Raises:
+        ValueError: If a number of channels is below 1.
+
+    Example:
+
+    >>> autoencoder = LinearAutoencoder(input_channels=16, latent_channels=8)
+    >>> latent, reconstruction = autoencoder(keras.ops.ones((2, 5, 5, 16)))
+    >>> latent.shape, reconstruction.shape
+    (TensorShape([2, 5, 5, 8]), TensorShape([2, 5, 5, 16]))
+
+    Source: DiffKD (arXiv 2305.15712), section 3.3 and authors' code.
+    """
+
+    def __init__(self, input_channels, latent_channels, *, name=None):
+        super().__init__(name=name, dtype="float32")
+        if input_channels < 1 or latent_channels < 1:
+            raise ValueError(
+                "`input_channels` and `latent_channels` must be at least 1. "
+                f"Received: input_channels={input_channels}, "
+                f"latent_channels={latent_channels}"
+            )
+        self.input_channels = input_channels
+        self.latent_channels = latent_channels
+        self.encoder_conv = conv2d(input_channels, latent_channels, name="encoder_conv")
+        self.encoder_bn = batch_normalization(name="encoder_bn")
+        self.decoder_conv = conv2d(latent_channels, input_channels, name="decoder_conv")
+
+    def build(self, input_shape):
+        latent_shape = (*input_shape[:-1], self.latent_channels)
+        self.encoder_conv.build(tuple(input_shape))
+        self.encoder_bn.build(latent_shape)
+        self.decoder_conv.build(latent_shape)
+
+    def encode(self, x, training=False):
+        """Returns the latent feature map of `x`."""
+        return self.encoder_bn(self.encoder_conv(x), training=training)
+
+    def decode(self, latent):
+        """Returns the feature map that `latent` stands for."""
+        return self.decoder_conv(latent)
+
+    def call(self, inputs, training=False):
+        latent = self.encode(inputs, training=training)
+        return latent, self.decode(latent)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.latent_channels), input_shape
+
+    def get_config(self):
+        return {
+            "input_channels": self.input_channels,
+            "latent_channels": self.latent_channels,
+            "name": self.name,
+        }

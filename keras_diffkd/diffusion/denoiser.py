@@ -1,0 +1,112 @@
+"""The noise prediction network of the feature diffusion model."""
+
+import keras
+
+from keras_diffkd.layers.bottleneck import Bottleneck
+from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+
+MAX_TIMESTEPS = 1280
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class Denoiser(keras.layers.Layer):
+    """Predicts the noise in a feature map, given the timestep.
+
+    An embedding of the timestep is added to every pixel. Then, for
+    `kernel_size=3` (feature maps): two `Bottleneck`s with reduction 4, a 1x1
+    convolution and a batch normalisation. For `kernel_size=1` (logits and other
+    vectors, as maps of 1x1 pixels): twice `Conv1x1 C->4C, BN, ReLU,
+    Conv1x1 4C->C`, with a batch normalisation between the two.
+
+    Args:
+        channels: Integer, channels `C` of the feature.
+        kernel_size: 3 or 1.
+        name: Optional name of the layer.
+
+    Call arguments:
+        x: Float tensor of shape `(batch, height, width, channels)`.
+        timesteps: Integer tensor of shape `(batch,)`, in `[0, 1280)`.
+        training: Whether batch normalisation uses and moves batch statistics.
+
+    Returns:
+        float32 tensor like `x`.
+
+    Raises:
+        ValueError: If `channels` or `kernel_size` cannot be used.
+
+    Example:
+
+    >>> denoiser = Denoiser(channels=8)
+    >>> denoiser(keras.ops.ones((2, 5, 5, 8)), keras.ops.array([3, 400])).shape
+    TensorShape([2, 5, 5, 8])
+
+    Source: DiffKD (arXiv 2305.15712), section 3.3 and authors' code.
+    """
+
+    def __init__(self, channels, kernel_size=3, *, name=None):
+        super().__init__(name=name, dtype="float32")
+        check_kernel_size(channels, kernel_size)
+        self.channels = channels
+        self.kernel_size = kernel_size
+        self.time_embedding = keras.layers.Embedding(
+            MAX_TIMESTEPS,
+            channels,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
+            dtype="float32",
+            name="time_embedding",
+        )
+        if kernel_size == 3:
+            self.blocks = [
+                Bottleneck(channels, reduction=4, name="bottleneck_1"),
+                Bottleneck(channels, reduction=4, name="bottleneck_2"),
+                conv2d(channels, channels, name="output_conv"),
+                batch_normalization(name="output_bn"),
+            ]
+        else:
+            wide = 4 * channels
+            self.blocks = [
+                conv2d(channels, wide, name="expand_conv_1"),
+                batch_normalization(name="expand_bn_1"),
+                keras.layers.ReLU(dtype="float32", name="relu_1"),
+                conv2d(wide, channels, name="reduce_conv_1"),
+                batch_normalization(name="reduce_bn_1"),
+                conv2d(channels, wide, name="expand_conv_2"),
+                batch_normalization(name="expand_bn_2"),
+                keras.layers.ReLU(dtype="float32", name="relu_2"),
+                conv2d(wide, channels, name="reduce_conv_2"),
+            ]
+
+    def build(self, x_shape, timesteps_shape=None):
+        self.time_embedding.build(timesteps_shape)
+        shape = tuple(x_shape)
+        for block in self.blocks:
+            block.build(shape)
+            shape = block.compute_output_shape(shape)
+
+    def call(self, x, timesteps, training=False):
+        embedding = self.time_embedding(timesteps)
+        x = x + embedding[:, None, None, :]
+        for block in self.blocks:
+            x = block(x, training=training)
+        return x
+
+    def compute_output_shape(self, x_shape, timesteps_shape=None):
+        return x_shape
+
+    def get_config(self):
+        return {
+            "channels": self.channels,
+            "kernel_size": self.kernel_size,
+            "name": self.name,
+        }
+
+
+def check_kernel_size(channels, kernel_size):
+    """Raises `ValueError` unless there is a network for these sizes."""
+    if channels < 1:
+        raise ValueError(f"`channels` must be at least 1. Received: {channels}")
+    if kernel_size not in (1, 3):
+        raise ValueError(
+            "`kernel_size` must be 3 (feature maps and token grids) or 1 (vectors). "
+            f"Received: kernel_size={kernel_size}"
+        )

@@ -1,0 +1,78 @@
+"""The network that says how noisy a student's feature already is."""
+
+import keras
+
+from keras_diffkd.diffusion.denoiser import check_kernel_size
+from keras_diffkd.layers.bottleneck import Bottleneck
+from keras_diffkd.layers.torch_like import batch_normalization, conv2d, dense
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class NoiseAdapter(keras.layers.Layer):
+    """Adaptive noise matching: predicts the weight `γ` of a feature.
+
+    `γ = softmax(Dense_2(GAP(features(x))))[:, 0]`, one per sample; the caller
+    mixes `γ x + (1 - γ) ε` so that the mix is as noisy as the first timestep of
+    the sampler expects. `features` is a `Bottleneck` with reduction 8 for
+    `kernel_size=3`, and `Conv1x1 C->2C, BN, ReLU, Conv1x1 2C->C, BN` for
+    `kernel_size=1`.
+
+    Args:
+        channels: Integer, channels of the feature.
+        kernel_size: 3 for feature maps, 1 for vectors as 1x1 maps.
+        name: Optional name of the layer.
+
+    Input shape: `(batch, height, width, channels)`. Output: `γ`, float32 of
+    shape `(batch,)` in (0, 1).
+
+    Raises:
+        ValueError: If `channels` or `kernel_size` cannot be used.
+
+    Example:
+
+    >>> NoiseAdapter(channels=8)(keras.ops.ones((2, 5, 5, 8))).shape
+    TensorShape([2])
+
+    Source: DiffKD (arXiv 2305.15712), section 3.4 and authors' code.
+    """
+
+    def __init__(self, channels, kernel_size=3, *, name=None):
+        super().__init__(name=name, dtype="float32")
+        check_kernel_size(channels, kernel_size)
+        self.channels = channels
+        self.kernel_size = kernel_size
+        if kernel_size == 3:
+            self.blocks = [Bottleneck(channels, reduction=8, name="bottleneck")]
+        else:
+            self.blocks = [
+                conv2d(channels, 2 * channels, name="expand_conv"),
+                batch_normalization(name="expand_bn"),
+                keras.layers.ReLU(dtype="float32", name="relu"),
+                conv2d(2 * channels, channels, name="reduce_conv"),
+                batch_normalization(name="reduce_bn"),
+            ]
+        self.prediction = dense(channels, 2, name="prediction")
+
+    def build(self, input_shape):
+        shape = tuple(input_shape)
+        for block in self.blocks:
+            block.build(shape)
+            shape = block.compute_output_shape(shape)
+        self.prediction.build((shape[0], self.channels))
+
+    def call(self, inputs, training=False):
+        x = inputs
+        for block in self.blocks:
+            x = block(x, training=training)
+        pooled = keras.ops.mean(x, axis=(1, 2))
+        return keras.ops.softmax(self.prediction(pooled))[:, 0]
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0],)
+
+    def get_config(self):
+        return {
+            "channels": self.channels,
+            "kernel_size": self.kernel_size,
+            "name": self.name,
+        }

@@ -1,0 +1,91 @@
+"""The noise schedule of the diffusion process."""
+
+import keras
+import numpy as np
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class NoiseSchedule:
+    """Linear schedule of the forward (noising) process.
+
+    `beta` rises linearly over the timesteps and `alphas_cumprod[t]` is the
+    product of `1 - beta` up to and including `t`: how much of the signal's
+    variance is left at timestep `t`.
+
+    Args:
+        num_train_timesteps: Integer `T >= 1`, length of the process.
+        beta_start: Float in (0, 1), variance added at timestep 0.
+        beta_end: Float in (0, 1), at least `beta_start`: variance added at the
+            last timestep.
+
+    Attributes:
+        betas: float64 NumPy array of shape `(num_train_timesteps,)`.
+        alphas_cumprod: float64 NumPy array of shape `(num_train_timesteps,)`.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    Example:
+
+    >>> schedule = NoiseSchedule()
+    >>> round(float(schedule.alphas_cumprod[400]), 4)
+    0.1936
+    >>> x = keras.ops.ones((2, 4, 4, 8))
+    >>> schedule.add_noise(x, keras.ops.zeros_like(x), keras.ops.array([0, 999])).shape
+    TensorShape([2, 4, 4, 8])
+
+    Source: DiffKD (arXiv 2305.15712), the linear schedule of DDPM
+    (arXiv 2006.11239, section 4).
+    """
+
+    def __init__(self, num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02):
+        if num_train_timesteps < 1 or int(num_train_timesteps) != num_train_timesteps:
+            raise ValueError(
+                "`num_train_timesteps` must be a positive integer. "
+                f"Received: num_train_timesteps={num_train_timesteps}"
+            )
+        if not 0 < beta_start <= beta_end < 1:
+            raise ValueError(
+                "The schedule needs 0 < beta_start <= beta_end < 1. "
+                f"Received: beta_start={beta_start}, beta_end={beta_end}"
+            )
+        self.num_train_timesteps = int(num_train_timesteps)
+        self.beta_start = beta_start
+        self.beta_end = beta_end
+        self.betas = np.linspace(beta_start, beta_end, self.num_train_timesteps)
+        self.alphas_cumprod = np.cumprod(1.0 - self.betas)
+
+    def add_noise(self, x, noise, timesteps):
+        """Samples the forward process: `sqrt(ᾱ_t) x + sqrt(1 - ᾱ_t) noise`.
+
+        Args:
+            x: Float tensor of shape `(batch, ...)`, the clean values.
+            noise: Tensor like `x`, drawn from N(0, 1).
+            timesteps: Integer tensor of shape `(batch,)`, one per sample.
+
+        Returns:
+            Tensor like `x`.
+        """
+        x = keras.ops.convert_to_tensor(x)
+        per_sample = (-1,) + (1,) * (len(x.shape) - 1)
+        signal, sigma = (
+            keras.ops.reshape(
+                keras.ops.take(
+                    keras.ops.cast(np.sqrt(table), "float32"), timesteps, axis=0
+                ),
+                per_sample,
+            )
+            for table in (self.alphas_cumprod, 1.0 - self.alphas_cumprod)
+        )
+        return signal * x + sigma * noise
+
+    def get_config(self):
+        return {
+            "num_train_timesteps": self.num_train_timesteps,
+            "beta_start": self.beta_start,
+            "beta_end": self.beta_end,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

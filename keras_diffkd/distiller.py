@@ -1,0 +1,495 @@
+"""The Keras model that trains a student from a teacher."""
+
+import hashlib
+import types
+import warnings
+
+import keras
+import numpy as np
+
+from keras_diffkd import checks, train_steps
+from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.taps import call_with_taps, output_specs
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class Distiller(keras.Model):
+    """Trains a student from a frozen teacher, through plain `fit`.
+
+    The total loss is `task_loss_weight * task_loss` plus, for every method, its
+    named losses times their weights. `task_loss` is the loss that was compiled,
+    or the student's own `compute_loss` if none was and the student is compiled
+    (as KerasHub detectors are); it includes the student's regularisation
+    losses. `sample_weight` and `class_weight` act on the task loss and on
+    weighted metrics, not on the methods' losses.
+
+    Calling, evaluating or predicting with the distiller runs the student alone.
+    The teacher always runs with `training=False`; `fit` changes nothing of it,
+    and its weights are in no file that the distiller saves.
+
+    Args:
+        teacher: A built `keras.Model`. `None` is allowed without methods.
+        student: A built `keras.Model`.
+        methods: List of `DistillationMethod`s with unique names.
+        task_loss_weight: Float, weight of the task loss.
+        teacher_preprocess: Optional callable on the batch of inputs, for a
+            teacher that wants another size or normalisation than the student.
+        name: Optional name of the model.
+
+    Raises:
+        ValueError: If a model is not built, a tap does not exist or is no
+            tensor, the inputs differ, or a method cannot compare the features.
+
+    Logs of training: `loss`, `task_loss`, `<method>/<loss>`, then the compiled
+    metrics. Logs of validation: the student's own loss and metrics.
+
+    Example:
+
+    >>> def network(width):
+    ...     image = keras.Input((8, 8, 1))
+    ...     x = keras.layers.Conv2D(width, 3, strides=2, padding="same")(image)
+    ...     x = keras.layers.ReLU(name="features")(x)
+    ...     x = keras.layers.GlobalAveragePooling2D()(x)
+    ...     return keras.Model(image, keras.layers.Dense(10, name="logits")(x))
+    >>> distiller = Distiller(
+    ...     teacher=network(32),
+    ...     student=network(8),
+    ...     methods=[DiffKD("features", "features", latent_channels=16)],
+    ... )
+    >>> distiller.compile(
+    ...     "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    >>> x, y = keras.ops.ones((16, 8, 8, 1)), keras.ops.zeros((16,), "int32")
+    >>> history = distiller.fit(x, y, verbose=0)
+    >>> student = distiller.strip()
+    """
+
+    def __init__(
+        self,
+        teacher=None,
+        student=None,
+        methods=(),
+        *,
+        task_loss_weight=1.0,
+        teacher_preprocess=None,
+        name=None,
+    ):
+        methods = list(methods)
+        _check_methods(methods, teacher)
+        checks.check_model(student, "student")
+        if teacher is not None:
+            checks.check_model(teacher, "teacher")
+        super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
+        # Plain namespaces: Keras finds models in attributes, lists and
+        # properties, and would save and train what is only looked at.
+        self._frozen = types.SimpleNamespace(
+            teacher=teacher, preprocess=teacher_preprocess, awaited_fingerprint=None
+        )
+        self._original = types.SimpleNamespace(student=student)
+        self._step = types.SimpleNamespace(jit_compile="auto", gradients=None)
+
+        for method in methods:
+            student = method.prepare_student(student)
+        self.student = student
+        self.methods = methods
+        self.task_loss_weight = task_loss_weight
+        self._build_methods()
+        self._trackers = {
+            key: keras.metrics.Mean(name=key.replace("/", "_"))
+            for key in self._loss_names()
+        }
+        self.built = True
+
+    @property
+    def teacher(self):
+        """The teacher, or `None`. See `attach_teacher`."""
+        return self._frozen.teacher
+
+    def __dir__(self):
+        # Keras saves every model that it finds by walking `dir(model)`.
+        return [name for name in super().__dir__() if name != "teacher"]
+
+    def attach_teacher(self, teacher):
+        """Replaces the teacher, after loading a saved distiller for instance.
+
+        Args:
+            teacher: A built `keras.Model` whose tapped features have the shapes
+                for which the methods were built.
+
+        Raises:
+            ValueError: If it has not. The old teacher stays then.
+        """
+        checks.check_model(teacher, "teacher")
+        previous, self._frozen.teacher = self._frozen.teacher, teacher
+        try:
+            shapes = self._tapped_shapes()
+            if shapes != self._feature_shapes:
+                raise ValueError(
+                    "The new teacher must give features of the shapes that the methods "
+                    f"were built for. Received: {shapes}, "
+                    f"expected: {self._feature_shapes}"
+                )
+        except ValueError:
+            self._frozen.teacher = previous
+            raise
+        awaited = self._frozen.awaited_fingerprint
+        if awaited is not None and weights_fingerprint(teacher) != awaited:
+            warnings.warn(
+                f"The teacher {teacher.name!r} has other weights than the one that "
+                "this distiller was saved with.",
+                stacklevel=2,
+            )
+        self._frozen.awaited_fingerprint = None
+
+    def _build_methods(self):
+        """Creates the methods' layers, before the optimizer wants to know them."""
+        self._feature_shapes = self._tapped_shapes()
+        for method, shapes in zip(self.methods, self._feature_shapes, strict=True):
+            if not method.built:
+                method.build(*shapes)
+
+    def _tapped_shapes(self):
+        """Returns `(teacher shape, student shape)` of every method."""
+        preprocess = self._frozen.preprocess
+        inputs = checks.common_inputs(self.teacher, self.student, preprocess)
+        student_outputs, student_features = output_specs(
+            self.student, inputs, self._taps("student")
+        )
+        self._student_outputs = types.SimpleNamespace(spec=student_outputs)
+        if not self.methods:
+            return []
+        if preprocess is not None:
+            inputs = _spec_of_call(preprocess, inputs)
+        teacher_outputs, teacher_features = output_specs(
+            self.teacher, inputs, self._taps("teacher")
+        )
+        for method in self.methods:
+            checks.check_logits(
+                method, self.teacher, self.student, teacher_outputs, student_outputs
+            )
+        return [
+            (
+                _gather(method.teacher_tap, teacher_features, lambda t: tuple(t.shape)),
+                _gather(method.student_tap, student_features, lambda t: tuple(t.shape)),
+            )
+            for method in self.methods
+        ]
+
+    def _taps(self, whose):
+        taps = []
+        for method in self.methods:
+            tap = getattr(method, f"{whose}_tap")
+            taps += list(tap) if isinstance(tap, (list, tuple)) else [tap]
+        return taps
+
+    def _loss_names(self):
+        """Returns the keys of the training logs, besides `loss` and metrics."""
+        names = ["task_loss"]
+        for method in self.methods:
+            for name in (*method.loss_weights, *method.metric_names):
+                names.append(f"{method.name}/{name}")
+        return names
+
+    def call(self, inputs, training=False):
+        return self.student(inputs, training=training)
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
+        """Configures training; the arguments are those of `keras.Model.compile`.
+
+        Args:
+            jit_compile: `True`, `False` or `"auto"`: whether the pure part of the
+                training step runs under XLA. `"auto"` is XLA on a GPU and the
+                plain graph on a CPU, where XLA is the slower one.
+
+        Raises:
+            ValueError: If `jit_compile` is none of these, or there is neither a
+                `loss` nor a student compiled with its own.
+        """
+        if not (isinstance(jit_compile, bool) or jit_compile == "auto"):
+            raise ValueError(
+                '`jit_compile` must be True, False or "auto". '
+                f"Received: jit_compile={jit_compile!r}"
+            )
+        if loss is None and not self.student.compiled:
+            raise ValueError(
+                "There is no task loss: pass `loss` to `compile`, or compile the "
+                f"student {self.student.name!r} with its own."
+            )
+        # XLA around the whole step breaks under distribution: only the pure
+        # part of the step is compiled, by `train_steps`.
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=False,
+            auto_scale_loss=auto_scale_loss,
+        )
+        self._step.jit_compile = jit_compile
+        self._step.gradients = train_steps.make_gradient_function(
+            self, jit_compile=False if run_eagerly else jit_compile
+        )
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Trains the student; the arguments are those of `keras.Model.fit`.
+
+        Raises:
+            ValueError: If the data is empty, labels lie outside the student's
+                classes, or the distiller was loaded from a file and its
+                teacher's weights have not been put back.
+        """
+        self._assert_compile_called("fit")
+        self._check_teacher_weights()
+        self._check_data(x, y)
+        train_steps.build_compiled(self, x, y)
+        with train_steps.data_errors_as_value_errors():
+            return super().fit(x, y, *args, **kwargs)
+
+    def train_step(self, *args, **kwargs):
+        return train_steps.train_step(self, *args, **kwargs)
+
+    def test_step(self, *args, **kwargs):
+        """Evaluates the student alone."""
+        return train_steps.without_training_logs(
+            self, super().test_step(*args, **kwargs)
+        )
+
+    def compute_training_losses(self, x, y=None, sample_weight=None, training=True):
+        """Runs both models once and computes every loss of a batch.
+
+        Args:
+            x: Batch of inputs.
+            y: Batch of targets.
+            sample_weight: Optional weights of the samples, for the task loss.
+            training: Whether the student and the methods run in training mode.
+
+        Returns:
+            `(losses, y_pred)`: a dict of float32 scalars with `loss` (the
+            total), `task_loss` and `<method>/<name>`, and the student's outputs.
+        """
+        y_pred, student_features = call_with_taps(
+            self.student, x, self._taps("student"), training=training
+        )
+        teacher_features = self._teacher_features(x) if self.methods else {}
+        task_loss = self.compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+        )
+        task_loss = keras.ops.cast(task_loss, "float32")
+        losses = {"task_loss": task_loss}
+        total = self.task_loss_weight * task_loss
+        for method in self.methods:
+            results = method.compute_losses(
+                _gather(method.teacher_tap, teacher_features),
+                _gather(method.student_tap, student_features),
+                targets=y,
+                training=training,
+            )
+            _check_names(method, results)
+            for name, weight in method.loss_weights.items():
+                total = total + weight * results[name]
+            losses |= {f"{method.name}/{name}": v for name, v in results.items()}
+        return {"loss": total, **losses}, y_pred
+
+    def _teacher_features(self, x):
+        preprocess = self._frozen.preprocess
+        if preprocess is not None:
+            x = _call_preprocess(preprocess, x)
+        _, features = call_with_taps(
+            self.teacher, x, self._taps("teacher"), training=False
+        )
+        return keras.tree.map_structure(keras.ops.stop_gradient, features)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Returns the task loss of the student."""
+        if self._compile_loss is None:
+            return self.student.compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+            )
+        return super().compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+        )
+
+    def strip(self):
+        """Returns the student alone, as a plain `keras.Model`.
+
+        It is the trained model itself: no copy is made, and it knows neither the
+        teacher nor the methods. Its outputs equal the distiller's bit for bit.
+        """
+        student = self.student
+        for method in reversed(self.methods):
+            student = method.fold_student(student)
+        return student
+
+    @property
+    def metrics(self):
+        trackers = list(self._trackers.values())
+        others = [m for m in super().metrics if not any(m is t for t in trackers)]
+        # After the total loss, before the compiled metrics.
+        return [*others[:1], *trackers, *others[1:]]
+
+    def get_metrics_result(self):
+        keys = {id(tracker): key for key, tracker in self._trackers.items()}
+        results = {}
+        for metric in self.metrics:
+            result = metric.result()
+            if isinstance(result, dict):
+                results.update(result)
+            else:
+                results[keys.get(id(metric), metric.name)] = result
+        return results
+
+    def get_config(self):
+        config = {
+            "teacher": self.teacher,
+            "student": self._original.student,
+            "methods": self.methods,
+            "task_loss_weight": self.task_loss_weight,
+            "teacher_preprocess": self._frozen.preprocess,
+        }
+        config = {
+            key: keras.saving.serialize_keras_object(value)
+            for key, value in config.items()
+        }
+        fingerprint = self._frozen.awaited_fingerprint
+        if fingerprint is None and self.teacher is not None:
+            fingerprint = weights_fingerprint(self.teacher)
+        return {**config, "teacher_fingerprint": fingerprint, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        fingerprint = config.pop("teacher_fingerprint", None)
+        name = config.pop("name", None)
+        config = {
+            key: keras.saving.deserialize_keras_object(
+                value, custom_objects=custom_objects
+            )
+            for key, value in config.items()
+        }
+        distiller = cls(**config, name=name)
+        distiller._frozen.awaited_fingerprint = fingerprint
+        return distiller
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return config and {**config, "jit_compile": self._step.jit_compile}
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def _check_teacher_weights(self):
+        awaited = self._frozen.awaited_fingerprint
+        if awaited is None:
+            return
+        if weights_fingerprint(self.teacher) != awaited:
+            raise ValueError(
+                "This distiller was created from a saved one, and files of a distiller "
+                "do not hold the teacher's weights. Before `fit`, give it the trained "
+                "teacher: `distiller.attach_teacher(keras.models.load_model(...))`, or "
+                "`distiller.teacher.load_weights(...)`."
+            )
+        self._frozen.awaited_fingerprint = None
+
+    def _check_data(self, x, y):
+        sizes = [len(a) for a in keras.tree.flatten(x) if isinstance(a, np.ndarray)]
+        cardinality = getattr(x, "cardinality", None)
+        if 0 in sizes or (callable(cardinality) and int(cardinality()) == 0):
+            raise ValueError(
+                "The training data is empty. Received: a data set of 0 batches or "
+                "samples. Check the path, the split and any filter."
+            )
+        classes = self.num_label_classes()
+        if classes is not None and isinstance(y, (np.ndarray, list)):
+            checks.check_labels(np.asarray(y), classes)
+
+    def num_label_classes(self):
+        """Returns how many classes integer labels may name, or `None`.
+
+        Only for a loss on sparse labels and a student with one output.
+        """
+        loss = self.loss if self._compile_loss is not None else None
+        name = loss if isinstance(loss, str) else getattr(loss, "name", None)
+        if name != "sparse_categorical_crossentropy":
+            return None
+        return getattr(self.output_spec, "shape", (None,))[-1]
+
+    @property
+    def output_spec(self):
+        """The student's outputs as `KerasTensor`s."""
+        return self._student_outputs.spec
+
+
+def weights_fingerprint(model):
+    """Returns the SHA-256 of all weights of a model, as a hex string."""
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        value = keras.ops.convert_to_numpy(variable.value)
+        digest.update(f"{value.dtype} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _check_methods(methods, teacher):
+    for method in methods:
+        if not isinstance(method, DistillationMethod):
+            raise ValueError(
+                "`methods` must be a list of keras_diffkd.DistillationMethod. "
+                f"Received: {type(method).__name__}"
+            )
+    names = [method.name for method in methods]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            "Every method needs its own name, which prefixes its logs. Received: "
+            f'{names}. Rename {repeated}, with `name="diffkd_logits"` for instance.'
+        )
+    if methods and teacher is None:
+        raise ValueError(
+            f"The methods {names} need a `teacher`. Received: teacher=None"
+        )
+
+
+def _check_names(method, results):
+    declared = {*method.loss_weights, *method.metric_names}
+    if set(results) != declared:
+        raise ValueError(
+            f"Method {method.name!r} must return exactly the names in its "
+            f"`loss_weights` and `metric_names`: {sorted(declared)}. "
+            f"Received: {sorted(results)}"
+        )
+
+
+def _gather(tap, features, convert=lambda tensor: tensor):
+    if isinstance(tap, (list, tuple)):
+        return [convert(features[name]) for name in tap]
+    return convert(features[tap])
+
+
+def _call_preprocess(preprocess, x):
+    if isinstance(preprocess, keras.layers.Layer):
+        return preprocess(x, training=False)
+    return preprocess(x)
+
+
+def _spec_of_call(preprocess, inputs):
+    class Preprocess(keras.layers.Layer):
+        def call(self, inputs):
+            return _call_preprocess(preprocess, inputs)
+
+    return Preprocess().compute_output_spec(inputs)

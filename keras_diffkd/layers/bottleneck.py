@@ -1,0 +1,79 @@
+"""The residual bottleneck block of the denoiser and of the noise adapter."""
+
+import keras
+
+from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class Bottleneck(keras.layers.Layer):
+    """Residual bottleneck without an activation after the sum.
+
+    `x + [Conv1x1 C->C/r, BN, ReLU, Conv3x3, BN, ReLU, Conv1x1 C/r->C, BN](x)`.
+
+    Args:
+        channels: Integer, channels `C` of the input and of the output.
+        reduction: Integer `r`. The inner width is `channels // reduction`: a
+            `channels` that `reduction` does not divide is rounded down.
+        name: Optional name of the layer.
+
+    Input and output shape: `(batch, height, width, channels)`, float32.
+
+    Raises:
+        ValueError: If `channels < reduction` (nothing would be left inside).
+
+    Example:
+
+    >>> block = Bottleneck(channels=8, reduction=4)
+    >>> block(keras.ops.ones((2, 5, 5, 8)), training=False).shape
+    TensorShape([2, 5, 5, 8])
+
+    Source: DiffKD (arXiv 2305.15712), authors' code.
+    """
+
+    def __init__(self, channels, reduction, *, name=None):
+        super().__init__(name=name, dtype="float32")
+        if reduction < 1 or channels < reduction:
+            raise ValueError(
+                "`channels` must be at least `reduction`, and `reduction` at least 1: "
+                "the block's inner width is channels // reduction. "
+                f"Received: channels={channels}, reduction={reduction}. "
+                "Use more channels (`latent_channels`) for this feature."
+            )
+        self.channels = channels
+        self.reduction = reduction
+        inner = channels // reduction
+        self.reduce_conv = conv2d(channels, inner, name="reduce_conv")
+        self.reduce_bn = batch_normalization(name="reduce_bn")
+        self.spatial_conv = conv2d(inner, inner, 3, name="spatial_conv")
+        self.spatial_bn = batch_normalization(name="spatial_bn")
+        self.expand_conv = conv2d(inner, channels, name="expand_conv")
+        self.expand_bn = batch_normalization(name="expand_bn")
+
+    def build(self, input_shape):
+        grid = tuple(input_shape[:-1])
+        outer, inner = (*grid, self.channels), (*grid, self.channels // self.reduction)
+        self.reduce_conv.build(outer)
+        self.reduce_bn.build(inner)
+        self.spatial_conv.build(inner)
+        self.spatial_bn.build(inner)
+        self.expand_conv.build(inner)
+        self.expand_bn.build(outer)
+
+    def call(self, inputs, training=False):
+        x = self.reduce_bn(self.reduce_conv(inputs), training=training)
+        x = keras.ops.relu(x)
+        x = self.spatial_bn(self.spatial_conv(x), training=training)
+        x = keras.ops.relu(x)
+        x = self.expand_bn(self.expand_conv(x), training=training)
+        return inputs + x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            "channels": self.channels,
+            "reduction": self.reduction,
+            "name": self.name,
+        }

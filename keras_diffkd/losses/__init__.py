@@ -1,0 +1,12 @@
+"""Distillation losses: pure functions of the teacher's and student's tensors.
+
+The teacher comes first, as `y_true` does in Keras. Everything is computed in
+float32, whatever the dtype of the inputs.
+"""
+
+from keras_diffkd.losses.dist import dist
+from keras_diffkd.losses.dkd import dkd
+from keras_diffkd.losses.kl import kl_divergence
+from keras_diffkd.losses.mse import mean_squared_error
+
+__all__ = ["dist", "dkd", "kl_divergence", "mean_squared_error"]

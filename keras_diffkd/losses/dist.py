@@ -1,0 +1,54 @@
+"""DIST: match correlations instead of values."""
+
+import keras
+
+from keras_diffkd.losses.inputs import logits_pair
+
+
+def dist(teacher_logits, student_logits, beta=1.0, gamma=1.0, temperature=1.0):
+    """`τ² (β (1 - inter-class correlation) + γ (1 - intra-class correlation))`.
+
+    Both are Pearson correlations of the softened probabilities: over the
+    classes of a sample, averaged over the batch, and over the batch for a
+    class, averaged over the classes.
+
+    Args:
+        teacher_logits: Float tensor of shape `(batch, ..., classes)`.
+        student_logits: Tensor of the same shape.
+        beta: Float, weight of the correlation over classes.
+        gamma: Float, weight of the correlation over the batch.
+        temperature: Positive float `τ`.
+
+    Returns:
+        float32 scalar.
+
+    Raises:
+        ValueError: If the shapes differ, there are fewer than two classes, or
+            the temperature is not positive.
+
+    Example:
+
+    >>> logits = keras.ops.array([[2.0, 0.0, 1.0], [0.0, 3.0, 1.0]])
+    >>> abs(float(dist(logits, logits))) < 1e-5
+    True
+
+    Source: Knowledge Distillation from A Stronger Teacher
+    (arXiv 2205.10536, eq. 8 to 10).
+    """
+    teacher, student = logits_pair(teacher_logits, student_logits, temperature)
+    teacher = keras.ops.softmax(teacher / temperature)
+    student = keras.ops.softmax(student / temperature)
+    inter_class = 1.0 - keras.ops.mean(pearson(teacher, student, axis=1))
+    intra_class = 1.0 - keras.ops.mean(pearson(teacher, student, axis=0))
+    return temperature**2 * (beta * inter_class + gamma * intra_class)
+
+
+def pearson(x, y, axis, epsilon=1e-8):
+    """Returns the Pearson correlation of `x` and `y` along `axis`."""
+    x = x - keras.ops.mean(x, axis=axis, keepdims=True)
+    y = y - keras.ops.mean(y, axis=axis, keepdims=True)
+    covariance = keras.ops.sum(x * y, axis=axis)
+    variances = keras.ops.sum(x * x, axis=axis) * keras.ops.sum(y * y, axis=axis)
+    # epsilon inside the root keeps the gradient finite for a constant column,
+    # such as the batch axis of a batch of one sample.
+    return covariance / keras.ops.sqrt(variances + epsilon**2)

@@ -1,0 +1,8 @@
+"""Distillation methods, one file each."""
+
+from keras_diffkd.methods.diffkd import DiffKD
+from keras_diffkd.methods.fitnet import FitNet
+from keras_diffkd.methods.logits_kd import LogitsKD
+from keras_diffkd.methods.method import DistillationMethod
+
+__all__ = ["DiffKD", "DistillationMethod", "FitNet", "LogitsKD"]

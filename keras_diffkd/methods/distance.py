@@ -1,0 +1,43 @@
+"""The distances that a method may put between two features."""
+
+import keras
+
+from keras_diffkd import losses
+
+# Distances of class scores; they see the last axis as classes.
+OF_LOGITS = ("kl", "dist", "dkd")
+
+
+def check_distance(distance, temperature):
+    """Raises `ValueError` unless `distance_between` accepts these."""
+    if not callable(distance) and distance not in ("mse", *OF_LOGITS):
+        raise ValueError(
+            '`distance` must be "mse", "kl", "dist", "dkd", a `keras.losses.Loss` or a '
+            f"callable `(teacher, student) -> scalar`. Received: distance={distance!r}"
+        )
+    if not temperature > 0:
+        raise ValueError(
+            f"`temperature` must be positive. Received: temperature={temperature}"
+        )
+
+
+def distance_between(distance, teacher, student, *, targets, temperature):
+    """Returns the distance of two features as a float32 scalar.
+
+    Args:
+        distance: `"mse"`, `"kl"`, `"dist"`, `"dkd"`, a `keras.losses.Loss`, or a
+            callable `(teacher, student) -> tensor`.
+        teacher: float32 tensor, the target.
+        student: float32 tensor of the same shape.
+        targets: Class labels, for `"dkd"`.
+        temperature: Positive float, for the distances of logits.
+    """
+    if callable(distance):
+        return keras.ops.mean(keras.ops.cast(distance(teacher, student), "float32"))
+    if distance == "mse":
+        return losses.mean_squared_error(teacher, student)
+    if distance == "kl":
+        return losses.kl_divergence(teacher, student, temperature)
+    if distance == "dist":
+        return losses.dist(teacher, student, temperature=temperature)
+    return losses.dkd(teacher, student, targets, temperature=temperature)

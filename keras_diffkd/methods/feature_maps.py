@@ -1,0 +1,105 @@
+"""Bringing tapped features into one form: maps of pixels, channels last."""
+
+import math
+
+import keras
+
+
+def map_shape(shape, whose):
+    """Returns `(height, width, channels)` of a feature taken as a map.
+
+    Args:
+        shape: Shape tuple `(batch, height, width, channels)`,
+            `(batch, tokens, channels)` with a square number of tokens, or
+            `(batch, channels)`.
+        whose: String for the error, `"teacher"` for example.
+
+    Raises:
+        ValueError: If the feature has another rank, unknown channels, or a
+            number of tokens that is not a square.
+    """
+    shape = tuple(shape)
+    if len(shape) not in (2, 3, 4) or shape[-1] is None:
+        raise ValueError(
+            f"The {whose}'s feature must be a map (batch, height, width, channels), "
+            "tokens (batch, tokens, channels) or a vector (batch, channels) with a "
+            f"known number of channels. Received: shape {shape}. Tap another layer."
+        )
+    if len(shape) == 4:
+        return shape[1:]
+    if len(shape) == 2:
+        return (1, 1, shape[1])
+    tokens = shape[1]
+    side = math.isqrt(tokens or 0)
+    if tokens is None or side * side != tokens:
+        raise ValueError(
+            f"The {whose}'s tokens must form a square grid: their number must be a "
+            f"known square. Received: {tokens} tokens, shape {shape}. Tap a layer "
+            "without class or register tokens."
+        )
+    return (side, side, shape[2])
+
+
+def as_map(feature, whose):
+    """Returns the feature as a float32 map `(batch, height, width, channels)`."""
+    feature = keras.ops.cast(feature, "float32")
+    if len(feature.shape) == 4:
+        return feature
+    return keras.ops.reshape(feature, (-1, *map_shape(feature.shape, whose)))
+
+
+def check_same_grid(teacher_map, student_map, resize):
+    """Raises `ValueError` if the grids differ and no resizing was asked for.
+
+    Args:
+        teacher_map: `(height, width, channels)` of the teacher's feature.
+        student_map: The same of the student.
+        resize: `None` or the interpolation that will be used.
+    """
+    differ = any(
+        t != s
+        for t, s in zip(teacher_map[:2], student_map[:2], strict=True)
+        if None not in (t, s)
+    )
+    if differ and resize is None:
+        raise ValueError(
+            "The teacher's and the student's feature maps differ in size: "
+            f"{teacher_map[0]}x{teacher_map[1]} against "
+            f"{student_map[0]}x{student_map[1]}. Tap layers of the same resolution, "
+            'or pass `resize="bilinear"` to resize the student\'s map to the '
+            "teacher's."
+        )
+
+
+def check_interpolation(resize):
+    """Raises `ValueError` unless `resize` is an interpolation or `None`."""
+    if resize not in (None, "nearest", "bilinear"):
+        raise ValueError(
+            '`resize` must be None, "nearest" or "bilinear". '
+            f"Received: resize={resize!r}"
+        )
+
+
+def resize_to(feature_map, reference_map, resize):
+    """Resizes a map to the grid of another one, unless they already agree."""
+    height, width = keras.ops.shape(reference_map)[1:3]
+    if resize is None or tuple(feature_map.shape[1:3]) == (height, width):
+        return feature_map
+    return keras.ops.image.resize(
+        feature_map,
+        (height, width),
+        interpolation=resize,
+        data_format="channels_last",
+    )
+
+
+def check_single_taps(method):
+    """Raises `ValueError` if a method of one feature was given several taps."""
+    for side in ("teacher", "student"):
+        tap = getattr(method, f"{side}_tap")
+        if tap is not None and not isinstance(tap, str):
+            raise ValueError(
+                f"{type(method).__name__} compares one feature: `{side}_tap` must be "
+                f"None or one layer name. Received: {tap!r}. Pass one method for "
+                "each pair of layers."
+            )

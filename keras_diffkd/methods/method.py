@@ -1,0 +1,95 @@
+"""The interface of a distillation method."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class DistillationMethod(keras.layers.Layer):
+    """Base class: what is taken from both models and what it costs to differ.
+
+    A method names the features that it compares, creates its own layers in
+    `build` and returns named losses. It computes in float32 whatever the dtype
+    policy of the models. `Distiller` does the rest.
+
+    Subclasses implement `compute_losses` and `loss_weights`, `build` if they
+    have layers, and `get_config`.
+
+    Args:
+        teacher_tap: `None` (the teacher's output), a layer name, a path into
+            nested models (`"backbone/stack3"`), or a list of those.
+        student_tap: The same for the student.
+        name: String, prefix of the logs: `<name>/<loss name>`. Unique within a
+            `Distiller`.
+
+    Example:
+
+    ```python
+    @keras.saving.register_keras_serializable(package="mine")
+    class MeanMatching(DistillationMethod):
+        loss_weights = {"mean": 1.0}
+
+        def compute_losses(
+            self, teacher_features, student_features, targets=None, training=True
+        ):
+            gap = keras.ops.mean(teacher_features) - keras.ops.mean(student_features)
+            return {"mean": keras.ops.square(gap)}
+    ```
+    """
+
+    # Names that `compute_losses` may return besides its losses: logged only.
+    metric_names = ()
+    # Whether both features are class scores before softmax.
+    expects_logits = False
+
+    def __init__(self, teacher_tap=None, student_tap=None, *, name=None):
+        super().__init__(name=name, dtype="float32")
+        self.teacher_tap = teacher_tap
+        self.student_tap = student_tap
+
+    def build(self, teacher_shape, student_shape):
+        """Creates the layers of the method.
+
+        Args:
+            teacher_shape: Shape tuple of the teacher's feature, batch axis
+                included (a list of shapes for a list of taps).
+            student_shape: The same of the student.
+        """
+        self.built = True
+
+    @property
+    def loss_weights(self):
+        """Dict from the name of each loss to its weight in the total loss."""
+        raise NotImplementedError(f"{type(self).__name__} has no `loss_weights`.")
+
+    def compute_losses(
+        self, teacher_features, student_features, targets=None, training=True
+    ):
+        """Computes the losses of one batch.
+
+        Args:
+            teacher_features: Tensor of the teacher's tap (or list of them). No
+                gradient flows into it.
+            student_features: Tensor of the student's tap (or list of them).
+            targets: The batch's targets as given to `fit`, if any.
+            training: Whether to run the method's layers in training mode.
+
+        Returns:
+            Dict of float32 scalars: every name in `loss_weights`, and those in
+            `metric_names`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no `compute_losses`.")
+
+    def prepare_student(self, student):
+        """Returns the student to train, for methods that re-parameterise it."""
+        return student
+
+    def fold_student(self, student):
+        """Returns the student to ship: the inverse of `prepare_student`."""
+        return student
+
+    def get_config(self):
+        return {
+            "teacher_tap": self.teacher_tap,
+            "student_tap": self.student_tap,
+            "name": self.name,
+        }

@@ -1,0 +1,213 @@
+"""Reading intermediate features out of any Keras model.
+
+A tap is `None` (the model's output), the name of a layer, or a path of names
+into nested models (`"backbone/stack3"`). The model is not edited: while it
+runs, the tapped layers remember what they return.
+"""
+
+import contextlib
+import difflib
+import threading
+
+import keras
+
+_records = threading.local()
+_lock = threading.Lock()
+_installed = {}
+
+
+def find_layer(model, tap):
+    """Returns the layer that a tap names.
+
+    Args:
+        model: A `keras.Model`.
+        tap: String, a layer name or a path such as `"backbone/stack3"`.
+
+    Raises:
+        ValueError: If there is no such layer; names the closest ones.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
+    >>> find_layer(model, "fc").name
+    'fc'
+    """
+    layer = model
+    for name in tap.split("/"):
+        matches = [child for child in _children(layer) if child.name == name]
+        if not matches:
+            raise ValueError(_unknown_layer_message(model, tap))
+        layer = matches[0]
+    return layer
+
+
+def call_with_taps(model, inputs, taps, **kwargs):
+    """Runs `model` once and returns its outputs and the tapped features.
+
+    Args:
+        model: A `keras.Model`.
+        inputs: What the model takes.
+        taps: Iterable of taps (`None`, names or paths).
+        **kwargs: Passed to the model, `training=...` for example.
+
+    Returns:
+        `(outputs, features)`, where `features` maps each tap to its tensor.
+
+    Raises:
+        ValueError: If a tap names no layer, its layer does not run exactly once
+            in this forward pass, or gives anything but one tensor.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
+    >>> outputs, features = call_with_taps(
+    ...     model, keras.ops.ones((1, 4)), ["fc"], training=False)
+    >>> features["fc"].shape
+    TensorShape([1, 2])
+    """
+    taps = list(dict.fromkeys(taps))
+    layers = {tap: find_layer(model, tap) for tap in taps if tap is not None}
+    with _recording(layers.values()) as records:
+        outputs = model(inputs, **kwargs)
+    features = {}
+    for tap in taps:
+        if tap is None:
+            features[tap] = outputs
+        else:
+            features[tap] = _single_record(model, tap, records[id(layers[tap])])
+        _check_is_tensor(model, tap, features[tap])
+    return outputs, features
+
+
+def input_spec(model):
+    """Returns the model's inputs as `KerasTensor`s, or `None` if unknown.
+
+    Subclassed models know the shape they were built with; their inputs are
+    taken to be float32 with a free batch axis.
+    """
+    inputs = getattr(model, "inputs", None)
+    if inputs:
+        # A Sequential that was never called has `inputs` but no `input`.
+        structure = inputs if isinstance(model, keras.Sequential) else model.input
+        if isinstance(structure, (list, tuple)) and len(structure) == 1:
+            structure = structure[0]
+        return keras.tree.map_structure(
+            lambda t: keras.KerasTensor(t.shape, dtype=t.dtype, name=t.name), structure
+        )
+    config = model.get_build_config()
+    if not config or "input_shape" not in config:
+        return None
+    return keras.tree.map_shape_structure(
+        lambda shape: keras.KerasTensor((None, *shape[1:])), config["input_shape"]
+    )
+
+
+def output_specs(model, inputs, taps):
+    """Returns `(outputs, features)` of `call_with_taps` as `KerasTensor`s."""
+
+    class TappedCall(keras.layers.Layer):
+        def call(self, inputs):
+            return call_with_taps(model, inputs, taps, training=False)
+
+    return TappedCall(dtype=model.dtype_policy).compute_output_spec(inputs)
+
+
+@contextlib.contextmanager
+def _recording(layers):
+    """Shadows `call` of the layers while the block runs.
+
+    The records are kept per thread, since the replicas of a mirrored strategy
+    trace the same layers in several threads; the shadow is shared by all.
+    """
+    layers = list({id(layer): layer for layer in layers}.values())
+    outer = getattr(_records, "active", None)
+    _records.active = {id(layer): [] for layer in layers}
+    with _lock:
+        for layer in layers:
+            _install(layer)
+    try:
+        yield _records.active
+    finally:
+        _records.active = outer
+        with _lock:
+            for layer in layers:
+                _remove(layer)
+
+
+def _install(layer):
+    count, shadowed = _installed.get(id(layer), (0, None))
+    if count == 0:
+        shadowed = layer.__dict__.get("call")
+        original = layer.call
+
+        def call(*args, **kwargs):
+            outputs = original(*args, **kwargs)
+            active = getattr(_records, "active", None)
+            if active is not None and id(layer) in active:
+                active[id(layer)].append(outputs)
+            return outputs
+
+        # Past Keras's attribute tracking: this must leave no trace.
+        layer.__dict__["call"] = call
+    _installed[id(layer)] = (count + 1, shadowed)
+
+
+def _remove(layer):
+    count, shadowed = _installed.pop(id(layer))
+    if count > 1:
+        _installed[id(layer)] = (count - 1, shadowed)
+    elif shadowed is not None:
+        layer.__dict__["call"] = shadowed
+    else:
+        del layer.__dict__["call"]
+
+
+def _single_record(model, tap, record):
+    if len(record) == 1:
+        return record[0]
+    if not record:
+        reason = (
+            "its layer did not run in the forward pass (an input layer, an inner "
+            "model whose layers are called directly, or a branch that is not taken)"
+        )
+    else:
+        reason = f"its layer ran {len(record)} times in one forward pass"
+    raise ValueError(
+        f"Tap {tap!r} of model {model.name!r} gives no single feature: {reason}. "
+        "Tap a layer that runs exactly once, for instance the one after it."
+    )
+
+
+def _check_is_tensor(model, tap, feature):
+    if not hasattr(feature, "shape") or not hasattr(feature, "dtype"):
+        what = "output" if tap is None else f"tap {tap!r}"
+        names = f" with the keys {list(feature)}" if isinstance(feature, dict) else ""
+        raise ValueError(
+            f"The {what} of model {model.name!r} must be a single tensor. Received: "
+            f"{type(feature).__name__}{names}. Tap the layer that gives the tensor."
+        )
+
+
+def _children(layer):
+    return layer._flatten_layers(include_self=False, recursive=False)
+
+
+def _all_paths(layer, prefix=""):
+    for child in _children(layer):
+        path = prefix + child.name
+        yield path
+        yield from _all_paths(child, path + "/")
+
+
+def _unknown_layer_message(model, tap):
+    paths = list(_all_paths(model))
+    # Same last name elsewhere first: a forgotten outer model is common.
+    last = tap.rsplit("/", 1)[-1]
+    closest = [path for path in paths if path.rsplit("/", 1)[-1] == last]
+    closest += difflib.get_close_matches(tap, paths, n=5, cutoff=0.4)
+    closest = list(dict.fromkeys(closest))[:5] or paths[-5:]
+    return (
+        f"Model {model.name!r} has no layer {tap!r}. Closest existing names: "
+        f"{', '.join(map(repr, closest))}. A layer inside a nested model is tapped "
+        "by its path, 'outer/inner'."
+    )

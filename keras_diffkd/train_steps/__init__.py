@@ -1,0 +1,42 @@
+"""The training step on each backend: the only folder that knows the backend."""
+
+import importlib
+
+import keras
+
+_BACKENDS = ("tensorflow",)
+
+
+def _backend():
+    name = keras.backend.backend()
+    if name not in _BACKENDS:
+        raise ValueError(
+            f"keras_diffkd trains on the backends {_BACKENDS}. Received: {name!r}. Set "
+            "KERAS_BACKEND before Keras is imported."
+        )
+    return importlib.import_module(f"keras_diffkd.train_steps.{name}")
+
+
+def make_gradient_function(distiller, jit_compile):
+    """Returns the pure function of a step: gradients, new state, losses, outputs."""
+    return _backend().make_gradient_function(distiller, jit_compile)
+
+
+def build_compiled(distiller, x, y):
+    """Creates what optimizer, loss and metrics need, from the data's structure."""
+    _backend().build_compiled(distiller, x, y)
+
+
+def train_step(distiller, *args, **kwargs):
+    """Runs one step of training and returns the logs."""
+    return _backend().train_step(distiller, *args, **kwargs)
+
+
+def without_training_logs(distiller, result):
+    """Removes what only training measures from the result of a test step."""
+    return _backend().without_training_logs(distiller, result)
+
+
+def data_errors_as_value_errors():
+    """Returns a context in which errors found in the data are `ValueError`s."""
+    return _backend().data_errors_as_value_errors()

@@ -1,0 +1,62 @@
+"""The objective of a step as a pure function, the same on every backend."""
+
+import keras
+
+
+def state_variables(distiller):
+    """Returns the variables that a forward pass may change."""
+    variables = list(distiller.non_trainable_variables)
+    if distiller._compile_loss is not None:
+        # Losses of several outputs keep a running mean each.
+        for metric in distiller._compile_loss.metrics:
+            variables += metric.variables
+    return variables
+
+
+def teacher_variables(distiller):
+    """Returns the variables that the step only reads."""
+    return list(distiller.teacher.variables) if distiller.methods else []
+
+
+def objective(
+    distiller, trainable, state, teacher, x, y, sample_weight, seed, loss_scale
+):
+    """Computes the loss to differentiate, without reading or writing a variable.
+
+    Args:
+        distiller: The `Distiller`.
+        trainable: Values of `distiller.trainable_variables`.
+        state: Values of `state_variables(distiller)`.
+        teacher: Values of `teacher_variables(distiller)`.
+        x: Batch of inputs.
+        y: Batch of targets.
+        sample_weight: Weights of the samples, or `None`.
+        seed: Integer folded into every seed generator: replicas that pass
+            different ones draw different noise. 0 changes nothing.
+        loss_scale: Float that multiplies the returned loss alone.
+
+    Returns:
+        `(scaled loss, (losses, y_pred, new state))`.
+    """
+    variables = state_variables(distiller)
+    state = [_fold(v, value, seed) for v, value in zip(variables, state, strict=True)]
+    mapping = [
+        *zip(distiller.trainable_variables, trainable, strict=True),
+        *zip(variables, state, strict=True),
+        *zip(teacher_variables(distiller), teacher, strict=True),
+    ]
+    with keras.StatelessScope(state_mapping=mapping) as scope:
+        losses, y_pred = distiller.compute_training_losses(x, y, sample_weight)
+    new_state = []
+    for variable, value in zip(variables, state, strict=True):
+        new = scope.get_current_value(variable)
+        new_state.append(_fold(variable, value if new is None else new, -seed))
+    return losses["loss"] * loss_scale, (losses, y_pred, new_state)
+
+
+def _fold(variable, value, seed):
+    """Shifts the seed (not the counter) of a seed generator's state."""
+    if not variable.path.endswith("seed_generator_state"):
+        return value
+    shift = keras.ops.cast(seed, value.dtype) * keras.ops.cast(1_000_003, value.dtype)
+    return value + shift * keras.ops.convert_to_tensor([1, 0], dtype=value.dtype)

@@ -1,0 +1,71 @@
+"""Packaging of keras-diffkd.
+
+`export/` and `recipes/` live at the top of the repository and are installed as
+`keras_diffkd.export` and `keras_diffkd.recipes`, so that nothing with such a
+general name lands in a user's site-packages.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+MAPPED = {"keras_diffkd.export": "export", "keras_diffkd.recipes": "recipes"}
+
+packages = find_packages(include=["keras_diffkd", "keras_diffkd.*"])
+for name, folder in MAPPED.items():
+    packages.append(name)
+    packages += [f"{name}.{sub}" for sub in find_packages(folder)]
+
+COMMANDS = {
+    "diffkd-train-teacher": "train_teacher",
+    "diffkd-distill": "distill",
+    "diffkd-evaluate": "evaluate",
+    "diffkd-export": "export",
+    "diffkd-verify": "verify",
+}
+
+export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "ai-edge-litert>=2.0"]
+hub = ["keras-hub>=0.32"]
+
+setup(
+    name="keras-diffkd",
+    version="0.1.0",
+    description="Diffusion-based knowledge distillation for Keras 3, "
+    "from teacher to a verified SavedModel, ONNX or TFLite student",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=packages,
+    package_dir={"keras_diffkd": "keras_diffkd", **MAPPED},
+    package_data={"keras_diffkd.recipes": ["experiments/*.flags"]},
+    install_requires=[
+        "absl-py>=2.1",
+        "keras>=3.15.1",
+        "numpy>=2.0",
+        "scikit-learn>=1.5",
+        "tensorflow>=2.21",
+        "tensorflow-datasets>=4.9.10",
+    ],
+    extras_require={
+        "export": export,
+        "hub": hub,
+        "cuda": ["tensorflow[and-cuda]>=2.21"],
+        "dev": [*export, *hub, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"{command} = keras_diffkd.recipes.{module}:run"
+            for command, module in COMMANDS.items()
+        ]
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

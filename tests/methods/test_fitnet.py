@@ -1,0 +1,52 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_diffkd import FitNet
+
+
+def test_loss_is_the_error_of_the_projected_feature(rng):
+    method = FitNet()
+    method.build((None, 4, 4, 6), (None, 4, 4, 3))
+    teacher = rng.normal(size=(2, 4, 4, 6)).astype("float32")
+    student = rng.normal(size=(2, 4, 4, 3)).astype("float32")
+    kernel = np.array(method.projection.kernel)[0, 0]
+    projected = student @ kernel + np.array(method.projection.bias)
+    np.testing.assert_allclose(
+        method.compute_losses(teacher, student)["distill"],
+        np.mean((projected - teacher) ** 2),
+        rtol=1e-5,
+    )
+
+
+def test_gradients_reach_student_and_projection_alone(rng):
+    method = FitNet()
+    method.build((None, 6), (None, 3))
+    teacher = tf.constant(rng.normal(size=(2, 6)), tf.float32)
+    student = tf.constant(rng.normal(size=(2, 3)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([teacher, student])
+        loss = method.compute_losses(teacher, student)["distill"]
+    slopes = tape.gradient(
+        loss, [teacher, student, *(v.value for v in method.trainable_variables)]
+    )
+    assert slopes[0] is None
+    assert all(np.abs(slope).max() > 0 for slope in slopes[1:])
+
+
+def test_grids_that_differ_need_resize(rng):
+    with pytest.raises(ValueError, match="4x4 against 8x8"):
+        FitNet().build((None, 4, 4, 6), (None, 8, 8, 3))
+    method = FitNet(resize="nearest")
+    method.build((None, 4, 4, 6), (None, 8, 8, 3))
+    loss = method.compute_losses(tf.zeros((2, 4, 4, 6)), tf.ones((2, 8, 8, 3)))
+    assert float(loss["distill"]) > 0
+
+
+def test_config_round_trip():
+    method = FitNet("a", "b", weight=0.3, resize="nearest", name="mine")
+    copy = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(method)
+    )
+    assert copy.get_config() == method.get_config()

@@ -1,0 +1,53 @@
+"""Small models that several tests distil."""
+
+import keras
+import numpy as np
+
+
+def small_cnn(width, classes=10, name=None, strides=2, channels=1, **dense):
+    """A convolutional classifier of 8x8 images with a 4x4 feature map."""
+    image = keras.Input((8, 8, channels), name="image")
+    x = keras.layers.Conv2D(width, 3, strides=strides, padding="same")(image)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.ReLU(name="features")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    logits = keras.layers.Dense(classes, name="logits", **dense)(x)
+    return keras.Model(image, logits, name=name)
+
+
+class SubclassedCNN(keras.Model):
+    """The same as a subclassed model with a nested part."""
+
+    def __init__(self, width=8, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.body = keras.Sequential(
+            [
+                keras.layers.Conv2D(width, 3, strides=2, padding="same"),
+                keras.layers.ReLU(name="features"),
+            ],
+            name="body",
+        )
+        self.pool = keras.layers.GlobalAveragePooling2D()
+        self.head = keras.layers.Dense(10, name="head")
+
+    def call(self, x):
+        return self.head(self.pool(self.body(x)))
+
+    def get_config(self):
+        return {"width": self.width, "name": self.name}
+
+
+def random_batch(rng, size=32, classes=10):
+    """Images with a class-dependent mean, so that they can be learned."""
+    labels = rng.integers(0, classes, size)
+    images = rng.normal(size=(size, 8, 8, 1)) + labels[:, None, None, None] / 5
+    return images.astype("float32"), labels
+
+
+def cross_entropy():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def weights_of(model):
+    return [np.array(v) for v in model.variables]

@@ -1,0 +1,147 @@
+import threading
+
+import keras
+import numpy as np
+import pytest
+from small_models import SubclassedCNN, small_cnn
+
+from keras_diffkd.taps import call_with_taps, find_layer, input_spec, output_specs
+
+
+def nested_model():
+    image = keras.Input((8, 8, 1), name="image")
+    backbone = keras.Sequential(
+        [
+            keras.layers.Conv2D(4, 3, name="stem"),
+            keras.Sequential([keras.layers.ReLU(name="act")], name="stack"),
+        ],
+        name="backbone",
+    )
+    return keras.Model(image, keras.layers.Flatten()(backbone(image)), name="outer")
+
+
+@pytest.fixture
+def images(rng):
+    return rng.normal(size=(2, 8, 8, 1)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("make_model", "tap", "shape"),
+    [
+        (lambda: small_cnn(4), "features", (2, 4, 4, 4)),
+        (nested_model, "backbone/stem", (2, 6, 6, 4)),
+        (nested_model, "backbone/stack/act", (2, 6, 6, 4)),
+        (SubclassedCNN, "body/features", (2, 4, 4, 8)),
+        (SubclassedCNN, "head", (2, 10)),
+    ],
+)
+def test_tapped_feature_is_what_the_layer_returned(make_model, tap, shape, images):
+    model = make_model()
+    expected = model(images, training=False)
+    outputs, features = call_with_taps(model, images, [None, tap], training=False)
+    assert features[tap].shape == shape
+    np.testing.assert_array_equal(outputs, expected)
+    np.testing.assert_array_equal(features[None], expected)
+
+
+def test_feature_equals_that_of_a_model_cut_at_the_layer(images):
+    model = small_cnn(4)
+    cut = keras.Model(model.input, model.get_layer("features").output)
+    _, features = call_with_taps(model, images, ["features"], training=False)
+    np.testing.assert_array_equal(features["features"], cut(images, training=False))
+
+
+def test_the_model_runs_once_and_is_left_as_it_was(images):
+    model = small_cnn(4)
+    layer = model.get_layer("features")
+    calls = []
+    original = layer.call
+    layer.__dict__["call"] = lambda *a, **k: calls.append(1) or original(*a, **k)
+    mine = layer.__dict__["call"]
+    call_with_taps(model, images, ["features"], training=False)
+    assert calls == [1]
+    assert layer.__dict__["call"] is mine
+    del layer.__dict__["call"]
+    call_with_taps(model, images, ["features", "logits"], training=False)
+    assert "call" not in layer.__dict__
+
+
+def test_nothing_is_left_behind_by_a_failing_forward_pass():
+    model = small_cnn(4)
+    with pytest.raises(ValueError, match="incompatible|expected"):
+        call_with_taps(model, np.zeros((2, 3)), ["features"], training=False)
+    assert "call" not in model.get_layer("features").__dict__
+
+
+@pytest.mark.parametrize(
+    ("tap", "closest"),
+    [
+        ("feature", "'features'"),
+        ("stem", "'backbone/stem'"),
+        ("backbone/x", "backbone"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_closest(tap, closest):
+    model = nested_model() if "feat" not in tap else small_cnn(4, name="cnn")
+    with pytest.raises(ValueError, match=f"has no layer '{tap}'.*{closest}") as error:
+        find_layer(model, tap)
+    assert repr(model.name) in str(error.value)
+
+
+def test_a_layer_that_runs_twice_or_never_is_refused(images):
+    image = keras.Input((8, 8, 1))
+    shared = keras.layers.ReLU(name="shared")
+    model = keras.Model(image, shared(keras.layers.Conv2D(1, 1)(shared(image))))
+    with pytest.raises(ValueError, match="'shared'.*ran 2 times"):
+        call_with_taps(model, images, ["shared"], training=False)
+    name = model.layers[0].name
+    with pytest.raises(ValueError, match=f"'{name}'.*did not run"):
+        call_with_taps(model, images, [name], training=False)
+
+
+def test_a_tap_that_is_no_tensor_is_refused(images):
+    image = keras.Input((8, 8, 1))
+    outputs = {"a": keras.layers.Flatten(name="a")(image), "b": image}
+    model = keras.Model(image, outputs, name="two_outputs")
+    with pytest.raises(ValueError, match=r"model 'two_outputs'.*\['a', 'b'\]"):
+        call_with_taps(model, images, [None], training=False)
+    outer = keras.Model(image, model(image)["a"])
+    with pytest.raises(ValueError, match="tap 'two_outputs'"):
+        call_with_taps(outer, images, ["two_outputs"], training=False)
+
+
+def test_threads_keep_their_records_apart(rng):
+    model = small_cnn(4)
+    batches = [rng.normal(size=(2, 8, 8, 1)).astype("float32") for _ in range(4)]
+    expected = [
+        call_with_taps(model, batch, ["features"], training=False)[1]["features"]
+        for batch in batches
+    ]
+    received = [None] * len(batches)
+
+    def run(index):
+        for _ in range(10):
+            _, features = call_with_taps(
+                model, batches[index], ["features"], training=False
+            )
+            received[index] = features["features"]
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(batches))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for ours, theirs in zip(received, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert "call" not in model.get_layer("features").__dict__
+
+
+def test_specs_have_the_shapes_of_the_real_features(images):
+    model = SubclassedCNN()
+    assert input_spec(model) is None
+    model(images)
+    spec = input_spec(model)
+    assert spec.shape == (None, 8, 8, 1)
+    outputs, features = output_specs(model, spec, [None, "body/features"])
+    assert outputs.shape == (None, 10)
+    assert features["body/features"].shape == (None, 4, 4, 8)
