@@ -43,6 +43,8 @@ setup(
     package_data={"keras_diffkd.recipes": ["experiments/*.flags"]},
     install_requires=[
         "absl-py>=2.1",
+        # tensorflow-datasets imports it without asking for it.
+        "importlib_resources>=6.0",
         "keras>=3.15.1",
         "numpy>=2.0",
         "scikit-learn>=1.5",

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_diffkd.methods.method import DistillationMethod
 from keras_diffkd.taps import input_spec
 
 
@@ -118,15 +119,59 @@ def gives_probabilities(model):
     return bool((outputs >= 0).all() and np.allclose(sums, 1.0, atol=1e-2))
 
 
-def check_labels(y, classes):
-    """Raises `ValueError` if integer labels lie outside the student's classes.
+def check_methods(methods, teacher):
+    """Raises `ValueError` unless these are methods with names of their own."""
+    for method in methods:
+        if not isinstance(method, DistillationMethod):
+            raise ValueError(
+                "`methods` must be a list of keras_diffkd.DistillationMethod. "
+                f"Received: {type(method).__name__}"
+            )
+    names = [method.name for method in methods]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            "Every method needs its own name, which prefixes its logs. Received: "
+            f'{names}. Rename {repeated}, with `name="diffkd_logits"` for instance.'
+        )
+    if methods and teacher is None:
+        raise ValueError(
+            f"The methods {names} need a `teacher`. Received: teacher=None"
+        )
+
+
+def check_loss_names(method, results):
+    """Raises `ValueError` if a method returned other names than it declares."""
+    declared = {*method.loss_weights, *method.metric_names}
+    if set(results) != declared:
+        raise ValueError(
+            f"Method {method.name!r} must return exactly the names in its "
+            f"`loss_weights` and `metric_names`: {sorted(declared)}. "
+            f"Received: {sorted(results)}"
+        )
+
+
+def check_training_data(x, y, classes):
+    """Raises `ValueError` if the data is empty or has labels outside the classes.
 
     Args:
-        y: Array of class indices.
-        classes: Integer, number of the student's classes.
+        x: What was given to `fit` as inputs: arrays or a data set.
+        y: What was given as targets.
+        classes: Number of classes that integer labels may name, or `None`. The
+            labels of data sets are checked as they come, in the training step.
     """
-    if y.size and (y.min() < 0 or y.max() >= classes):
-        raise ValueError(labels_message(classes, f"{y.min()} to {y.max()}"))
+    sizes = [len(a) for a in keras.tree.flatten(x) if isinstance(a, np.ndarray)]
+    cardinality = getattr(x, "cardinality", None)
+    if 0 in sizes or (callable(cardinality) and int(cardinality()) == 0):
+        raise ValueError(
+            "The training data is empty. Received: a data set of 0 batches or "
+            "samples. Check the path, the split and any filter."
+        )
+    if classes is not None and isinstance(y, (np.ndarray, list)):
+        labels = np.asarray(y)
+        if labels.min() < 0 or labels.max() >= classes:
+            received = f"{labels.min()} to {labels.max()}"
+            raise ValueError(labels_message(classes, received))
 
 
 def labels_message(classes, received):

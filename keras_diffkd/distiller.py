@@ -1,14 +1,11 @@
 """The Keras model that trains a student from a teacher."""
 
-import hashlib
 import types
-import warnings
 
 import keras
-import numpy as np
 
 from keras_diffkd import checks, train_steps
-from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.taps import call_with_taps, output_specs
 
 
@@ -74,16 +71,13 @@ class Distiller(keras.Model):
         name=None,
     ):
         methods = list(methods)
-        _check_methods(methods, teacher)
+        checks.check_methods(methods, teacher)
         checks.check_model(student, "student")
         if teacher is not None:
             checks.check_model(teacher, "teacher")
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
-        # Plain namespaces: Keras finds models in attributes, lists and
-        # properties, and would save and train what is only looked at.
-        self._frozen = types.SimpleNamespace(
-            teacher=teacher, preprocess=teacher_preprocess, awaited_fingerprint=None
-        )
+        self._frozen = FrozenTeacher(teacher, teacher_preprocess)
+        # Plain namespaces: Keras would track models and functions in attributes.
         self._original = types.SimpleNamespace(student=student)
         self._step = types.SimpleNamespace(jit_compile="auto", gradients=None)
 
@@ -102,7 +96,7 @@ class Distiller(keras.Model):
     @property
     def teacher(self):
         """The teacher, or `None`. See `attach_teacher`."""
-        return self._frozen.teacher
+        return self._frozen.model
 
     def __dir__(self):
         # Keras saves every model that it finds by walking `dir(model)`.
@@ -119,7 +113,7 @@ class Distiller(keras.Model):
             ValueError: If it has not. The old teacher stays then.
         """
         checks.check_model(teacher, "teacher")
-        previous, self._frozen.teacher = self._frozen.teacher, teacher
+        previous, self._frozen.model = self._frozen.model, teacher
         try:
             shapes = self._tapped_shapes()
             if shapes != self._feature_shapes:
@@ -129,16 +123,9 @@ class Distiller(keras.Model):
                     f"expected: {self._feature_shapes}"
                 )
         except ValueError:
-            self._frozen.teacher = previous
+            self._frozen.model = previous
             raise
-        awaited = self._frozen.awaited_fingerprint
-        if awaited is not None and weights_fingerprint(teacher) != awaited:
-            warnings.warn(
-                f"The teacher {teacher.name!r} has other weights than the one that "
-                "this distiller was saved with.",
-                stacklevel=2,
-            )
-        self._frozen.awaited_fingerprint = None
+        self._frozen.warn_if_other_weights()
 
     def _build_methods(self):
         """Creates the methods' layers, before the optimizer wants to know them."""
@@ -149,18 +136,17 @@ class Distiller(keras.Model):
 
     def _tapped_shapes(self):
         """Returns `(teacher shape, student shape)` of every method."""
-        preprocess = self._frozen.preprocess
-        inputs = checks.common_inputs(self.teacher, self.student, preprocess)
+        inputs = checks.common_inputs(
+            self.teacher, self.student, self._frozen.preprocess
+        )
         student_outputs, student_features = output_specs(
             self.student, inputs, self._taps("student")
         )
         self._student_outputs = types.SimpleNamespace(spec=student_outputs)
         if not self.methods:
             return []
-        if preprocess is not None:
-            inputs = _spec_of_call(preprocess, inputs)
-        teacher_outputs, teacher_features = output_specs(
-            self.teacher, inputs, self._taps("teacher")
+        teacher_outputs, teacher_features = self._frozen.specs(
+            inputs, self._taps("teacher")
         )
         for method in self.methods:
             checks.check_logits(
@@ -252,8 +238,8 @@ class Distiller(keras.Model):
                 teacher's weights have not been put back.
         """
         self._assert_compile_called("fit")
-        self._check_teacher_weights()
-        self._check_data(x, y)
+        self._frozen.check_weights()
+        checks.check_training_data(x, y, self.num_label_classes())
         train_steps.build_compiled(self, x, y)
         with train_steps.data_errors_as_value_errors():
             return super().fit(x, y, *args, **kwargs)
@@ -283,11 +269,13 @@ class Distiller(keras.Model):
         y_pred, student_features = call_with_taps(
             self.student, x, self._taps("student"), training=training
         )
-        teacher_features = self._teacher_features(x) if self.methods else {}
+        teacher_features = {}
+        if self.methods:
+            teacher_features = self._frozen.features(x, self._taps("teacher"))
         task_loss = self.compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
-        task_loss = keras.ops.cast(task_loss, "float32")
+        task_loss = keras.ops.cast(train_steps.unscaled(task_loss), "float32")
         losses = {"task_loss": task_loss}
         total = self.task_loss_weight * task_loss
         for method in self.methods:
@@ -297,20 +285,11 @@ class Distiller(keras.Model):
                 targets=y,
                 training=training,
             )
-            _check_names(method, results)
+            checks.check_loss_names(method, results)
             for name, weight in method.loss_weights.items():
                 total = total + weight * results[name]
             losses |= {f"{method.name}/{name}": v for name, v in results.items()}
         return {"loss": total, **losses}, y_pred
-
-    def _teacher_features(self, x):
-        preprocess = self._frozen.preprocess
-        if preprocess is not None:
-            x = _call_preprocess(preprocess, x)
-        _, features = call_with_taps(
-            self.teacher, x, self._taps("teacher"), training=False
-        )
-        return keras.tree.map_structure(keras.ops.stop_gradient, features)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -365,10 +344,11 @@ class Distiller(keras.Model):
             key: keras.saving.serialize_keras_object(value)
             for key, value in config.items()
         }
-        fingerprint = self._frozen.awaited_fingerprint
-        if fingerprint is None and self.teacher is not None:
-            fingerprint = weights_fingerprint(self.teacher)
-        return {**config, "teacher_fingerprint": fingerprint, "name": self.name}
+        return {
+            **config,
+            "teacher_fingerprint": self._frozen.fingerprint(),
+            "name": self.name,
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -393,31 +373,6 @@ class Distiller(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def _check_teacher_weights(self):
-        awaited = self._frozen.awaited_fingerprint
-        if awaited is None:
-            return
-        if weights_fingerprint(self.teacher) != awaited:
-            raise ValueError(
-                "This distiller was created from a saved one, and files of a distiller "
-                "do not hold the teacher's weights. Before `fit`, give it the trained "
-                "teacher: `distiller.attach_teacher(keras.models.load_model(...))`, or "
-                "`distiller.teacher.load_weights(...)`."
-            )
-        self._frozen.awaited_fingerprint = None
-
-    def _check_data(self, x, y):
-        sizes = [len(a) for a in keras.tree.flatten(x) if isinstance(a, np.ndarray)]
-        cardinality = getattr(x, "cardinality", None)
-        if 0 in sizes or (callable(cardinality) and int(cardinality()) == 0):
-            raise ValueError(
-                "The training data is empty. Received: a data set of 0 batches or "
-                "samples. Check the path, the split and any filter."
-            )
-        classes = self.num_label_classes()
-        if classes is not None and isinstance(y, (np.ndarray, list)):
-            checks.check_labels(np.asarray(y), classes)
-
     def num_label_classes(self):
         """Returns how many classes integer labels may name, or `None`.
 
@@ -435,61 +390,7 @@ class Distiller(keras.Model):
         return self._student_outputs.spec
 
 
-def weights_fingerprint(model):
-    """Returns the SHA-256 of all weights of a model, as a hex string."""
-    digest = hashlib.sha256()
-    for variable in model.variables:
-        value = keras.ops.convert_to_numpy(variable.value)
-        digest.update(f"{value.dtype} {value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
-
-
-def _check_methods(methods, teacher):
-    for method in methods:
-        if not isinstance(method, DistillationMethod):
-            raise ValueError(
-                "`methods` must be a list of keras_diffkd.DistillationMethod. "
-                f"Received: {type(method).__name__}"
-            )
-    names = [method.name for method in methods]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(
-            "Every method needs its own name, which prefixes its logs. Received: "
-            f'{names}. Rename {repeated}, with `name="diffkd_logits"` for instance.'
-        )
-    if methods and teacher is None:
-        raise ValueError(
-            f"The methods {names} need a `teacher`. Received: teacher=None"
-        )
-
-
-def _check_names(method, results):
-    declared = {*method.loss_weights, *method.metric_names}
-    if set(results) != declared:
-        raise ValueError(
-            f"Method {method.name!r} must return exactly the names in its "
-            f"`loss_weights` and `metric_names`: {sorted(declared)}. "
-            f"Received: {sorted(results)}"
-        )
-
-
 def _gather(tap, features, convert=lambda tensor: tensor):
     if isinstance(tap, (list, tuple)):
         return [convert(features[name]) for name in tap]
     return convert(features[tap])
-
-
-def _call_preprocess(preprocess, x):
-    if isinstance(preprocess, keras.layers.Layer):
-        return preprocess(x, training=False)
-    return preprocess(x)
-
-
-def _spec_of_call(preprocess, inputs):
-    class Preprocess(keras.layers.Layer):
-        def call(self, inputs):
-            return _call_preprocess(preprocess, inputs)
-
-    return Preprocess().compute_output_spec(inputs)

@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def _fresh_keras_state():
     """Same seeds for every test, and no layer names or policies left over."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")

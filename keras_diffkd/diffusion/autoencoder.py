@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+from keras_diffkd.layers.torch_like import batch_normalization, check_channels, conv2d
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -48,6 +48,7 @@ class LinearAutoencoder(keras.layers.Layer):
         self.decoder_conv = conv2d(latent_channels, input_channels, name="decoder_conv")
 
     def build(self, input_shape):
+        check_channels(self, input_shape, self.input_channels)
         latent_shape = (*input_shape[:-1], self.latent_channels)
         self.encoder_conv.build(tuple(input_shape))
         self.encoder_bn.build(latent_shape)

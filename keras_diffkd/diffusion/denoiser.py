@@ -3,7 +3,7 @@
 import keras
 
 from keras_diffkd.layers.bottleneck import Bottleneck
-from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+from keras_diffkd.layers.torch_like import batch_normalization, check_channels, conv2d
 
 MAX_TIMESTEPS = 1280
 
@@ -77,6 +77,7 @@ class Denoiser(keras.layers.Layer):
             ]
 
     def build(self, x_shape, timesteps_shape=None):
+        check_channels(self, x_shape, self.channels)
         self.time_embedding.build(timesteps_shape)
         shape = tuple(x_shape)
         for block in self.blocks:

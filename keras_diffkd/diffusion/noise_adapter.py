@@ -4,7 +4,12 @@ import keras
 
 from keras_diffkd.diffusion.denoiser import check_kernel_size
 from keras_diffkd.layers.bottleneck import Bottleneck
-from keras_diffkd.layers.torch_like import batch_normalization, conv2d, dense
+from keras_diffkd.layers.torch_like import (
+    batch_normalization,
+    check_channels,
+    conv2d,
+    dense,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -54,6 +59,7 @@ class NoiseAdapter(keras.layers.Layer):
         self.prediction = dense(channels, 2, name="prediction")
 
     def build(self, input_shape):
+        check_channels(self, input_shape, self.channels)
         shape = tuple(input_shape)
         for block in self.blocks:
             block.build(shape)

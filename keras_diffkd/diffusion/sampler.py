@@ -41,10 +41,12 @@ class DDIMSampler:
 
     def __init__(self, schedule, num_inference_steps=5):
         largest = schedule.num_train_timesteps // 2
-        if not 1 <= num_inference_steps <= largest:
+        is_integer = int(num_inference_steps) == num_inference_steps
+        if not is_integer or not 1 <= num_inference_steps <= largest:
             raise ValueError(
-                "`num_inference_steps` must lie in 1 to num_train_timesteps // 2 = "
-                f"{largest}. Received: num_inference_steps={num_inference_steps}"
+                "`num_inference_steps` must be an integer in 1 to "
+                f"num_train_timesteps // 2 = {largest}. Received: "
+                f"num_inference_steps={num_inference_steps}"
             )
         self.schedule = schedule
         self.num_inference_steps = int(num_inference_steps)
@@ -83,8 +85,9 @@ class DDIMSampler:
             x: Float tensor of shape `(batch, ...)`.
 
         Returns:
-            Tensor like `x`. Gradients flow through every step.
+            float32 tensor of the shape of `x`. Gradients flow through every step.
         """
+        x = keras.ops.cast(x, "float32")
         batch = keras.ops.shape(x)[:1]
         for timestep in self.timesteps:
             timesteps = keras.ops.full(batch, timestep, dtype="int32")

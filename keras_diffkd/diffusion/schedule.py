@@ -64,9 +64,10 @@ class NoiseSchedule:
             timesteps: Integer tensor of shape `(batch,)`, one per sample.
 
         Returns:
-            Tensor like `x`.
+            float32 tensor of the shape of `x`.
         """
-        x = keras.ops.convert_to_tensor(x)
+        x = keras.ops.cast(x, "float32")
+        noise = keras.ops.cast(noise, "float32")
         per_sample = (-1,) + (1,) * (len(x.shape) - 1)
         signal, sigma = (
             keras.ops.reshape(

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+from keras_diffkd.layers.torch_like import batch_normalization, check_channels, conv2d
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -51,6 +51,7 @@ class Bottleneck(keras.layers.Layer):
         self.expand_bn = batch_normalization(name="expand_bn")
 
     def build(self, input_shape):
+        check_channels(self, input_shape, self.channels)
         grid = tuple(input_shape[:-1])
         outer, inner = (*grid, self.channels), (*grid, self.channels // self.reduction)
         self.reduce_conv.build(outer)

@@ -11,6 +11,15 @@ import math
 import keras
 
 
+def check_channels(layer, input_shape, channels):
+    """Raises `ValueError` unless the last axis of `input_shape` is `channels`."""
+    if input_shape[-1] != channels:
+        raise ValueError(
+            f"{type(layer).__name__} was made for features of {channels} channels. "
+            f"Received: an input of shape {tuple(input_shape)}"
+        )
+
+
 def fan_in_uniform(fan_in):
     """Returns an initializer uniform in `±1 / sqrt(fan_in)`.
 

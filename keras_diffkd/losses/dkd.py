@@ -46,6 +46,13 @@ def dkd(teacher_logits, student_logits, labels, alpha=1.0, beta=8.0, temperature
     if len(labels.shape) == rank and labels.shape[-1] == teacher.shape[-1]:
         labels = keras.ops.argmax(labels, axis=-1)
     labels = keras.ops.reshape(labels, (-1,))
+    if None not in (labels.shape[0], teacher.shape[0]) and (
+        labels.shape[0] != teacher.shape[0]
+    ):
+        raise ValueError(
+            "There must be one label for every sample. Received: "
+            f"{labels.shape[0]} labels for {teacher.shape[0]} samples"
+        )
     target = keras.ops.one_hot(labels, teacher.shape[-1], dtype="float32")
 
     target_part = binary_divergence(teacher, student, target, temperature)

@@ -4,17 +4,22 @@ import importlib
 
 import keras
 
-_BACKENDS = ("tensorflow",)
+BACKENDS = ("tensorflow",)
+
+_step = None
+if keras.backend.backend() in BACKENDS:
+    _step = importlib.import_module(
+        f"keras_diffkd.train_steps.{keras.backend.backend()}"
+    )
 
 
 def _backend():
-    name = keras.backend.backend()
-    if name not in _BACKENDS:
+    if _step is None:
         raise ValueError(
-            f"keras_diffkd trains on the backends {_BACKENDS}. Received: {name!r}. Set "
-            "KERAS_BACKEND before Keras is imported."
+            f"keras_diffkd trains on the Keras backends {BACKENDS}. Received: "
+            f"{keras.backend.backend()!r}. Set KERAS_BACKEND before Keras is imported."
         )
-    return importlib.import_module(f"keras_diffkd.train_steps.{name}")
+    return _step
 
 
 def make_gradient_function(distiller, jit_compile):
@@ -30,6 +35,11 @@ def build_compiled(distiller, x, y):
 def train_step(distiller, *args, **kwargs):
     """Runs one step of training and returns the logs."""
     return _backend().train_step(distiller, *args, **kwargs)
+
+
+def unscaled(loss):
+    """Returns the mean loss of this replica's samples, whatever Keras scaled."""
+    return _backend().unscaled(loss)
 
 
 def without_training_logs(distiller, result):

@@ -73,20 +73,21 @@ def train_step(distiller, data):
     optimizer = distiller.optimizer
     variables = distiller.trainable_variables
     state = state_variables(distiller)
+    replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
     slopes, losses, y_pred, new_state = distiller._step.gradients(
         _values(variables),
         _values(state),
         _values(teacher_variables(distiller)),
-        x,
-        y,
-        sample_weight,
-        _replica_id(),
-        optimizer.scale_loss(tf.ones(())),
+        *replicas.fill((x, y, sample_weight)),
+        replicas.id,
+        optimizer.scale_loss(replicas.share),
     )
-    optimizer.apply(slopes, variables)
-    for variable, value in zip(state, new_state, strict=True):
+    optimizer.apply([replicas.zero_if_idle(g) for g in slopes], variables)
+    for variable, value in zip(state, replicas.average(new_state), strict=True):
         variable.assign(value)
-    batch_size = tf.shape(tf.nest.flatten(x)[0])[0]
+    losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
+    y_pred = replicas.trim(y_pred)
+    batch_size = replicas.batch_size
     distiller._loss_tracker.update_state(losses["loss"], sample_weight=batch_size)
     for name, tracker in distiller._trackers.items():
         tracker.update_state(losses[name], sample_weight=batch_size)
@@ -111,14 +112,78 @@ def data_errors_as_value_errors():
         raise ValueError(message.split("\n")[0]) from None
 
 
+def unscaled(loss):
+    """Undoes Keras's division of a loss by the number of replicas.
+
+    The step weighs replicas by their share of the global batch instead, which
+    is right for an uneven last batch too.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return loss * tf.cast(replicas, loss.dtype)
+
+
+class Replicas:
+    """What this replica is to the others of the strategy, for one step.
+
+    Args:
+        batch_size: Integer tensor, the samples of this replica. May be 0 in the
+            last batch of an epoch.
+    """
+
+    def __init__(self, batch_size):
+        self.context = tf.distribute.get_replica_context()
+        self.id = tf.convert_to_tensor(self.context.replica_id_in_sync_group, tf.int32)
+        self.count = self.context.num_replicas_in_sync
+        self.batch_size = batch_size
+        self.share = tf.ones(())
+        if self.count > 1:
+            local = tf.cast(batch_size, tf.float32)
+            self.share = local / self.context.all_reduce("SUM", local)
+
+    def fill(self, data):
+        """Gives a replica without samples one of zeros: convolutions need one."""
+        if self.count == 1:
+            return data
+        missing = tf.cast(self.batch_size == 0, tf.int32)
+
+        def pad(tensor):
+            if tensor is None:
+                return None
+            first = [[0, missing]]
+            return tf.pad(tensor, first + [[0, 0]] * (len(tensor.shape) - 1))
+
+        return tf.nest.map_structure(pad, data)
+
+    def trim(self, y_pred):
+        """Removes what `fill` has added."""
+        if self.count == 1:
+            return y_pred
+        return tf.nest.map_structure(lambda t: t[: self.batch_size], y_pred)
+
+    def zero_if_idle(self, tensor):
+        """Returns the tensor, or zeros on a replica without samples (not NaN)."""
+        if self.count == 1 or tensor is None:
+            return tensor
+        return tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
+
+    def average(self, state):
+        """Averages what the forward passes changed, weighted by their samples.
+
+        Integers (the counters of seed generators) are the same everywhere.
+        """
+        if self.count == 1:
+            return state
+        floats = [value for value in state if value.dtype.is_floating]
+        weighted = [
+            self.zero_if_idle(value) * tf.cast(self.share, value.dtype)
+            for value in floats
+        ]
+        averaged = iter(self.context.all_reduce("SUM", weighted) if weighted else [])
+        return [next(averaged) if v.dtype.is_floating else v for v in state]
+
+
 def _values(variables):
     return [tf.convert_to_tensor(variable.value) for variable in variables]
-
-
-def _replica_id():
-    return tf.convert_to_tensor(
-        tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32
-    )
 
 
 def _assert_labels(y, classes):

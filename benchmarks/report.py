@@ -1,0 +1,55 @@
+"""What the benchmarks share: tables, the machine, and docs/results.md."""
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def markdown_table(header, rows):
+    """Returns a Markdown table with aligned columns."""
+    cells = [header, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+
+    def line(row):
+        padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
+    return "\n".join([line(header), rule, *(line(row) for row in rows)])
+
+
+def describe_machine():
+    """Returns the processor and the versions that produced a number."""
+    return (
+        f"{os.cpu_count()} cores of {processor_name()}, Python "
+        f"{platform.python_version()}, Keras {keras.version()}, TensorFlow "
+        f"{tf.__version__}, NumPy {np.__version__}"
+    )
+
+
+def processor_name():
+    """Returns the processor's model name where the system tells."""
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        match = re.search(r"model name\s*:\s*(.+)", path.read_text())
+        if match:
+            return match.group(1)
+    return platform.machine()
+
+
+def write_section(path, title, text):
+    """Replaces (or appends) the section `## title` of a Markdown file."""
+    path = Path(path)
+    content = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    section = f"## {title}\n\n{text.strip()}\n"
+    pattern = re.compile(rf"## {re.escape(title)}\n.*?(?=\n## |\Z)", re.DOTALL)
+    if pattern.search(content):
+        content = pattern.sub(lambda _: section, content)
+    else:
+        content = f"{content.rstrip()}\n\n{section}"
+    path.write_text(content, encoding="utf-8")

@@ -1,0 +1,14 @@
+"""Takes a trained student to SavedModel, ONNX and TFLite, with proof."""
+
+from keras_diffkd.export.errors import ExportError, VerificationError
+from keras_diffkd.export.export import export_student
+from keras_diffkd.export.table import format_table
+from keras_diffkd.export.verification import verify
+
+__all__ = [
+    "ExportError",
+    "VerificationError",
+    "export_student",
+    "format_table",
+    "verify",
+]

@@ -1,0 +1,179 @@
+"""Students trained in half or mixed precision, rebuilt in float32."""
+
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+HALF_PRECISION = {"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
+
+
+def to_float32(student):
+    """Returns the student computing in float32, with the same weights.
+
+    A `mixed_float16` student would become a TFLite file full of operations that
+    the interpreter refuses, and an ONNX file with float16 logits. So it is built
+    anew from its config with every half-precision policy replaced by float32;
+    the weights, whose values float32 holds exactly, are copied.
+
+    Args:
+        student: built `keras.Model`. It is not changed.
+
+    Returns:
+        `student` itself when it computes in float32 already, else a new model.
+
+    Raises:
+        ValueError: if the model cannot be rebuilt from its config, or is not
+            float32 afterwards (a layer that sets its own dtype in `__init__`).
+
+    Example:
+
+    ```python
+    keras.config.set_dtype_policy("mixed_float16")
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    keras.config.set_dtype_policy("float32")
+    to_float32(student).layers[0].compute_dtype  # "float32"
+    ```
+    """
+    if not half_precision_layers(student):
+        return student
+    try:
+        rebuilt = _rebuild(student)
+    except Exception as error:
+        raise ValueError(
+            f"The student '{student.name}' computes in half precision and could not "
+            "be rebuilt in float32 from its config. Give its class a `get_config` "
+            "that returns all arguments of `__init__`, or export a student built "
+            f"with the float32 policy. Received: {type(error).__name__}: {error}"
+        ) from error
+    left = half_precision_layers(rebuilt)
+    if left:
+        raise ValueError(
+            f"The student '{student.name}' still computes in half precision after "
+            "it was rebuilt from its config in float32. Let these layers take "
+            f"their dtype from the global policy. Received: {', '.join(left)}"
+        )
+    return rebuilt
+
+
+def check_rebuilt(student, serving, samples):
+    """Raises if the rebuilt float32 student is not the student it was rebuilt from.
+
+    Weights are compared when they are copied; this also catches state of custom
+    layers that is not in their weights. Half precision itself moves the outputs by
+    a few per cent of their spread at most.
+
+    Args:
+        student: `keras.Model` as the user gave it.
+        serving: `Serving` made from it.
+        samples: `Samples`; at most 64 are used.
+
+    Raises:
+        ValueError: if the mean absolute difference of the outputs exceeds a fifth of
+            their standard deviation.
+
+    Example:
+
+    ```python
+    check_rebuilt(student, serving, read_samples(serving, None))
+    ```
+    """
+    if serving.student is student:
+        return
+    inputs = keras.tree.pack_sequence_as(
+        serving.structure, list(samples.batch(0, 64).values())
+    )
+    outputs = [
+        [
+            keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))
+            for output in keras.tree.flatten(model(inputs, training=False))
+        ]
+        for model in (student, serving.student)
+    ]
+    for half, full in zip(*outputs, strict=True):
+        difference, spread = np.mean(np.abs(half - full)), np.std(full)
+        if not difference <= 0.2 * spread + 1e-3:
+            raise ValueError(
+                f"The student '{student.name}' was rebuilt in float32 and gives other "
+                f"outputs: mean difference {difference:.3g}, standard deviation "
+                f"{spread:.3g}. A layer keeps state outside its weights and config, or "
+                "the outputs overflow in half precision. Export a float32 student."
+            )
+
+
+def half_precision_layers(model):
+    """Returns the paths of the layers whose computation or weights are not float32."""
+    return [
+        layer.path or layer.name
+        for layer in model._flatten_layers()
+        if {layer.compute_dtype, layer.variable_dtype} & HALF_PRECISION
+    ]
+
+
+def _rebuild(student):
+    config = _replace_policies(keras.saving.serialize_keras_object(student))
+    # Training state that the export does not need and that may not rebuild.
+    config.pop("compile_config", None)
+    classes = {type(layer).__name__: type(layer) for layer in student._flatten_layers()}
+    policy = keras.config.dtype_policy()
+    # Layers that a subclassed model makes in `__init__` follow the global policy.
+    keras.config.set_dtype_policy("float32")
+    try:
+        # safe_mode guards against foreign files; this config is of a live model.
+        rebuilt = keras.saving.deserialize_keras_object(
+            config, custom_objects=classes, safe_mode=False
+        )
+        if len(rebuilt.weights) != len(student.weights):
+            _call_on_zeros(rebuilt, student)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    _copy_weights(student, rebuilt)
+    return rebuilt
+
+
+def _replace_policies(config):
+    """Replaces half-precision policies anywhere in a serialised config."""
+    if isinstance(config, dict):
+        return {
+            key: "float32"
+            if key in ("dtype", "name") and _is_half_policy(config, key)
+            else _replace_policies(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(_replace_policies(item) for item in config)
+    return config
+
+
+def _is_half_policy(config, key):
+    # {"dtype": "mixed_float16"}, or the {"name": "mixed_float16"} of a DTypePolicy.
+    # A layer may be called "float16": a policy's config has nothing but the name.
+    value = config[key]
+    is_policy = key == "dtype" or set(config) <= {"name", "source_name"}
+    return isinstance(value, str) and value in HALF_PRECISION and is_policy
+
+
+def _call_on_zeros(rebuilt, student):
+    # A subclassed model without `build` makes its weights when it is first called.
+    shape = student.get_build_config()["input_shape"]
+    zeros = keras.tree.map_shape_structure(
+        lambda s: np.zeros([1, *s[1:]], "float32"), shape
+    )
+    rebuilt(zeros, training=False)
+
+
+def _copy_weights(student, rebuilt):
+    # Through a weights file, because it restores what `set_weights` leaves stale:
+    # Normalization, for one, computes with copies of its weights.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "student.weights.h5"
+        student.save_weights(path)
+        rebuilt.load_weights(path)
+    for old, new in zip(student.weights, rebuilt.weights, strict=True):
+        same = np.array_equal(
+            keras.ops.convert_to_numpy(keras.ops.cast(old, "float32")),
+            keras.ops.convert_to_numpy(keras.ops.cast(new, "float32")),
+        )
+        if not same:
+            raise ValueError(f"the weight '{old.path}' was not copied")

@@ -1,0 +1,29 @@
+"""Writes a student as a TensorFlow SavedModel (with `keras.export`)."""
+
+import keras
+
+from keras_diffkd.export.serving import inline_functions
+
+
+def write_saved_model(serving, path, *, batch_size=None):
+    """Writes the SavedModel whose `serving_default` computes the student.
+
+    Args:
+        serving: `Serving`.
+        path: folder to create.
+        batch_size: int, or None for any.
+
+    Example:
+
+    ```python
+    write_saved_model(Serving(student), "export/saved_model")
+    serve = tf.saved_model.load("export/saved_model").signatures["serving_default"]
+    serve(image=images)["logits"]
+    ```
+    """
+    archive = keras.export.ExportArchive()
+    # No `archive.track(student)`: the archive finds the variables that are used, and
+    # with it every one of them would be stored twice.
+    with inline_functions():
+        archive.add_endpoint("serve", serving, serving.signature(batch_size))
+        archive.write_out(str(path), verbose=False)

@@ -1,0 +1,216 @@
+"""The one function that every artefact computes."""
+
+import contextlib
+import re
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_diffkd.export.float32 import to_float32
+
+
+class Serving:
+    """The student in float32 with named inputs and outputs, always in inference mode.
+
+    A student with one input and one output serves `image` and `logits`; any other
+    keeps its own names (the keys of dictionaries, the names of Keras inputs, the
+    names of output layers). Every format is written from the same trace of this
+    object; preprocessing that is to be part of the artefacts belongs here.
+
+    Args:
+        student: built `keras.Model`: functional, sequential, or subclassed and
+            called with one argument. Rebuilt in float32 if it is in half precision.
+
+    Attributes:
+        student: the float32 student.
+        inputs: list of `tf.TensorSpec` with batch size None, one per input tensor.
+        outputs: the same for the outputs, in the student's own order.
+        trace: `tf.ConcreteFunction` of the student for any batch size, whose
+            flat inputs and outputs are in the order of the two lists.
+
+    Raises:
+        ValueError: if `student` is not a Keras model, is not built, has weights
+            that are not finite, cannot be rebuilt in float32, or has an input axis
+            other than the batch that is not known beforehand.
+
+    Example:
+
+    ```python
+    serving = Serving(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+    [spec.name for spec in serving.outputs]  # ["logits"]
+    serving(np.zeros((3, 4), "float32"))["logits"].shape  # (3, 2)
+    ```
+    """
+
+    def __init__(self, student):
+        _check_student(student)
+        self.student = student = to_float32(student)
+        self.structure = _input_structure(student)
+        tensors = keras.tree.flatten(self.structure)
+        own_names = _own_input_names(student, self.structure)
+        num_weights = len(student.weights)
+        self.trace = self._trace(tensors)
+        outputs = self.trace.structured_outputs
+        if len(student.weights) != num_weights:
+            raise ValueError(
+                f"The student '{student.name}' has layers that were not built: "
+                f"{len(student.weights) - num_weights} of its weights were only made "
+                "when it was traced and are not trained. Call the model once on real "
+                "data, then train or load its weights."
+            )
+        flat_outputs = keras.tree.flatten(outputs)
+        output_names = _own_output_names(student, outputs)
+        if len(tensors) == len(flat_outputs) == 1:
+            own_names, output_names = ["image"], ["logits"]
+        names = _unique([_sanitise(name) for name in own_names + output_names])
+        self.inputs = _specs(tensors, names[: len(tensors)])
+        self.outputs = _specs(flat_outputs, names[len(tensors) :])
+
+    def __call__(self, *tensors):
+        """Returns the outputs by name for the input tensors, given in order."""
+        names = [spec.name for spec in self.outputs]
+        outputs = keras.tree.flatten(self._call(*tensors))
+        return dict(zip(names, outputs, strict=True))
+
+    def _call(self, *tensors):
+        inputs = keras.tree.pack_sequence_as(self.structure, tensors)
+        return self.student(inputs, training=False)
+
+    def _trace(self, tensors):
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+        try:
+            with inline_functions():
+                return tf.function(self._call, autograph=False).get_concrete_function(
+                    *specs
+                )
+        except Exception as error:  # Whatever the student's own `call` raises.
+            raise ValueError(
+                f"The student '{self.student.name}' cannot be called with the one "
+                f"argument that it was built for, {self.structure}. "
+                f"Received: {type(error).__name__}: {error}"
+            ) from error
+
+    def signature(self, batch_size=None):
+        """Returns the `tf.TensorSpec`s of the inputs for a batch size or any."""
+        return [
+            tf.TensorSpec([batch_size, *spec.shape[1:]], spec.dtype, name=spec.name)
+            for spec in self.inputs
+        ]
+
+
+@contextlib.contextmanager
+def inline_functions():
+    """Traces inner `tf.function`s into the outer graph instead of as calls.
+
+    Keras wraps grouped convolutions in `tf.function(jit_compile=True)`, which
+    neither tf2onnx nor a TensorFlow without XLA can use.
+    """
+    eager = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(eager)
+
+
+def _check_student(student):
+    if not isinstance(student, keras.Model):
+        raise ValueError(
+            "Expected a `keras.Model` as the student; `Distiller.strip()` and "
+            "`keras.models.load_model` return one. "
+            f"Received: {student!r} of type {type(student).__name__}"
+        )
+    if not student.built:
+        raise ValueError(
+            f"The student '{student.name}' is not built, so its input is unknown. "
+            "Start it with `keras.Input`, or call it once on real data."
+        )
+    unfinished = [
+        weight.path
+        for weight in student.weights
+        if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight)))
+    ]
+    if unfinished:
+        raise ValueError(
+            f"The student '{student.name}' has weights that are not finite; training "
+            f"has diverged. Received NaN or infinity in: {', '.join(unfinished)}"
+        )
+
+
+def _input_structure(student):
+    """The student's inputs as the structure of KerasTensors that it is called with."""
+    if isinstance(student, keras.Sequential):
+        return _with_any_batch(student.inputs[0])
+    if getattr(student, "inputs", None):
+        return keras.tree.map_structure(_with_any_batch, student.input)
+    config = student.get_build_config() or {}
+    if config.get("input_shape") is None:
+        raise ValueError(
+            f"The input of the student '{student.name}' is unknown, or its `call` "
+            "takes several arguments. Export a functional or sequential model, or a "
+            "subclassed one that was called with one argument (a tensor, or a "
+            f"dictionary or list of tensors). Received: build config {config}"
+        )
+    return keras.tree.map_shape_structure(
+        lambda shape: _with_any_batch(keras.KerasTensor(shape, student.input_dtype)),
+        config["input_shape"],
+    )
+
+
+def _with_any_batch(tensor):
+    shape = tuple(tensor.shape)
+    if len(shape) == 0 or None in shape[1:]:
+        raise ValueError(
+            "Every axis of the student's input but the first must be known. Build "
+            "the student for the size it will be used with. "
+            f"Received: input '{tensor.name}' of shape {shape}"
+        )
+    return keras.KerasTensor((None, *shape[1:]), tensor.dtype, name=tensor.name)
+
+
+def _own_input_names(student, structure):
+    if getattr(student, "inputs", None):
+        fallback = [tensor.name for tensor in student.inputs]
+    else:
+        fallback = [f"input_{i}" for i in range(len(keras.tree.flatten(structure)))]
+    return _names(structure, fallback)
+
+
+def _own_output_names(student, outputs):
+    count = len(keras.tree.flatten(outputs))
+    fallback = getattr(student, "output_names", None)
+    if fallback is None or len(fallback) != count:
+        fallback = [f"output_{i}" for i in range(count)]
+    return _names(outputs, list(fallback))
+
+
+def _names(structure, fallback):
+    """Dictionary keys where there are any, else the given names."""
+    names = []
+    for index, (path, _) in enumerate(keras.tree.flatten_with_path(structure)):
+        keyed = path and isinstance(path[-1], str)
+        names.append(path[-1] if keyed else fallback[index])
+    return names
+
+
+def _sanitise(name):
+    # What TensorFlow accepts as the name of an argument in all formats.
+    return re.sub(r"\W", "_", name).lstrip("_") or "tensor"
+
+
+def _unique(names):
+    unique = []
+    for name in names:
+        candidate, count = name, 1
+        while candidate in unique:
+            candidate, count = f"{name}_{count}", count + 1
+        unique.append(candidate)
+    return unique
+
+
+def _specs(tensors, names):
+    return [
+        tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)
+        for tensor, name in zip(tensors, names, strict=True)
+    ]

@@ -1,0 +1,91 @@
+"""The report of a verification as text for the terminal."""
+
+HEADER = (
+    "artefact",
+    "size",
+    "max diff",
+    "agreement",
+    "accuracy",
+    "latency",
+    "ok",
+)
+
+
+def format_table(report):
+    """Formats a report of `verify` as aligned columns.
+
+    Args:
+        report: dict, from `verify` or the attribute `report` of its error.
+
+    Returns:
+        str of several lines: the Keras student, the artefacts, and the reasons of
+        those that failed.
+
+    Example:
+
+    ```python
+    print(format_table(verify("runs/digits/export", student, samples)))
+    # artefact        size     max diff  agreement  accuracy  latency   ok
+    # Keras student                                 0.9850    0.412 ms
+    # student.onnx    13.1 kB  1.9e-06   100.00%    0.9850    0.021 ms  yes
+    ```
+    """
+    rows = []
+    if "keras" in report:
+        keras_student = report["keras"]
+        rows.append(
+            [
+                "Keras student",
+                "",
+                "",
+                "",
+                _format(keras_student["accuracy"], "{:.4f}"),
+                _format(keras_student["latency_ms"], "{:.3f} ms"),
+                "",
+            ]
+        )
+    for result in report.get("artefacts", {}).values():
+        rows.append(
+            [
+                result["file"],
+                _format_size(result["size"]),
+                _format(result["max_difference"], "{:.1e}"),
+                _format(result["agreement"], "{:.2%}"),
+                _format(result["accuracy"], "{:.4f}"),
+                _format(result["latency_ms"], "{:.3f} ms"),
+                "yes" if result["ok"] else "FAILED",
+            ]
+        )
+    lines = _align([HEADER, *rows]) if rows else []
+    if rows:
+        lines.append(
+            f"{report['num_samples']} samples ({report['samples']}); latency: median "
+            "at batch size 1, one thread (TensorFlow: its own threads)"
+        )
+    lines += [
+        f"{file}: {reason}"
+        for file, reasons in report["failures"].items()
+        for reason in reasons
+    ]
+    return "\n".join(lines)
+
+
+def _align(rows):
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _format(value, template):
+    return "-" if value is None else template.format(value)
+
+
+def _format_size(size):
+    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

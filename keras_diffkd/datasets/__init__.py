@@ -1,0 +1,12 @@
+"""Data sets of TFDS, and the batches that training and testing read from them.
+
+Importing this module registers the data set `digits` with TFDS.
+"""
+
+from keras_diffkd.datasets.classification import (
+    ClassificationData,
+    load_classification,
+)
+from keras_diffkd.datasets.digits import Digits
+
+__all__ = ["ClassificationData", "Digits", "load_classification"]

@@ -1,0 +1,154 @@
+"""Reading encoded images and labels out of a prepared TFDS data set."""
+
+import operator
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+# Labels of so many examples of a split are looked at before anything starts.
+_NUM_LABELS_CHECKED = 4096
+
+
+class ClassificationSource:
+    """The image and the class label of a prepared TFDS data set.
+
+    Images stay encoded until `decode`: a shuffle buffer of photographs takes a
+    fifth of the memory that way.
+
+    Args:
+        builder: A `tfds.core.DatasetBuilder` whose data is prepared.
+
+    Attributes:
+        image_shape: `(height, width, channels)`; height and width are `None`
+            where the images differ in size.
+        num_classes: Integer.
+        label_names: List of strings.
+
+    Raises:
+        ValueError: If the data set is not one of uint8 images with one class
+            label each.
+
+    Example:
+
+    >>> from keras_diffkd.datasets.preparation import prepared_builder
+    >>> source = ClassificationSource(prepared_builder("digits", "/tmp/data"))
+    >>> image, label = next(iter(source.read("test")))
+    >>> source.decode(image).shape
+    TensorShape([8, 8, 1])
+    """
+
+    def __init__(self, builder):
+        self._builder = builder
+        keys = builder.info.supervised_keys
+        features = builder.info.features
+        if (
+            not isinstance(keys, tuple)
+            or len(keys) != 2
+            or not all(isinstance(key, str) and key in features for key in keys)
+        ):
+            raise ValueError(
+                f"{self._name} is not an image classification data set: its "
+                "`supervised_keys` are to name one image and one label. "
+                f"Received: {keys!r}."
+            )
+        self._image_key, self._label_key = keys
+        self._image, label = features[self._image_key], features[self._label_key]
+        if (
+            not isinstance(self._image, tfds.features.Image)
+            or self._image.np_dtype != np.uint8
+            or not isinstance(label, tfds.features.ClassLabel)
+            or not label.num_classes
+        ):
+            raise ValueError(
+                f"{self._name} is not an image classification data set: expected a "
+                "uint8 image and one class label with known classes. Received: "
+                f"{self._image!r} and {label!r}."
+            )
+        self.image_shape = tuple(self._image.shape)
+        self.num_classes = label.num_classes
+        self.label_names = list(label.names)
+
+    @property
+    def _name(self):
+        return f"The data set {self._builder.info.full_name!r}"
+
+    def default_test_split(self):
+        """Returns "test", or "validation" where there is no "test"."""
+        splits = self._builder.info.splits
+        return (
+            "validation" if "test" not in splits and "validation" in splits else "test"
+        )
+
+    def read(self, split, file_seed=None):
+        """Returns a `tf.data.Dataset` of (encoded image, int64 label).
+
+        Args:
+            split: Split or slice of one, for example "train[:80%]".
+            file_seed: Integer or int64 tensor that decides the order in which
+                the files are read. Defaults to the order of the data set.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        config = tfds.ReadConfig(
+            shuffle_seed=file_seed,
+            shuffle_reshuffle_each_iteration=False,
+            try_autocache=False,
+            enable_ordering_guard=False,
+        )
+        try:
+            examples = self._builder.as_dataset(
+                split=split,
+                shuffle_files=file_seed is not None,
+                decoders={self._image_key: tfds.decode.SkipDecoding()},
+                read_config=config,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"{self._name} has no examples in the split {split!r}: {error}"
+            ) from error
+        return examples.map(operator.itemgetter(self._image_key, self._label_key))
+
+    def count(self, split):
+        """Returns the number of examples of a split after a look at its labels.
+
+        Raises:
+            ValueError: If the split is unknown or empty, or if one of its first
+                4096 labels is outside the classes.
+        """
+        examples = self.read(split)
+        labels = examples.map(lambda image, label: label).take(_NUM_LABELS_CHECKED)
+        labels = np.fromiter(labels.as_numpy_iterator(), np.int64)
+        if not labels.size:
+            raise ValueError(f"{self._name} has no examples in the split {split!r}.")
+        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+        if wrong.size:
+            raise ValueError(
+                f"{self._name} has labels outside its {self.num_classes} classes in "
+                f"the split {split!r} (-1 stands for examples without a label). "
+                f"Received: {np.unique(wrong)[:10].tolist()}. Choose another split, "
+                "or repair the data set."
+            )
+        return int(examples.cardinality())
+
+    def decode(self, image):
+        """Returns the uint8 `(height, width, channels)` of an encoded image."""
+        return self._image.decode_example(image)
+
+    def check_label(self, label):
+        """Returns the label; graph-time check that it is one of the classes.
+
+        Raises:
+            tf.errors.InvalidArgumentError: When an example with another label is
+                read.
+        """
+        check = tf.debugging.Assert(
+            (label >= 0) & (label < self.num_classes),
+            [
+                f"{self._name} has a label outside its {self.num_classes} classes:",
+                label,
+            ],
+        )
+        with tf.control_dependencies([check]):
+            return tf.identity(label)

@@ -1,0 +1,6 @@
+"""Teachers and students: a zoo, Keras applications, KerasHub presets, files."""
+
+from keras_diffkd.models.loading import load_model
+from keras_diffkd.models.zoo import build_model
+
+__all__ = ["build_model", "load_model"]

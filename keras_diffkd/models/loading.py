@@ -1,0 +1,204 @@
+"""Any Keras classifier by a one-line specification."""
+
+import functools
+import importlib
+import inspect
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+
+from keras_diffkd.models.zoo import ZOO, build_model, closest
+
+
+def load_model(spec, *, input_shape=None, num_classes=None):
+    """Builds or loads the image classifier that a specification names.
+
+    | `spec` | model |
+    | --- | --- |
+    | `resnet20` | a model of the zoo, new weights (see `build_model`) |
+    | `applications:MobileNetV2` | of `keras.applications`, new weights |
+    | `applications:MobileNetV2+imagenet` | the same with its trained weights |
+    | `hub:PRESET` | a KerasHub `ImageClassifier`, trained weights |
+    | `runs/one/teacher.keras` | a saved model |
+
+    Models of the zoo, applications and presets return logits; a saved model
+    returns what it returned when it was saved. A preset is a name, a handle
+    (`hf://...`) or a folder; one whose head is for another number of classes, or
+    that has none, gets a new head. Models of `keras.applications` and KerasHub may
+    want images normalised in their own way.
+
+    Args:
+        spec: String, see above.
+        input_shape: `(height, width, channels)`. Needed for the zoo; of other
+            models, the shape that they must accept.
+        num_classes: Integer. Needed for the zoo and for untrained models; of
+            other models, the number of classes that they must have.
+
+    Returns:
+        A `keras.Model` without optimizer and loss.
+
+    Raises:
+        ValueError: If there is no such model or file, if the file is damaged, or
+            if the model has another input shape or number of classes (which a
+            subclassed model does not tell).
+        ImportError: If `spec` is a preset and KerasHub is not installed.
+
+    Example:
+
+    >>> load_model("resnet8x4", input_shape=(32, 32, 3), num_classes=10).output_shape
+    (None, 10)
+    """
+    if spec.startswith("applications:"):
+        model = _load_application(spec, input_shape, num_classes)
+    elif spec.startswith("hub:"):
+        model = _load_preset(spec, input_shape, num_classes)
+    elif spec.endswith(".keras"):
+        model = _load_file(Path(spec))
+    else:
+        return _build_from_zoo(spec, input_shape, num_classes)
+    _check(model, spec, input_shape, num_classes)
+    return model
+
+
+def _build_from_zoo(spec, input_shape, num_classes):
+    if spec not in ZOO:
+        raise ValueError(
+            f"Unknown model. Received: {spec!r}. {closest(spec, ZOO)}Expected a model "
+            f"of the zoo ({', '.join(ZOO)}), 'applications:NAME', 'hub:PRESET', or "
+            "the path of a .keras file."
+        )
+    _require(spec, input_shape=input_shape, num_classes=num_classes)
+    return build_model(spec, input_shape, num_classes)
+
+
+def _load_application(spec, input_shape, num_classes):
+    name, _, weights = spec.removeprefix("applications:").partition("+")
+    known = dict(inspect.getmembers(keras.applications, inspect.isfunction))
+    if name not in known or weights not in ("", "imagenet"):
+        raise ValueError(
+            f"Unknown model of keras.applications. Received: {spec!r}. "
+            f"{closest(name, known)}Expected applications:NAME or "
+            f"applications:NAME+imagenet, with NAME one of: {', '.join(known)}."
+        )
+    if not weights:
+        _require(spec, num_classes=num_classes)
+    try:
+        return known[name](
+            weights=weights or None,
+            input_shape=input_shape,
+            classes=num_classes or 1000,
+            classifier_activation=None,
+        )
+    # A failed download is a bare Exception in Keras.
+    except Exception as error:
+        raise ValueError(
+            f"keras.applications could not build {spec!r} for input_shape="
+            f"{input_shape} and num_classes={num_classes}: {error}"
+        ) from error
+
+
+def _load_preset(spec, input_shape, num_classes):
+    try:
+        keras_hub = importlib.import_module("keras_hub")
+    except ImportError as error:
+        raise ImportError(
+            f"{spec!r} needs KerasHub: pip install keras-diffkd[hub]"
+        ) from error
+    preset = spec.removeprefix("hub:")
+    options = {"preprocessor": None, "activation": None}
+    if input_shape is not None:
+        options["image_shape"] = tuple(input_shape)
+    load = functools.partial(
+        keras_hub.models.ImageClassifier.from_preset, preset, **options
+    )
+    try:
+        return _with_head(load, spec, num_classes)
+    # KerasHub, Kaggle and Hugging Face each raise errors of their own.
+    except Exception as error:
+        raise ValueError(
+            f"KerasHub could not load {spec!r} as an image classifier for "
+            f"input_shape={input_shape} and num_classes={num_classes}: {error}"
+        ) from error
+
+
+def _with_head(load, spec, num_classes):
+    """Loads a preset with its own head if that fits, with a new one otherwise."""
+    try:
+        model = load()
+        if num_classes in (None, model.num_classes):
+            return model
+    except TypeError:  # KerasHub's way to say that there is no head.
+        if num_classes is None:
+            raise
+    warnings.warn(
+        f"{spec!r} has no head for {num_classes} classes. It gets a new one, which is "
+        "not trained.",
+        stacklevel=2,
+    )
+    return load(num_classes=num_classes)
+
+
+def _load_file(path):
+    if not path.is_file():
+        raise ValueError(f"There is no model file {str(path)!r}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"{damaged} inside it is damaged")
+    except Exception as error:
+        raise ValueError(
+            f"The model file {str(path)!r} is corrupt or incomplete ({error}). Copy "
+            "it again, or train and save the model again."
+        ) from error
+    try:
+        return keras.models.load_model(path, compile=False)
+    # The file is intact, so it is what it holds: anything may happen.
+    except Exception as error:
+        raise ValueError(
+            f"The model file {str(path)!r} could not be loaded. It is not a complete "
+            "Keras model, or it needs classes that are not imported "
+            f"here: {error}"
+        ) from error
+
+
+def _require(spec, **arguments):
+    missing = [name for name, value in arguments.items() if value is None]
+    if missing:
+        raise ValueError(
+            f"{spec!r} is built from scratch and needs {' and '.join(missing)}."
+        )
+
+
+def _check(model, spec, input_shape, num_classes):
+    """Raises if the model is not one for such images and classes."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{spec!r} is a {type(model).__name__}, not a keras.Model.")
+    if not hasattr(model, "input_shape"):
+        return  # A subclassed model does not say what it takes.
+    if input_shape is not None and not _matches(model.input_shape, input_shape):
+        raise ValueError(
+            f"{spec!r} has another input shape. Received: {model.input_shape}, "
+            f"expected {(None, *input_shape)} (batch, height, width, channels). "
+            "Choose another model or image size."
+        )
+    if num_classes is not None and not _matches(model.output_shape, [num_classes]):
+        raise ValueError(
+            f"{spec!r} has another number of classes. Received an output of shape "
+            f"{model.output_shape}, expected {(None, num_classes)} (batch, classes). "
+            "Was it trained on another data set?"
+        )
+
+
+def _matches(shape, expected):
+    """Whether a shape with a batch axis fits; sizes left open fit everything."""
+    return (
+        isinstance(shape, tuple)
+        and len(shape) == len(expected) + 1
+        and all(
+            None in pair or pair[0] == pair[1]
+            for pair in zip(shape[1:], expected, strict=True)
+        )
+    )

@@ -1,0 +1,136 @@
+"""What every command does around its work: flags, help, errors, exit status."""
+
+import os
+import sys
+from pathlib import Path
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+EXPERIMENTS = Path(__file__).parent / "experiments"
+_SHARED_FLAGS = "keras_diffkd.recipes.flags"
+_HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
+# What a user can cause and put right. Anything else is a bug: it keeps its traceback.
+_EXPECTED = (ValueError, OSError, ImportError, flags.Error, tf.errors.OpError)
+
+
+def run_command(name, main, expected=()):
+    """Runs `main` as the command `name` and exits with its status.
+
+    The status is 0 only if `main` returned. An expected error prints one line,
+    `NAME: error: ...`, on stderr; `--debug` shows where it came from.
+
+    Args:
+        name: the command as the user types it, such as `"diffkd-distill"`.
+        main: function of the arguments that are left after the flags.
+        expected: further exceptions that are the user's to put right.
+    """
+
+    def guarded(argv):
+        try:
+            main(argv)
+        except (*_EXPECTED, *expected) as error:
+            if flags.FLAGS.debug:
+                raise
+            _exit_with_error(name, error)
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted; the same command resumes", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, flags_parser=lambda argv: parse_flags(name, main, argv))
+
+
+def parse_flags(name, main, argv):
+    """Parses `argv` into the absl flags; prints help or one line of error and exits.
+
+    Args:
+        name: the command as the user types it.
+        main: the command's main function; its module's docstring heads the help.
+        argv: list of str, the program name first.
+
+    Returns:
+        list of str, the program name alone.
+    """
+    if any(argument in _HELP for argument in argv[1:]):
+        print(_help_text(name, main.__module__))
+        sys.exit(0)
+    try:
+        rest = flags.FLAGS([argv[0], *resolve_flagfiles(argv[1:])])
+        if len(rest) > 1:
+            raise ValueError(
+                f"unexpected argument {rest[1]!r}. Flags are written --name=value; "
+                f"see {name} --help"
+            )
+    except (ValueError, OSError, flags.Error) as error:
+        _exit_with_error(name, error)
+    if flags.FLAGS["verbosity"].using_default_value:
+        # absl's own default lets TFDS log every file that it opens.
+        flags.FLAGS.verbosity = logging.WARNING
+    return rest
+
+
+def resolve_flagfiles(arguments):
+    """Finds the experiment files that `--flagfile` names.
+
+    A file that is not there under the given name is looked for among the
+    experiments that are installed with the package, so `--flagfile=digits.flags`
+    works from everywhere.
+
+    Args:
+        arguments: list of str, the command line without the program name.
+
+    Returns:
+        The same list with the names of existing files.
+
+    Raises:
+        FileNotFoundError: listing the experiments there are.
+    """
+    resolved, names = [], iter(arguments)
+    for argument in names:
+        option, equals, value = argument.partition("=")
+        if option not in ("--flagfile", "-flagfile"):
+            resolved.append(argument)
+            continue
+        resolved.append(f"--flagfile={_find_flagfile(value or next(names, ''))}")
+    return resolved
+
+
+def _find_flagfile(name):
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    installed = EXPERIMENTS / path.with_suffix(".flags").name if path.name else path
+    if path.name and installed.is_file():
+        return installed
+    known = ", ".join(sorted(file.name for file in EXPERIMENTS.glob("*.flags")))
+    raise FileNotFoundError(
+        f"there is no experiment file {name!r}. Give the path of a file of flags or "
+        f"one of the installed experiments: {known}"
+    )
+
+
+def _help_text(name, module):
+    described = flags.FLAGS.module_help(_SHARED_FLAGS)
+    if flags.FLAGS.get_flags_for_module(module):
+        described = f"{flags.FLAGS.module_help(module)}\n{described}"
+    return (
+        f"{sys.modules[module].__doc__.strip()}\n\n"
+        f"Usage: {name} [--flagfile=EXPERIMENT.flags] [--flag=value ...]\n"
+        f"Flags after --flagfile win over those in the file.\n\n{described}"
+    )
+
+
+def _exit_with_error(name, error):
+    print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+    sys.exit(1)
+
+
+def one_line(error):
+    """Returns the message of an exception on one line, without TensorFlow's frames."""
+    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    if isinstance(error, tf.errors.OpError) and "assertion failed:" in message:
+        message = message.split("assertion failed:", 1)[1].split("\n", 1)[0]
+        message = message.strip().lstrip("[").split("]", 1)[0]
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        message = f"{error.strerror}: {os.fspath(error.filename)}"
+    return " ".join(message.split())

@@ -1,0 +1,77 @@
+"""Distils a teacher into a student: R/student.keras, and its records in R.
+
+The teacher is R/teacher.keras from diffkd-train-teacher, or what --teacher names: a
+.keras file, applications:NAME+imagenet or hub:PRESET (put into R/teacher.keras).
+
+Example:
+
+  diffkd-distill --flagfile=recipes/experiments/digits.flags --run_dir=runs/digits
+
+Running the same command again resumes, or says that there is nothing left to do.
+"""
+
+from pathlib import Path
+
+import keras
+from absl import flags as absl_flags
+
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.command_line import run_command
+from keras_diffkd.recipes.data import load_data
+from keras_diffkd.recipes.methods import build_methods
+from keras_diffkd.recipes.networks import build_network, keep_teacher, load_teacher
+from keras_diffkd.recipes.run_directory import RunDirectory
+from keras_diffkd.recipes.training import build_distiller, prepare, train
+
+BASELINE = absl_flags.DEFINE_boolean(
+    "baseline",
+    False,
+    "Train the student alone first, with the same seed and budget: R/baseline/.",
+)
+
+
+def main(argv):
+    """Trains the student that the flags describe."""
+    del argv
+    prepare()
+    methods = build_methods(flags.METHOD.value)
+    flags.require(*(("teacher", "student") if methods else ("student",)))
+    run = RunDirectory(Path(flags.RUN_DIR.value))
+    run.check_is_one()
+    stages = run.stages()
+    student, baseline = stages["student"], stages["baseline"]
+    wanted = [baseline, student] if BASELINE.value else [student]
+    for stage in wanted:
+        stage.check()
+    unfinished = [stage for stage in wanted if not stage.finished]
+    if not unfinished:
+        print(f"{run.student} is finished; nothing to do")
+        return
+
+    data = load_data()
+    # Everything is built before anything is written: what does not fit shows here.
+    distiller = alone = None
+    if baseline in unfinished:
+        alone = build_distiller(build_student(data), data)
+    if student in unfinished:
+        teacher = load_teacher(run, data, methods) if methods else None
+        distiller = build_distiller(build_student(data), data, teacher, methods)
+    if alone is not None:
+        with baseline.claim():
+            train(alone, baseline, data)
+    if distiller is not None:
+        with student.claim():
+            if methods:
+                keep_teacher(run, teacher)
+            train(distiller, student, data)
+
+
+def build_student(data):
+    """Builds the student; the same seed gives the same weights, with any method."""
+    keras.utils.set_random_seed(flags.SEED.value)
+    return build_network(flags.STUDENT.value, data)
+
+
+def run():
+    """Entry point of `diffkd-distill`."""
+    run_command("diffkd-distill", main)

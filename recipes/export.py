@@ -1,0 +1,126 @@
+"""Exports a student to SavedModel, ONNX and TFLite: R/export/ with a manifest.
+
+Examples:
+
+  diffkd-export --run_dir=runs/digits --formats=saved_model,onnx,tflite
+  diffkd-export --student=student.keras --output_dir=artefacts
+
+The artefacts appear only when all of them are complete and agree with the student.
+"""
+
+from pathlib import Path
+
+from absl import flags as absl_flags
+
+from keras_diffkd import models
+from keras_diffkd.export import ExportError, export_student
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.command_line import run_command
+from keras_diffkd.recipes.data import load_data, take_samples
+from keras_diffkd.recipes.networks import student_to_ship
+from keras_diffkd.recipes.run_directory import RunDirectory
+from keras_diffkd.recipes.tables import format_table
+
+FORMATS = absl_flags.DEFINE_list(
+    "formats",
+    ["saved_model", "onnx", "tflite"],
+    "What to write, separated by commas: saved_model, onnx, tflite.",
+)
+OPSET = absl_flags.DEFINE_integer(
+    "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
+)
+OUTPUT_DIR = absl_flags.DEFINE_string(
+    "output_dir", None, "Folder of the artefacts; unset: R/export of --run_dir."
+)
+
+
+def main(argv):
+    """Writes the artefacts and prints what they are."""
+    del argv
+    if flags.RUN_DIR.value:
+        folder, manifest = export_run(RunDirectory(Path(flags.RUN_DIR.value)))
+    else:
+        folder, manifest = export_file()
+    print(artefact_table(manifest))
+    print(f"Artefacts: {folder}")
+
+
+def export_run(run):
+    """Exports the student of a run, with labels and normalisation of its data set.
+
+    Args:
+        run: `RunDirectory`.
+
+    Returns:
+        `(folder, manifest)`.
+    """
+    settings = run.check_finished()
+    path = student_to_ship(run, settings)
+    flags.adopt(settings)
+    data = load_data()
+    student = models.load_model(
+        str(path), input_shape=data.image_shape, num_classes=data.num_classes
+    )
+    folder = Path(OUTPUT_DIR.value or run.export)
+    return folder, export_student(
+        student,
+        folder,
+        FORMATS.value,
+        samples=take_samples(data),
+        opset=OPSET.value,
+        labels=data.label_names,
+        normalization=data.normalization,
+        source={
+            "experiment": flags.identity(settings),
+            "run_dir": str(run.root),
+            "student": str(path),
+        },
+    )
+
+
+def export_file():
+    """Exports the `.keras` file that `--student` names, without a run.
+
+    Returns:
+        `(folder, manifest)`.
+
+    Raises:
+        ValueError: if the flags name no such file, or no folder.
+    """
+    path = flags.STUDENT.value or ""
+    if not path.endswith(".keras") or not OUTPUT_DIR.value:
+        raise ValueError(
+            "give --run_dir, or --student=MODEL.keras and --output_dir. Received: "
+            f"--student={path} --output_dir={OUTPUT_DIR.value or ''}"
+        )
+    return Path(OUTPUT_DIR.value), export_student(
+        models.load_model(path),
+        OUTPUT_DIR.value,
+        FORMATS.value,
+        opset=OPSET.value,
+        source={"experiment": path, "student": path},
+    )
+
+
+def artefact_table(manifest):
+    """Lays out what was written and how it compared with the student."""
+    rows = []
+    for entry in manifest["artefacts"].values():
+        found = entry["verification"]
+        accuracy = found["accuracy"]
+        rows.append(
+            [
+                entry["file"],
+                f"{entry['size'] / 1000:,.1f} kB",
+                f"{found['max_difference']:.1e}",
+                f"{found['agreement']:.2%}",
+                None if accuracy is None else f"{accuracy:.2%}",
+            ]
+        )
+    headers = ["artefact", "size", "largest difference", "agreement", "accuracy"]
+    return format_table(headers, rows)
+
+
+def run():
+    """Entry point of `diffkd-export`."""
+    run_command("diffkd-export", main, expected=(ExportError,))

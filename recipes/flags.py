@@ -1,0 +1,248 @@
+"""The flags that the commands share, and which of them make two runs different."""
+
+from absl import flags
+from absl.flags import FLAGS
+
+# Where things are.
+RUN_DIR = flags.DEFINE_string(
+    "run_dir", None, "Folder of the run: everything is written here; required."
+)
+DATASET = flags.DEFINE_string(
+    "dataset",
+    None,
+    "Data set: 'digits' or the name of any TFDS classification data set.",
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "TFDS data folder; unset: the one TFDS uses by default."
+)
+DOWNLOAD = flags.DEFINE_boolean(
+    "download", False, "Let TFDS download and prepare a data set that is missing."
+)
+DEBUG = flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
+
+# The data.
+TRAIN_SPLIT = flags.DEFINE_string("train_split", "train", "TFDS split to train on.")
+TEST_SPLIT = flags.DEFINE_string(
+    "test_split", None, "TFDS split to test on; unset: 'test', else 'validation'."
+)
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size",
+    None,
+    "Height and width of the images, in pixels; unset: as stored.",
+    lower_bound=1,
+)
+AUGMENT = flags.DEFINE_enum(
+    "augment",
+    None,
+    ["none", "crop", "crop_flip", "random_resized_crop"],
+    "Augmentation of the training images; unset: what is usual for the data set.",
+)
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 64, "Images per training step.", lower_bound=1
+)
+
+# The models.
+TEACHER = flags.DEFINE_string(
+    "teacher",
+    None,
+    "A model of the zoo (trained by diffkd-train-teacher in this run), a '.keras' "
+    "file, 'applications:NAME', 'applications:NAME+imagenet' or 'hub:PRESET'.",
+)
+STUDENT = flags.DEFINE_string(
+    "student", None, "The model to train; the same kinds as for --teacher."
+)
+PRECISION = flags.DEFINE_enum(
+    "precision",
+    "float32",
+    ["float32", "mixed_bfloat16", "mixed_float16"],
+    "Keras dtype policy of the models that are built here.",
+)
+
+# The method.
+METHOD = flags.DEFINE_list(
+    "method",
+    ["diffkd"],
+    "What the student learns from the teacher, separated by commas: 'diffkd' "
+    "(DiffKD on features and logits), 'diffkd_features', 'diffkd_logits', 'kd', "
+    "'fitnet', or 'none' for the student alone.",
+)
+TEACHER_TAP = flags.DEFINE_string(
+    "teacher_tap", "features", "Layer of the teacher that feature methods read."
+)
+STUDENT_TAP = flags.DEFINE_string(
+    "student_tap", "features", "Layer of the student that feature methods read."
+)
+RESIZE = flags.DEFINE_enum(
+    "resize",
+    None,
+    ["nearest", "bilinear"],
+    "How feature methods bring the student's map to the teacher's size, if it differs.",
+)
+LATENT_CHANNELS = flags.DEFINE_integer(
+    "latent_channels",
+    None,
+    "Channels of DiffKD's autoencoder for features; unset: no autoencoder.",
+    lower_bound=1,
+)
+NUM_INFERENCE_STEPS = flags.DEFINE_integer(
+    "num_inference_steps", 5, "Denoising steps of DiffKD.", lower_bound=1
+)
+TEMPERATURE = flags.DEFINE_float(
+    "temperature",
+    None,
+    "Temperature of the methods on logits; unset: 4 for kd, 1 for DiffKD.",
+    lower_bound=0.0,
+)
+TASK_LOSS_WEIGHT = flags.DEFINE_float(
+    "task_loss_weight", 1.0, "Weight of the labels' loss.", lower_bound=0.0
+)
+DISTILL_WEIGHT = flags.DEFINE_float(
+    "distill_weight", 1.0, "Weight of every method's matching loss.", lower_bound=0.0
+)
+DENOISE_WEIGHT = flags.DEFINE_float(
+    "denoise_weight", 1.0, "Weight of DiffKD's diffusion loss.", lower_bound=0.0
+)
+RECONSTRUCTION_WEIGHT = flags.DEFINE_float(
+    "reconstruction_weight",
+    1.0,
+    "Weight of DiffKD's autoencoder loss.",
+    lower_bound=0.0,
+)
+
+# The training.
+EPOCHS = flags.DEFINE_integer("epochs", 100, "Epochs to train.", lower_bound=1)
+STEPS_PER_EPOCH = flags.DEFINE_integer(
+    "steps_per_epoch",
+    None,
+    "Training steps per epoch; unset: one pass over the data.",
+    lower_bound=1,
+)
+OPTIMIZER = flags.DEFINE_enum(
+    "optimizer",
+    "sgd",
+    ["sgd", "adamw"],
+    "sgd: weight decay enters the gradient, as in PyTorch; adamw: decoupled.",
+)
+LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", 0.05, "Learning rate that the schedule starts from."
+)
+MOMENTUM = flags.DEFINE_float(
+    "momentum", 0.9, "Momentum of sgd.", lower_bound=0.0, upper_bound=1.0
+)
+NESTEROV = flags.DEFINE_boolean("nesterov", False, "Nesterov momentum for sgd.")
+WEIGHT_DECAY = flags.DEFINE_float(
+    "weight_decay", 0.0, "Weight decay, on all weights.", lower_bound=0.0
+)
+LR_SCHEDULE = flags.DEFINE_enum(
+    "lr_schedule",
+    "constant",
+    ["constant", "step", "cosine"],
+    "step: times --lr_decay at each of --milestones; cosine: down to 0.",
+)
+MILESTONES = flags.DEFINE_list(
+    "milestones", [], "Epochs after which 'step' lowers the learning rate: 150,180."
+)
+LR_DECAY = flags.DEFINE_float(
+    "lr_decay", 0.1, "Factor of 'step' at each milestone.", lower_bound=0.0
+)
+WARMUP_EPOCHS = flags.DEFINE_integer(
+    "warmup_epochs", 0, "Epochs of linear warm-up before 'cosine'.", lower_bound=0
+)
+SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "Seed of the weights, the noise and the order of the data.",
+    lower_bound=0,
+)
+STRATEGY = flags.DEFINE_string(
+    "strategy", "none", "How training is distributed: 'none' (one device)."
+)
+JIT_COMPILE = flags.DEFINE_enum(
+    "jit_compile",
+    "auto",
+    ["auto", "true", "false"],
+    "XLA for the training step; auto: where it pays, which is on accelerators.",
+)
+
+# The same experiment may be continued from another place or on another machine.
+_PLACE = ("run_dir", "data_dir", "download", "debug", "strategy", "jit_compile")
+_DISTILLATION = (
+    "student",
+    "method",
+    "teacher_tap",
+    "student_tap",
+    "resize",
+    "latent_channels",
+    "num_inference_steps",
+    "temperature",
+    "task_loss_weight",
+    "distill_weight",
+    "denoise_weight",
+    "reconstruction_weight",
+)
+
+
+def recorded(**overrides):
+    """Returns the shared flags as text, by name: what `flags.txt` holds.
+
+    Args:
+        overrides: values to put in place of the current ones.
+
+    Returns:
+        dict of str to str, in alphabetical order; unset flags are left out. A
+        value reads back through the flag's own parser.
+    """
+    shared = FLAGS.get_flags_for_module(__name__)
+    values = {flag.name: overrides.get(flag.name, flag.value) for flag in shared}
+    return {
+        name: _as_text(value)
+        for name, value in sorted(values.items())
+        if value is not None
+    }
+
+
+def identity(settings, *, teacher_stage=False):
+    """Returns the part of `recorded()` settings that makes an experiment what it is.
+
+    Args:
+        settings: dict as `recorded()` returns it.
+        teacher_stage: whether only what matters for training the teacher counts.
+    """
+    left_out = _PLACE + (_DISTILLATION if teacher_stage else ())
+    return {name: text for name, text in settings.items() if name not in left_out}
+
+
+def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_size")):
+    """Sets the shared flags to a run's recorded settings.
+
+    Args:
+        settings: dict as `recorded()` returns it, read from a `flags.txt`.
+        keep: flags whose value wins over the recorded one if the user gave it.
+
+    Raises:
+        ValueError: if the user asked for another data set than the recorded one.
+    """
+    dataset = FLAGS["dataset"]
+    if dataset.present and dataset.value != settings.get("dataset"):
+        raise ValueError(
+            f"this run was trained on --dataset={settings.get('dataset')}. "
+            f"Received: --dataset={dataset.value}"
+        )
+    for name, text in settings.items():
+        if name in FLAGS and not (name in keep and FLAGS[name].present):
+            FLAGS[name].parse(text)
+
+
+def require(*names):
+    """Raises `ValueError` naming the first of these flags that has no value."""
+    for name in names:
+        if not FLAGS[name].value:
+            raise ValueError(f"--{name} is required. {FLAGS[name].help}")
+
+
+def _as_text(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value)

@@ -1,0 +1,105 @@
+"""What `--method` means: names to methods of the library."""
+
+from keras_diffkd import DiffKD, FitNet, LogitsKD
+from keras_diffkd.recipes import flags
+
+
+def build_methods(names):
+    """Builds the distillation methods that the flags describe.
+
+    Args:
+        names: list of str, the value of `--method`.
+
+    Returns:
+        List of distillation methods for `Distiller`; empty for `["none"]`.
+
+    Raises:
+        ValueError: if a name is unknown or given twice, or `none` is combined.
+
+    Example:
+
+    ```python
+    methods = build_methods(["kd", "diffkd_features"])
+    ```
+    """
+    for name in names:
+        if name not in METHODS:
+            raise ValueError(
+                f"--method must be of {', '.join(METHODS)}, separated by commas. "
+                f"Received: {name!r}"
+            )
+    if not names or (len(names) > 1 and "none" in names):
+        raise ValueError(
+            "--method is one or several methods, or 'none' alone. "
+            f"Received: {','.join(names)!r}"
+        )
+    methods = [method for name in names for method in METHODS[name]()]
+    if len({method.name for method in methods}) < len(methods):
+        raise ValueError(
+            "--method names the same method twice ('diffkd' is 'diffkd_features' and "
+            f"'diffkd_logits'). Received: {','.join(names)!r}"
+        )
+    return methods
+
+
+def _kd():
+    return LogitsKD(
+        temperature=_temperature(4.0), weight=flags.DISTILL_WEIGHT.value, name="kd"
+    )
+
+
+def _fitnet():
+    return FitNet(
+        flags.TEACHER_TAP.value,
+        flags.STUDENT_TAP.value,
+        weight=flags.DISTILL_WEIGHT.value,
+        resize=flags.RESIZE.value,
+        name="fitnet",
+    )
+
+
+def _diffkd_features():
+    return DiffKD(
+        flags.TEACHER_TAP.value,
+        flags.STUDENT_TAP.value,
+        latent_channels=flags.LATENT_CHANNELS.value,
+        resize=flags.RESIZE.value,
+        seed=flags.SEED.value,
+        **_diffkd_settings(),
+        name="diffkd_features",
+    )
+
+
+def _diffkd_logits():
+    return DiffKD(
+        distance="kl",
+        temperature=_temperature(1.0),
+        # Another noise than that of the features.
+        seed=flags.SEED.value + 1,
+        **_diffkd_settings(),
+        name="diffkd_logits",
+    )
+
+
+def _diffkd_settings():
+    return {
+        "num_inference_steps": flags.NUM_INFERENCE_STEPS.value,
+        "distill_weight": flags.DISTILL_WEIGHT.value,
+        "denoise_weight": flags.DENOISE_WEIGHT.value,
+        "reconstruction_weight": flags.RECONSTRUCTION_WEIGHT.value,
+    }
+
+
+def _temperature(default):
+    given = flags.TEMPERATURE.value
+    return default if given is None else given
+
+
+METHODS = {
+    "none": lambda: [],
+    "kd": lambda: [_kd()],
+    "fitnet": lambda: [_fitnet()],
+    "diffkd": lambda: [_diffkd_features(), _diffkd_logits()],
+    "diffkd_features": lambda: [_diffkd_features()],
+    "diffkd_logits": lambda: [_diffkd_logits()],
+}

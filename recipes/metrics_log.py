@@ -1,0 +1,75 @@
+"""`metrics.jsonl`: what every epoch measured."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import keras
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Writes one JSON object a line and epoch, and stops a training that diverged.
+
+    A line holds `epoch` (from 1), every log of the epoch, `seconds` and
+    `learning_rate`. When a training resumes, lines of epochs that are done again are
+    dropped.
+
+    Args:
+        path: the file to write, `metrics.jsonl`.
+
+    Raises:
+        ValueError: at the end of an epoch whose loss is not finite.
+
+    Example:
+
+    ```python
+    model.fit(data, callbacks=[MetricsLog("runs/digits/metrics.jsonl")])
+    ```
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = Path(path)
+        self._resumed = False
+        self._started = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._resumed:
+            kept = [line for line in read_metrics(self.path) if line["epoch"] <= epoch]
+            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            self._resumed = True
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        line = {
+            "epoch": epoch + 1,
+            **{name: float(value) for name, value in (logs or {}).items()},
+            "seconds": round(time.monotonic() - self._started, 3),
+            "learning_rate": float(self.model.optimizer.learning_rate),
+        }
+        if not math.isfinite(line.get("loss", 0.0)):
+            raise ValueError(
+                f"the loss is {line['loss']} after epoch {epoch + 1}: training "
+                "diverged. Try a smaller --learning_rate"
+            )
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_metrics(path):
+    """Reads a `metrics.jsonl`; a last line that was cut off is left out.
+
+    Args:
+        path: the file; it need not exist.
+
+    Returns:
+        List of dicts, one per epoch.
+    """
+    lines = []
+    for text in Path(path).read_text().splitlines() if Path(path).exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines

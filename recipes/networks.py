@@ -1,0 +1,199 @@
+"""Building the teacher and the student that the flags name."""
+
+import inspect
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_diffkd import checks, models
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.run_directory import read_flags, save_model, written_aside
+
+
+def build_network(spec, data):
+    """Builds the model `spec` for the images and classes of `data`.
+
+    Pretrained models of `keras.applications` and KerasHub come with a layer in front
+    that turns the data set's normalisation into the one they were trained with.
+
+    Args:
+        spec: str, what `--teacher` or `--student` takes.
+        data: `ClassificationData`.
+
+    Returns:
+        A built `keras.Model`, images to logits.
+
+    Raises:
+        ValueError: if there is no such model, or it does not fit the data.
+    """
+    model = models.load_model(
+        spec, input_shape=data.image_shape, num_classes=data.num_classes
+    )
+    check_outputs_logits(model, spec)
+    preprocess = pretrained_preprocessing(spec)
+    if preprocess is None:
+        return model
+    return with_preprocessing(model, preprocess, data.normalization)
+
+
+def load_teacher(run, data, methods):
+    """Loads the teacher of a distillation; writes nothing.
+
+    Args:
+        run: `RunDirectory`.
+        data: `ClassificationData`.
+        methods: the distillation methods; if none of them compares logits, the
+            teacher may have other classes than the data set.
+
+    Returns:
+        A built `keras.Model`.
+
+    Raises:
+        FileNotFoundError: if the teacher is one to be trained and has not been.
+        ValueError: if it does not fit the data, or the run holds another teacher.
+    """
+    spec = flags.TEACHER.value
+    trained_here = _was_trained_here(run)
+    path = run.teacher
+    if not trained_here and spec.endswith(".keras"):
+        _check_same_file(run.teacher, Path(spec))
+        path = spec
+    elif not run.teacher.exists():
+        if trained_here or pretrained_preprocessing(spec) is None:
+            raise FileNotFoundError(
+                f"{run.teacher} does not exist, and --teacher={spec} is to be trained: "
+                "run diffkd-train-teacher with the same flags first, or give "
+                "--teacher a .keras file"
+            )
+        return build_network(spec, data)
+    compares_logits = any(method.expects_logits for method in methods)
+    return models.load_model(
+        str(path),
+        input_shape=data.image_shape,
+        num_classes=data.num_classes if compares_logits else None,
+    )
+
+
+def keep_teacher(run, teacher):
+    """Puts the teacher that `load_teacher` returned into the run, if it is not there.
+
+    Args:
+        run: `RunDirectory`.
+        teacher: the model.
+    """
+    if run.teacher.exists():
+        return
+    if flags.TEACHER.value.endswith(".keras"):
+        with written_aside(run.teacher) as aside:
+            shutil.copyfile(flags.TEACHER.value, aside)
+    else:
+        save_model(teacher, run.teacher)
+
+
+def student_to_ship(run, settings):
+    """The student's file: that of the run, or the `.keras` file given as `--student`.
+
+    Args:
+        run: `RunDirectory`.
+        settings: the run's recorded flags; a file that training started from is not
+            the one to ship.
+
+    Returns:
+        A path.
+    """
+    given = flags.STUDENT.value or ""
+    if given.endswith(".keras") and given != settings["student"]:
+        return Path(given)
+    return run.student
+
+
+def check_outputs_logits(model, name):
+    """Raises `ValueError` if the model ends in a softmax or sigmoid."""
+    activation = checks.output_activation(model)
+    if activation in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"{name} must output logits, which training and export expect. Received: "
+            f"a model that ends in {activation}. Set the last layer's activation to "
+            "None"
+        )
+
+
+def pretrained_preprocessing(spec):
+    """Returns what a pretrained model expects to be done to pixels of 0 to 255.
+
+    Args:
+        spec: str, what `--teacher` or `--student` takes.
+
+    Returns:
+        Callable on float arrays `(batch, height, width, 3)`, or `None` where `spec`
+        names no pretrained model.
+    """
+    if spec.startswith("hub:"):
+        return _hub_preprocessing(spec.removeprefix("hub:"))
+    if spec.startswith("applications:") and spec.endswith("+imagenet"):
+        name = spec.removeprefix("applications:").removesuffix("+imagenet")
+        for _, module in inspect.getmembers(keras.applications, inspect.ismodule):
+            if hasattr(module, name) and hasattr(module, "preprocess_input"):
+                return module.preprocess_input
+    return None
+
+
+def with_preprocessing(model, preprocess, normalization):
+    """Puts a fixed layer in front of a model that converts its input's colours.
+
+    Args:
+        model: `keras.Model` of images `preprocess` was applied to.
+        preprocess: callable on pixels of 0 to 255, `(batch, height, width, 3)`,
+            affine in the colours of each pixel; all those of Keras are.
+        normalization: dict with `mean` and `std`, what the new model's images were
+            normalised with: `(pixel / 255 - mean) / std`.
+
+    Returns:
+        `keras.Model` of normalised images, with `model` as its last layer: taps
+        inside are written `"<model name>/<layer name>"`.
+    """
+    mean, std = (np.array(normalization[key], "float32") for key in ("mean", "std"))
+    # Where black and the three pure colours of the normalised space go.
+    points = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype("float32")
+    pixels = (points * std + mean) * 255.0
+    mapped = np.array(preprocess(pixels[:, None, None, :].copy())).reshape(4, 3)
+    kernel, bias = mapped[1:] - mapped[0], mapped[0]
+
+    conversion = keras.layers.Conv2D(3, 1, trainable=False, name="preprocessing")
+    image = keras.Input(model.input_shape[1:], name="image")
+    outputs = model(conversion(image))
+    conversion.set_weights([kernel[None, None], bias])
+    return keras.Model(image, outputs, name=f"{model.name}_with_preprocessing")
+
+
+def _hub_preprocessing(preset):
+    import keras_hub
+
+    converter = keras_hub.layers.ImageConverter.from_preset(preset)
+    scale = 1.0 if converter.scale is None else np.array(converter.scale)
+    offset = 0.0 if converter.offset is None else np.array(converter.offset)
+    return lambda pixels: pixels * scale + offset
+
+
+def _was_trained_here(run):
+    trained = read_flags(run.root / "teacher")
+    if trained is None:
+        return False
+    for name in ("teacher", "dataset"):
+        received = flags.FLAGS[name].value
+        if trained.get(name) != received:
+            raise ValueError(
+                f"{run.teacher} was trained with --{name}={trained.get(name)}. "
+                f"Received: --{name}={received}. Give another --run_dir"
+            )
+    return True
+
+
+def _check_same_file(kept, given):
+    if kept.exists() and given.exists() and kept.read_bytes() != given.read_bytes():
+        raise ValueError(
+            f"{kept} is there already and is another model than --teacher={given}. "
+            "Give another --run_dir"
+        )

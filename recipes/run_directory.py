@@ -1,0 +1,241 @@
+"""The folder of a run: what lies where, and whose experiment it holds.
+
+```
+R/teacher.keras                          the teacher
+R/teacher/                               the stage that trained it, as below
+R/student.keras                          the distilled student
+R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}
+R/baseline/student.keras                 the student alone
+R/baseline/                              its stage, as above
+R/export/                                the artefacts
+```
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+from keras_diffkd.recipes import flags
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One training of a run: a folder with its records, and the model it makes.
+
+    Args:
+        folder: holds `flags.txt`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`.
+        model_path: the `.keras` file that exists once the training is finished.
+        settings: dict of str to str from `flags.recorded()`, what is to be trained.
+        teacher_stage: whether this stage trains the teacher.
+    """
+
+    folder: Path
+    model_path: Path
+    settings: dict
+    teacher_stage: bool = False
+
+    @property
+    def checkpoints(self):
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self):
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def tensorboard(self):
+        return self.folder / "tensorboard"
+
+    @property
+    def finished(self):
+        return self.model_path.exists() and (self.folder / "flags.txt").exists()
+
+    @property
+    def completed_epochs(self):
+        """Epochs that a checkpoint holds; 0 before the first."""
+        try:
+            text = (self.checkpoints / "training_metadata.json").read_text()
+            return json.loads(text)["epoch"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            return 0
+
+    def check(self):
+        """Raises `ValueError` if the folder holds another experiment."""
+        recorded = read_flags(self.folder)
+        if recorded is None:
+            if self.model_path.exists():
+                raise ValueError(
+                    f"{self.model_path} is there already and was not trained by this "
+                    "command. Give another --run_dir"
+                )
+            return
+        before = flags.identity(recorded, teacher_stage=self.teacher_stage)
+        now = flags.identity(self.settings, teacher_stage=self.teacher_stage)
+        if before != now:
+            raise ValueError(
+                f"{self.folder} holds another experiment: {differences(before, now)}. "
+                "Give another --run_dir, or the same flags to resume"
+            )
+
+    @contextlib.contextmanager
+    def claim(self):
+        """Makes the folder this experiment's; takes that back if nothing comes of it.
+
+        When the body fails before there is a first checkpoint, everything it wrote is
+        removed again, so that a mistake leaves nothing behind.
+        """
+        outermost = _first_missing(self.folder)
+        before = set(self.folder.iterdir()) if self.folder.exists() else set()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            if self.folder / "flags.txt" not in before:
+                write_flags(self.folder, self.settings)
+            yield
+        except BaseException:
+            if not self.completed_epochs:
+                for path in set(self.folder.iterdir()) - before:
+                    _remove(path)
+                if outermost is not None and not any(self.folder.iterdir()):
+                    _remove(outermost)
+            raise
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """The folder of a run; see above for what lies in it.
+
+    Args:
+        root: the folder, from `--run_dir`.
+
+    Example:
+
+    ```python
+    run = RunDirectory(Path("runs/digits"))
+    student = keras.models.load_model(run.student)
+    ```
+    """
+
+    root: Path
+
+    @property
+    def teacher(self):
+        return self.root / "teacher.keras"
+
+    @property
+    def student(self):
+        return self.root / "student.keras"
+
+    @property
+    def baseline(self):
+        return self.root / "baseline" / "student.keras"
+
+    @property
+    def export(self):
+        return self.root / "export"
+
+    def stages(self):
+        """The stages, by name, with the current flags as their settings."""
+        settings = flags.recorded()
+        alone = flags.recorded(method=["none"])
+        folder = self.baseline.parent
+        return {
+            "teacher": Stage(self.root / "teacher", self.teacher, settings, True),
+            "student": Stage(self.root, self.student, settings),
+            "baseline": Stage(folder, self.baseline, alone),
+        }
+
+    def check_is_one(self):
+        """Raises `ValueError` if the folder exists, is not empty, and is no run."""
+        if self.root.exists() and not self.root.is_dir():
+            raise ValueError(f"--run_dir must be a folder. Received: {self.root}")
+        known = ("flags.txt", "teacher.keras", "teacher/flags.txt")
+        known += ("baseline/flags.txt",)
+        holds_something = self.root.exists() and any(self.root.iterdir())
+        if holds_something and not any((self.root / name).exists() for name in known):
+            raise ValueError(
+                f"{self.root} is not empty and holds no run. Give a new --run_dir"
+            )
+
+    def check_finished(self):
+        """Reads what the finished distillation was trained with.
+
+        Returns:
+            dict of str to str: its flags, as `flags.recorded()` gives them.
+
+        Raises:
+            FileNotFoundError: if `diffkd-distill` has not finished here.
+        """
+        recorded = read_flags(self.root)
+        if recorded is None or not self.student.exists():
+            raise FileNotFoundError(
+                f"{self.root} holds no finished distillation: run diffkd-distill "
+                f"--run_dir={self.root} first"
+            )
+        return recorded
+
+
+def read_flags(folder):
+    """Reads a `flags.txt` into a dict of str to str; None if there is none."""
+    path = Path(folder) / "flags.txt"
+    if not path.exists():
+        return None
+    lines = [line for line in path.read_text().splitlines() if line.startswith("--")]
+    return dict(line.removeprefix("--").split("=", 1) for line in lines)
+
+
+def write_flags(folder, settings):
+    """Writes settings as a `flags.txt` that `--flagfile` reads back."""
+    lines = [f"--{name}={text}\n" for name, text in settings.items()]
+    _replace_text(Path(folder) / "flags.txt", "".join(lines))
+
+
+def save_model(model, path):
+    """Saves a model under a temporary name and moves it into place when complete.
+
+    Args:
+        model: a `keras.Model`.
+        path: where the `.keras` file is to be.
+    """
+    with written_aside(path) as aside:
+        model.save(aside)
+
+
+@contextlib.contextmanager
+def written_aside(path):
+    """Gives a temporary path beside `path`, which takes its place on success."""
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def differences(before, now):
+    """Describes how two settings differ, in one line."""
+    changed = [n for n in sorted({*before, *now}) if before.get(n) != now.get(n)]
+    return ", ".join(
+        f"--{name} was {before.get(name, 'unset')}, now {now.get(name, 'unset')}"
+        for name in changed
+    )
+
+
+def _replace_text(path, text):
+    with written_aside(path) as aside:
+        aside.write_text(text)
+
+
+def _first_missing(folder):
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    return missing[-1] if missing else None
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

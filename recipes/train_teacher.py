@@ -1,0 +1,44 @@
+"""Trains a teacher: R/teacher.keras, and its records in R/teacher/.
+
+Example:
+
+  diffkd-train-teacher --flagfile=recipes/experiments/digits.flags --run_dir=runs/digits
+
+Running the same command again resumes, or says that there is nothing left to do.
+"""
+
+from pathlib import Path
+
+import keras
+
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.command_line import run_command
+from keras_diffkd.recipes.data import load_data
+from keras_diffkd.recipes.networks import build_network
+from keras_diffkd.recipes.run_directory import RunDirectory
+from keras_diffkd.recipes.training import build_distiller, prepare, train
+
+
+def main(argv):
+    """Trains the teacher that the flags describe."""
+    del argv
+    prepare()
+    flags.require("teacher")
+    run = RunDirectory(Path(flags.RUN_DIR.value))
+    run.check_is_one()
+    stage = run.stages()["teacher"]
+    stage.check()
+    if stage.finished:
+        print(f"{stage.model_path} is finished; nothing to do")
+        return
+    data = load_data()
+    keras.utils.set_random_seed(flags.SEED.value)
+    teacher = build_network(flags.TEACHER.value, data)
+    distiller = build_distiller(teacher, data)
+    with stage.claim():
+        train(distiller, stage, data)
+
+
+def run():
+    """Entry point of `diffkd-train-teacher`."""
+    run_command("diffkd-train-teacher", main)

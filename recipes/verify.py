@@ -1,0 +1,59 @@
+"""Compares every artefact of a run with its student on the real test split.
+
+Example:
+
+  diffkd-verify --run_dir=runs/digits
+
+Exits with status 1 if an artefact is missing, damaged or out of tolerance.
+"""
+
+from pathlib import Path
+
+from absl import flags as absl_flags
+
+from keras_diffkd import models
+from keras_diffkd.export import VerificationError, format_table, verify
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.command_line import run_command
+from keras_diffkd.recipes.data import load_data, take_samples
+from keras_diffkd.recipes.networks import student_to_ship
+from keras_diffkd.recipes.run_directory import RunDirectory
+
+TOLERANCE = absl_flags.DEFINE_float(
+    "tolerance",
+    1e-4,
+    "Largest difference to the student's logits that is accepted.",
+    lower_bound=0.0,
+)
+
+
+def main(argv):
+    """Verifies the artefacts and prints the report."""
+    del argv
+    flags.require("run_dir")
+    run = RunDirectory(Path(flags.RUN_DIR.value))
+    settings = run.check_finished()
+    path = student_to_ship(run, settings)
+    flags.adopt(settings)
+    if not run.export.is_dir():
+        raise FileNotFoundError(
+            f"{run.export} does not exist: run diffkd-export --run_dir={run.root} first"
+        )
+    data = load_data()
+    student = models.load_model(
+        str(path), input_shape=data.image_shape, num_classes=data.num_classes
+    )
+    try:
+        report = verify(
+            run.export, student, take_samples(data), tolerance=TOLERANCE.value
+        )
+    except VerificationError as error:
+        if error.report.get("artefacts"):
+            print(format_table(error.report))
+        raise
+    print(format_table(report))
+
+
+def run():
+    """Entry point of `diffkd-verify`."""
+    run_command("diffkd-verify", main, expected=(VerificationError,))

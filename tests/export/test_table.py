@@ -1,0 +1,49 @@
+from keras_diffkd.export import format_table
+
+RESULT = {
+    "file": "student.onnx",
+    "size": 13_100,
+    "ok": True,
+    "max_difference": 1.9e-6,
+    "agreement": 1.0,
+    "accuracy": 0.985,
+    "latency_ms": 0.021,
+}
+
+
+def test_columns_are_aligned_and_reasons_listed():
+    failed = {
+        **RESULT,
+        "file": "saved_model",
+        "size": 2_500_000,
+        "ok": False,
+        "max_difference": None,
+        "agreement": None,
+        "accuracy": None,
+        "latency_ms": None,
+    }
+    report = {
+        "num_samples": 450,
+        "samples": "given",
+        "keras": {"accuracy": 0.985, "latency_ms": 0.4},
+        "artefacts": {"saved_model": failed, "onnx": RESULT},
+        "failures": {"saved_model": ["missing"]},
+    }
+
+    lines = format_table(report).splitlines()
+
+    for column in ("size", "max diff", "agreement", "accuracy", "latency", "ok"):
+        starts = lines[0].index(column)
+        assert all(line[starts - 1 : starts] in (" ", "") for line in lines[:4])
+    assert lines[2].split() == ["saved_model", "2.5", "MB", *"----", "FAILED"]
+    assert "13.1 kB" in lines[3]
+    assert "1.9e-06" in lines[3]
+    assert "100.00%" in lines[3]
+    assert lines[3].endswith("yes")
+    assert "450 samples" in lines[4]
+    assert lines[5] == "saved_model: missing"
+
+
+def test_report_of_an_unreadable_manifest():
+    report = {"output_dir": "export", "failures": {"manifest.json": ["missing"]}}
+    assert format_table(report) == "manifest.json: missing"

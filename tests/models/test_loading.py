@@ -1,0 +1,237 @@
+import importlib
+import io
+import sys
+import warnings
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_diffkd.models import build_model, load_model
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = build_model("digits_student", (8, 8, 1), 10)
+    model.save(tmp_path / "student.keras")
+    return tmp_path / "student.keras", model
+
+
+def test_zoo():
+    model = load_model("resnet8x4", input_shape=(32, 32, 3), num_classes=5)
+    assert model.name == "resnet8x4"
+    assert model.output_shape == (None, 5)
+
+
+def test_file(saved, rng):
+    path, model = saved
+    loaded = load_model(str(path), input_shape=(8, 8, 1), num_classes=10)
+    x = rng.normal(size=(2, 8, 8, 1)).astype("float32")
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+def test_file_with_an_optimizer_and_a_loss_of_its_own(saved):
+    path, model = saved
+    model.compile("adam", loss=lambda y, x: x)
+    model.save(path)
+    assert load_model(str(path)).optimizer is None
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.3, 0.99])
+def test_truncated_file(saved, cut):
+    path, _ = saved
+    content = path.read_bytes()
+    path.write_bytes(content[: int(cut * len(content))])
+    with pytest.raises(ValueError, match="student.keras' is corrupt.*save .*again"):
+        load_model(str(path))
+
+
+def test_file_with_a_damaged_byte(saved):
+    path, _ = saved
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="student.keras' is corrupt.*damaged"):
+        load_model(str(path))
+
+
+@pytest.mark.parametrize("victim", ["config.json", "model.weights.h5"])
+def test_file_with_a_part_missing(saved, victim):
+    path, _ = saved
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in set(parts) - {victim}:
+            archive.writestr(name, parts[name])
+    with pytest.raises(ValueError, match="student.keras' could not be loaded"):
+        load_model(str(path))
+
+
+def test_file_with_weights_missing(saved):
+    h5py = importlib.import_module("h5py")
+    path, _ = saved
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(parts["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        del file["layers/conv2d"]
+    parts["model.weights.h5"] = weights.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    with pytest.raises(ValueError, match="student.keras' could not be loaded"):
+        load_model(str(path))
+
+
+def test_file_for_other_data(saved):
+    path = str(saved[0])
+    with pytest.raises(ValueError, match=r"another input shape.*\(None, 8, 8, 1\)"):
+        load_model(path, input_shape=(8, 8, 3))
+    with pytest.raises(ValueError, match=r"another number of classes.*\(None, 10\)"):
+        load_model(path, num_classes=100)
+
+
+def test_open_sizes_fit_every_image(tmp_path):
+    path = tmp_path / "open.keras"
+    build_model("resnet8x4", (None, None, 3), 10).save(path)
+    assert load_model(str(path), input_shape=(32, 32, 3), num_classes=10)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(10)
+
+    def build(self, input_shape):
+        self.dense.build((None, 64))
+
+    def call(self, inputs):
+        return self.dense(keras.ops.reshape(inputs, (-1, 64)))
+
+
+def test_subclassed_model(tmp_path, rng):
+    model = Subclassed()
+    x = rng.normal(size=(2, 8, 8, 1)).astype("float32")
+    expected = model(x)
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(
+        str(tmp_path / "model.keras"), input_shape=(8, 8, 1), num_classes=10
+    )
+    np.testing.assert_array_equal(loaded(x), expected)
+
+
+def test_application():
+    model = load_model(
+        "applications:MobileNetV2", input_shape=(32, 32, 3), num_classes=5
+    )
+    assert model.output_shape == (None, 5)
+    assert model.layers[-1].activation is keras.activations.linear
+
+
+def test_pretrained_application(monkeypatch):
+    received = {}
+
+    def mobilenet(**options):
+        received.update(options)
+        return build_model("digits_student", (224, 224, 3), 1000)
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", mobilenet)
+    load_model("applications:MobileNetV2+imagenet")
+    assert received["weights"] == "imagenet"
+    assert received["classifier_activation"] is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("resnet21", {}, "'resnet21'. Did you mean.*'resnet20'.*'hub:PRESET'"),
+        ("model.h5", {}, "Unknown model. Received: 'model.h5'"),
+        ("resnet20", {}, "'resnet20' .* needs input_shape and num_classes"),
+        ("missing.keras", {}, "There is no model file 'missing.keras'"),
+        ("applications:MobileNetV9", {}, "Did you mean 'MobileNetV2'"),
+        ("applications:imagenet_utils", {}, "Unknown model of keras.applications"),
+        ("applications:ResNet50+coco", {}, "'applications:ResNet50+coco'"),
+        ("applications:ResNet50", {}, "needs num_classes"),
+        (
+            "applications:InceptionV3",
+            {"input_shape": (32, 32, 3), "num_classes": 5},
+            "could not build 'applications:InceptionV3'.*at least 75x75",
+        ),
+        (
+            "applications:MobileNetV2+imagenet",
+            {"num_classes": 5},
+            "`classes` should be 1000",
+        ),
+    ],
+)
+def test_bad_specifications(spec, options, message):
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        load_model(spec, **options)
+
+
+@pytest.fixture(scope="module")
+def presets(tmp_path_factory):
+    """A preset with a head for 5 classes that returns probabilities, and one without."""
+    keras_hub = pytest.importorskip("keras_hub")
+    folder = tmp_path_factory.mktemp("presets")
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64, 8],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+        image_shape=(None, None, 3),
+    )
+    classifier = keras_hub.models.ResNetImageClassifier(
+        backbone=backbone, num_classes=5, activation="softmax"
+    )
+    classifier.save_to_preset(str(folder / "classifier"))
+    backbone.save_to_preset(str(folder / "backbone"))
+    return folder, classifier
+
+
+def test_preset_returns_its_own_logits(presets, rng):
+    folder, classifier = presets
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = load_model(
+            f"hub:{folder}/classifier", input_shape=(16, 16, 3), num_classes=5
+        )
+    x = rng.normal(size=(2, 16, 16, 3)).astype("float32")
+    logits = model(x, training=False)
+    assert np.abs(np.sum(logits, -1) - 1).min() > 1e-3
+    expected = classifier(x, training=False)
+    np.testing.assert_allclose(keras.ops.softmax(logits), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["classifier", "backbone"])
+def test_preset_gets_a_head_for_other_classes(presets, name):
+    folder, classifier = presets
+    with pytest.warns(UserWarning, match="no head for 7 classes.*not trained"):
+        model = load_model(f"hub:{folder}/{name}", num_classes=7)
+    assert model.output_shape == (None, 7)
+    np.testing.assert_array_equal(
+        model.backbone.get_weights()[0], classifier.backbone.get_weights()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("nonsense", {}),
+        ("backbone", {}),
+        ("classifier", {"input_shape": (16, 16, 1), "num_classes": 5}),
+    ],
+)
+def test_bad_presets(presets, name, options):
+    with pytest.raises(ValueError, match=f"could not load 'hub:.*/{name}'"):
+        load_model(f"hub:{presets[0]}/{name}", **options)
+
+
+def test_preset_without_keras_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(ImportError, match=r"pip install keras-diffkd\[hub\]"):
+        load_model("hub:resnet_18_imagenet")

@@ -1,0 +1,93 @@
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_diffkd.models import build_model
+from keras_diffkd.models.zoo import ZOO
+
+# Deep models take long to build; the others have all that they are made of.
+QUICK = [name for name in ZOO if name not in ("resnet110", "resnet56", "wrn_40_2")]
+
+
+def input_shape(name):
+    return (8, 8, 1) if name.startswith("digits") else (32, 32, 3)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_names_and_shapes(name, rng):
+    model = build_model(name, input_shape(name), 7)
+    assert model.name == name
+    assert model.input.name == "image"
+    assert model.layers[-1].name == "logits"
+    assert model.output_shape == (None, 7)
+
+    # `features` is what the classifier sees: after the last activation, and nothing
+    # but pooling and the dense layer comes after it.
+    features = model.get_layer("features").output
+    x = rng.normal(size=(2, *input_shape(name))).astype("float32")
+    maps, logits = keras.Model(model.input, [features, model.output])(x)
+    assert len(maps.shape) == 4
+    assert np.min(maps) == 0
+    assert np.max(maps) > 0
+    kernel, bias = model.get_layer("logits").get_weights()
+    expected = np.mean(maps, axis=(1, 2)) @ kernel + bias
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_file_needs_nothing_but_keras(name, tmp_path):
+    model = build_model(name, input_shape(name), 7)
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+
+    def values(node, key):
+        children = node.values() if isinstance(node, dict) else node
+        if isinstance(node, dict) and key in node:
+            yield node[key]
+        for child in children:
+            if isinstance(child, dict | list):
+                yield from values(child, key)
+
+    modules = set(values(config, "module"))
+    assert {"keras.layers", "keras.initializers"} <= modules
+    assert all(module is None or module.startswith("keras.") for module in modules)
+    assert set(values(config, "registered_name")) <= {None, "Functional"}
+
+
+@pytest.mark.parametrize("name", ["resnet8x4", "wrn_16_2", "digits_student"])
+def test_logits_are_float32_under_any_policy(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build_model(name, input_shape(name), 7)
+    assert model.output.dtype == "float32"
+    assert model.get_layer("features").output.dtype == "bfloat16"
+
+
+def test_input_size_may_be_open():
+    model = build_model("resnet8x4", (None, None, 3), 7)
+    assert model.output_shape == (None, 7)
+    assert model(np.zeros((1, 20, 12, 3))).shape == (1, 7)
+
+
+def test_weights_differ_from_build_to_build():
+    first, second = (build_model("digits_student", (8, 8, 1), 10) for _ in range(2))
+    assert (first.get_weights()[0] != second.get_weights()[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("resnet57", (32, 32, 3), 10), "'resnet57'. Did you mean 'resnet56'"),
+        (("zzz", (32, 32, 3), 10), "'zzz'. Expected a model of the zoo: .*wrn_40_1"),
+        (("resnet20", (32, 32), 10), r"Received: \(32, 32\)"),
+        (("resnet20", (32, 32, None), 10), "`input_shape` must be"),
+        (("resnet20", (32, 32, 3), 0), "`num_classes` must be.*Received: 0"),
+        (("resnet20", (32, 32, 3), 2.5), "`num_classes` must be.*Received: 2.5"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(*arguments)

@@ -1,0 +1,209 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_diffkd.recipes import distill, training
+from keras_diffkd.recipes.epoch_events import EpochEvents
+from keras_diffkd.recipes.metrics_log import read_metrics
+
+
+def network(width, classes=10, size=8, activation=None):
+    image = keras.Input((size, size, 1), name="image")
+    x = keras.layers.Conv2D(width, 3, strides=2, padding="same")(image)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.ReLU(name="features")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(classes, activation, name="logits")(x)
+    return keras.Model(image, x)
+
+
+@pytest.fixture
+def distil(parse, tmp_path, data_dir):
+    """Runs `diffkd-distill` in this process, on files in the temporary folder."""
+    network(8).save(tmp_path / "teacher.keras")
+    network(4).save(tmp_path / "student.keras")
+
+    def distil(*arguments, run="run"):
+        parse(
+            f"--run_dir={tmp_path / run}",
+            f"--data_dir={data_dir}",
+            "--dataset=digits",
+            f"--teacher={tmp_path / 'teacher.keras'}",
+            f"--student={tmp_path / 'student.keras'}",
+            "--steps_per_epoch=2",
+            "--epochs=1",
+            "--method=kd",
+            *arguments,
+        )
+        distill.main([])
+        return tmp_path / run
+
+    return distil
+
+
+def weights_of(path):
+    return keras.models.load_model(path).get_weights()
+
+
+def test_an_interrupted_training_resumes_as_if_nothing_had_happened(
+    distil, monkeypatch, capsys
+):
+    arguments = ("--epochs=3", "--method=diffkd_logits", "--lr_schedule=cosine")
+    straight = distil(*arguments, run="straight")
+
+    def pull_the_plug(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochEvents, "on_epoch_end", pull_the_plug)
+        with pytest.raises(KeyboardInterrupt):
+            distil(*arguments)
+    resumed = distil(*arguments)
+
+    assert "after epoch 1" in capsys.readouterr().out
+    logs = [read_metrics(run / "metrics.jsonl") for run in (straight, resumed)]
+    assert [line["epoch"] for line in logs[1]] == [1, 2, 3]
+    for ours, theirs in zip(*logs, strict=True):
+        for name in set(ours) - {"seconds"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4), name
+    for ours, theirs in zip(
+        weights_of(straight / "student.keras"),
+        weights_of(resumed / "student.keras"),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    before = (resumed / "student.keras").stat().st_mtime_ns
+    distil(*arguments)
+    assert "nothing to do" in capsys.readouterr().out
+    assert (resumed / "student.keras").stat().st_mtime_ns == before
+
+
+def test_the_baseline_is_the_student_with_the_same_start_and_data(distil, tmp_path):
+    """With nothing to learn from the teacher, both trainings are the same."""
+    run = distil("--distill_weight=0", "--baseline", "--student=digits_student")
+    for ours, theirs in zip(
+        weights_of(run / "student.keras"),
+        weights_of(run / "baseline" / "student.keras"),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    # The teacher that was given is kept as it was.
+    kept, given = run / "teacher.keras", tmp_path / "teacher.keras"
+    assert kept.read_bytes() == given.read_bytes()
+
+
+def test_the_student_alone_needs_no_teacher(distil):
+    run = distil("--method=none", "--teacher=nowhere.keras")
+    assert (run / "student.keras").is_file()
+    assert not (run / "teacher.keras").exists()
+
+
+def test_another_experiment_in_the_same_folder_is_refused(distil):
+    run = distil("--method=none")
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    with pytest.raises(ValueError, match="--epochs was 1, now 2"):
+        distil("--method=none", "--epochs=2")
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run_dir="], "--run_dir is required"),
+        (["--dataset="], "--dataset is required"),
+        (["--teacher="], "--teacher is required"),
+        (["--student="], "--student is required"),
+        (["--method=magic"], "--method must be of none, kd"),
+        (["--strategy=mirrored"], "--strategy must be 'none'"),
+        (["--dataset=digitz"], "digitz"),
+        (["--dataset=cifar100"], "--download"),
+        (["--train_split=train[:0]"], "no examples"),
+        (["--student=resnet21"], "resnet20"),
+        (["--teacher=digits_teacher"], "run diffkd-train-teacher"),
+        (["--teacher=nowhere.keras"], "nowhere.keras"),
+        (["--teacher_tap=featurez", "--method=fitnet"], "featurez"),
+        (["--temperature=0"], "temperature"),
+        (["--learning_rate=-1"], "--learning_rate must be positive"),
+        (["--latent_channels=4000", "--method=diffkd"], "latent_channels"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_refuses_and_writes_nothing(distil, tmp_path, arguments, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        distil(*arguments)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "method", "message"),
+    [
+        ({"classes": 5}, "kd", "5"),
+        ({"size": 16}, "fitnet", "16"),
+        ({"activation": "softmax"}, "kd", "probabilit"),
+    ],
+    ids=["classes", "input", "softmax"],
+)
+def test_refuses_a_teacher_that_does_not_fit(
+    distil, tmp_path, changes, method, message
+):
+    network(8, **changes).save(tmp_path / "other.keras")
+    other = f"--teacher={tmp_path / 'other.keras'}"
+    with pytest.raises(ValueError, match=message):
+        distil(other, f"--method={method}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_can_be_learned_from_a_teacher_of_other_classes(distil, tmp_path):
+    network(8, classes=5).save(tmp_path / "other.keras")
+    run = distil(f"--teacher={tmp_path / 'other.keras'}", "--method=fitnet")
+    assert (run / "student.keras").is_file()
+
+
+@pytest.mark.parametrize("cut", [0, 1000])
+def test_refuses_a_corrupt_teacher(distil, tmp_path, cut):
+    path = tmp_path / "teacher.keras"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match="teacher.keras"):
+        distil()
+    assert not (tmp_path / "run").exists()
+
+
+def test_refuses_another_teacher_than_that_of_the_run(distil, tmp_path):
+    (tmp_path / "run").mkdir()
+    network(8).save(tmp_path / "run" / "teacher.keras")
+    with pytest.raises(ValueError, match="is another model than --teacher"):
+        distil()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["teacher.keras"]
+
+
+def test_a_wrong_label_in_the_data_leaves_nothing_behind(distil, tmp_path, monkeypatch):
+    load_data = distill.load_data
+
+    def with_wrong_labels():
+        data = load_data()
+        wrong = data.train.map(lambda image, label: (image, label + 7))
+        return dataclasses.replace(data, train=wrong)
+
+    monkeypatch.setattr(distill, "load_data", with_wrong_labels)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="abels"):
+        distil()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_diverges_says_so(distil, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="diverged"):
+        distil("--learning_rate=1e30", "--steps_per_epoch=4")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_precision_is_that_of_the_flag(distil, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "save_model", lambda model, path: seen.append(model))
+    distil("--precision=mixed_bfloat16", "--method=none", "--student=digits_student")
+    [student] = seen
+    assert student.get_layer("features").compute_dtype == "bfloat16"
+    assert student.get_layer("logits").compute_dtype == "float32"

@@ -1,0 +1,54 @@
+import pytest
+
+from keras_diffkd import DiffKD, FitNet, LogitsKD
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.methods import build_methods
+
+
+def test_diffkd_is_features_and_logits(parse):
+    parse("--latent_channels=8", "--denoise_weight=0.5", "--teacher_tap=block4")
+    features, logits = build_methods(["diffkd"])
+    assert isinstance(features, DiffKD)
+    assert (features.teacher_tap, features.student_tap) == ("block4", "features")
+    assert features.latent_channels == 8
+    assert features.distance == "mse"
+    assert features.denoise_weight == 0.5
+    assert isinstance(logits, DiffKD)
+    assert (logits.teacher_tap, logits.student_tap) == (None, None)
+    assert logits.latent_channels is None
+    assert (logits.distance, logits.temperature) == ("kl", 1.0)
+    assert features.name != logits.name
+    assert features.seed != logits.seed
+
+
+def test_baselines(parse):
+    parse("--distill_weight=0.3", "--resize=bilinear")
+    kd, fitnet = build_methods(["kd", "fitnet"])
+    assert isinstance(kd, LogitsKD)
+    assert (kd.temperature, kd.weight) == (4.0, 0.3)
+    assert isinstance(fitnet, FitNet)
+    assert (fitnet.resize, fitnet.weight) == ("bilinear", 0.3)
+
+
+def test_the_temperature_flag_is_for_all(parse):
+    parse("--temperature=2", "--method=kd,diffkd_logits")
+    assert [m.temperature for m in build_methods(flags.METHOD.value)] == [2.0, 2.0]
+
+
+def test_none(parse):
+    assert build_methods(["none"]) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["dark_magic"], "Received: 'dark_magic'"),
+        ([], "Received: ''"),
+        (["none", "kd"], "'none' alone"),
+        (["kd", "kd"], "the same method twice"),
+        (["diffkd", "diffkd_logits"], "the same method twice"),
+    ],
+)
+def test_refuses(parse, names, message):
+    with pytest.raises(ValueError, match=message):
+        build_methods(names)

@@ -1,0 +1,52 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_diffkd.recipes.metrics_log import MetricsLog, read_metrics
+
+
+class StandIn:
+    """What the callback reads of a model."""
+
+    optimizer = keras.optimizers.SGD(0.25)
+
+
+def run_epochs(callback, epochs, logs):
+    callback.set_model(StandIn())
+    for epoch in epochs:
+        callback.on_epoch_begin(epoch)
+        callback.on_epoch_end(epoch, logs)
+    callback.on_train_end()
+
+
+def test_metrics_log_writes_a_line_an_epoch(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    run_epochs(MetricsLog(path), [0, 1], {"loss": np.float32(0.5), "val_loss": 2.0})
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert lines[0]["loss"] == 0.5
+    assert lines[0]["val_loss"] == 2.0
+    assert lines[0]["learning_rate"] == 0.25
+    assert lines[0]["seconds"] >= 0
+
+
+def test_metrics_log_drops_epochs_that_are_done_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    run_epochs(MetricsLog(path), [0, 1, 2], {"loss": 1.0})
+    with path.open("a") as file:
+        file.write('{"epoch": 4, "lo')
+    run_epochs(MetricsLog(path), [2, 3], {"loss": 7.0})
+    lines = read_metrics(path)
+    assert [(line["epoch"], line["loss"]) for line in lines] == [
+        (1, 1.0),
+        (2, 1.0),
+        (3, 7.0),
+        (4, 7.0),
+    ]
+
+
+def test_metrics_log_stops_a_training_that_diverged(tmp_path):
+    with pytest.raises(ValueError, match="loss is nan after epoch 3"):
+        run_epochs(MetricsLog(tmp_path / "m.jsonl"), [2], {"loss": float("nan")})
