@@ -22,12 +22,12 @@ def test_feature_maps_have_the_same_size():
 
 
 def test_the_student_learns_but_stays_behind(data_dir):
-    # Five epochs: what takes 30 in the experiment.
+    # A third of the epochs of the experiment.
     data = load_classification("digits", data_dir=data_dir, batch_size=64)
     accuracy = {}
     for name in ("digits_teacher", "digits_student"):
         model = build_model(name, data.image_shape, data.num_classes)
-        steps = 5 * data.steps_per_epoch
+        steps = 10 * data.steps_per_epoch
         schedule = keras.optimizers.schedules.CosineDecay(0.05, steps)
         model.compile(
             keras.optimizers.SGD(schedule, momentum=0.9),
@@ -38,4 +38,4 @@ def test_the_student_learns_but_stays_behind(data_dir):
         model.fit(data.train, steps_per_epoch=steps, verbose=0)
         accuracy[name] = model.evaluate(data.test, verbose=0)[1]
     assert accuracy["digits_teacher"] > 0.95
-    assert 0.3 < accuracy["digits_student"] < accuracy["digits_teacher"] - 0.05
+    assert 0.4 < accuracy["digits_student"] < accuracy["digits_teacher"] - 0.05
