@@ -7,7 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN_DIR ?= runs/digits
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# TensorFlow's own remarks on the processor and on GPUs that are not there.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test lint format clean
 .DELETE_ON_ERROR:

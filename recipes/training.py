@@ -1,6 +1,5 @@
 """The training that teacher, student alone and distilled student share."""
 
-import sys
 import time
 
 import keras
@@ -10,6 +9,7 @@ from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import MetricsLog
+from keras_diffkd.recipes.progress import Progress
 from keras_diffkd.recipes.run_directory import save_model
 from keras_diffkd.recipes.schedules import build_optimizer
 from keras_diffkd.recipes.seed_backup import SeedBackup
@@ -89,13 +89,14 @@ def train(distiller, stage, data):
         callbacks=[
             # Before the backup: a training that diverged is not to be resumed.
             MetricsLog(stage.metrics),
+            Progress(str(stage.model_path)),
             EpochEvents(stage.tensorboard),
             SeedBackup(stage.checkpoints),
             keras.callbacks.BackupAndRestore(
                 stage.checkpoints, double_checkpoint=True, delete_checkpoint=False
             ),
         ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=0,
     )
     save_model(distiller.strip(), stage.model_path)
     print(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")

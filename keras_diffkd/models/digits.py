@@ -33,11 +33,9 @@ def digits_net(input_shape, num_classes, *, widths, blocks_per_stage, name):
         zip(widths, blocks_per_stage, strict=True), start=1
     ):
         for index in range(1, count + 1):
-            last = index == count
-            output_name = f"stage{stage}_block{index}_relu"
-            if last:
+            prefix = output_name = f"stage{stage}_block{index}"
+            if index == count:
                 output_name = "features" if stage == 2 else "stage1"
-            prefix = f"stage{stage}_block{index}"
             stride = 2 if stage == 2 and index == 1 else 1
             x = blocks.conv(x, width, 3, stride, name=f"{prefix}_conv")
             x = blocks.batch_norm(x, name=f"{prefix}_bn")

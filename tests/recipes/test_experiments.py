@@ -31,10 +31,11 @@ def test_the_experiments_are_there():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_experiment_opens_with_what_a_reader_wants_to_know(file):
-    comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
-    text = "\n".join(comments)
-    for heading in ("Commands:", "Settings:", "Aims at:", "Run by us:"):
-        assert heading in text.replace("Commands, from", "Commands: from")
+    text = "".join(
+        line for line in file.read_text().splitlines(True) if line.startswith("#")
+    )
+    for heading in ("Commands", "Settings:", "Aims at:", "Run by us:"):
+        assert f"# {heading}" in text
     for command in ("diffkd-train-teacher", "diffkd-distill", "diffkd-evaluate"):
         assert command in text
     assert file.read_text().startswith("# ")
