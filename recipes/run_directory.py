@@ -183,7 +183,7 @@ def read_flags(folder):
     if not path.exists():
         return None
     lines = [line for line in path.read_text().splitlines() if line.startswith("--")]
-    return dict(line.removeprefix("--").split("=", 1) for line in lines)
+    return dict(line.removeprefix("--").partition("=")[::2] for line in lines)
 
 
 def write_flags(folder, settings):

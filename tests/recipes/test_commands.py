@@ -1,14 +1,12 @@
 """The commands as a user runs them: as processes, on real digits, with tiny budgets."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
-import pytest
 
 from keras_diffkd.recipes.metrics_log import read_metrics
 
@@ -30,23 +28,31 @@ def succeed(name, *arguments):
     return result.stdout
 
 
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    """One run of everything; the outputs of the commands, by name."""
-    root = tmp_path_factory.mktemp("chain")
-    run, data = f"--run_dir={root / 'run'}", f"--data_dir={root / 'data'}"
-    outputs = {
-        "teacher": succeed("diffkd-train-teacher", *TINY, run, data),
-        "distill": succeed("diffkd-distill", *TINY, run, data, "--baseline"),
-        "export": succeed("diffkd-export", run, "--formats=onnx,tflite,saved_model"),
-        "evaluate": succeed("diffkd-evaluate", run),
-        "verify": succeed("diffkd-verify", run),
-    }
-    return root / "run", outputs
+def test_the_whole_job(tmp_path):
+    """One test, since the workers of pytest-xdist would each run the chain again."""
+    root, run = tmp_path, tmp_path / "run"
+    here, data = f"--run_dir={run}", f"--data_dir={root / 'data'}"
+    succeed("diffkd-train-teacher", *TINY, here, data)
+    succeed("diffkd-distill", *TINY, here, data, "--baseline")
+    exported = succeed("diffkd-export", here, "--formats=onnx,tflite,saved_model")
+    evaluated = succeed("diffkd-evaluate", here)
+    verified = succeed("diffkd-verify", here)
+
+    check_records(run)
+    check_models(run)
+    check_export(run)
+    for row in ("teacher", "student alone", "distilled student"):
+        assert f"\n{row} " in evaluated
+    assert "digits, 445 test images" in evaluated
+    for artefact in ("saved_model", "student.onnx", "student.tflite"):
+        assert artefact in exported
+        assert artefact in verified
+    assert "445 samples" in verified
+    check_finished_run_is_left_alone(run)
+    check_truncated_artefact_fails(run)
 
 
-def test_a_run_holds_what_it_promises(chain):
-    run, _ = chain
+def check_records(run):
     for stage in (run, run / "teacher", run / "baseline"):
         assert (stage / "flags.txt").is_file()
         assert any((stage / "tensorboard").rglob("events.*"))
@@ -54,25 +60,16 @@ def test_a_run_holds_what_it_promises(chain):
         [line] = read_metrics(stage / "metrics.jsonl")
         assert line["epoch"] == 1
         assert {"loss", "accuracy", "val_accuracy", "learning_rate"} < set(line)
-    for artefact in ("student.onnx", "student.tflite", "saved_model/saved_model.pb"):
-        assert (run / "export" / artefact).is_file()
-    manifest = json.loads((run / "export" / "manifest.json").read_text())
-    assert manifest["labels"] == [str(digit) for digit in range(10)]
-    assert manifest["source"]["student"] == str(run / "student.keras")
     assert not list(run.rglob("*partial*"))
-
-
-def test_the_logs_tell_whether_distillation_works(chain):
-    run, _ = chain
-    [line] = read_metrics(run / "metrics.jsonl")
+    # The logs tell whether distillation works.
+    [distilled] = read_metrics(run / "metrics.jsonl")
     for name in ("diffkd_features/distill", "diffkd_logits/denoise", "task_loss"):
-        assert np.isfinite(line[name])
+        assert np.isfinite(distilled[name])
     [alone] = read_metrics(run / "baseline" / "metrics.jsonl")
     assert not any("diffkd" in name for name in alone)
 
 
-def test_the_models_are_plain_and_differ(chain):
-    run, _ = chain
+def check_models(run):
     paths = [run / "teacher.keras", run / "student.keras"]
     paths.append(run / "baseline" / "student.keras")
     teacher, student, alone = (keras.models.load_model(path) for path in paths)
@@ -84,32 +81,26 @@ def test_the_models_are_plain_and_differ(chain):
     assert not np.allclose(student(x), alone(x))
 
 
-def test_the_tables(chain):
-    _, outputs = chain
-    for row in ("teacher", "student alone", "distilled student"):
-        assert f"\n{row} " in outputs["evaluate"]
-    assert "digits, 445 test images" in outputs["evaluate"]
-    for artefact in ("saved_model", "student.onnx", "student.tflite"):
-        assert artefact in outputs["export"]
-        assert artefact in outputs["verify"]
-    assert "445 samples" in outputs["verify"]
+def check_export(run):
+    for artefact in ("student.onnx", "student.tflite", "saved_model/saved_model.pb"):
+        assert (run / "export" / artefact).is_file()
+    manifest = json.loads((run / "export" / "manifest.json").read_text())
+    assert manifest["labels"] == [str(digit) for digit in range(10)]
+    assert manifest["source"]["student"] == str(run / "student.keras")
+    assert manifest["source"]["experiment"]["dataset"] == "digits"
 
 
-def test_a_finished_run_is_left_alone(chain):
-    run, _ = chain
+def check_finished_run_is_left_alone(run):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     output = succeed("diffkd-distill", f"--flagfile={run / 'flags.txt'}")
     assert "student.keras is finished; nothing to do" in output
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_a_truncated_artefact_fails_verification(chain, tmp_path):
-    run, _ = chain
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy)
-    artefact = copy / "export" / "student.onnx"
+def check_truncated_artefact_fails(run):
+    artefact = run / "export" / "student.onnx"
     artefact.write_bytes(artefact.read_bytes()[:1000])
-    result = command("diffkd-verify", f"--run_dir={copy}")
+    result = command("diffkd-verify", f"--run_dir={run}")
     assert result.returncode == 1
     assert "student.tflite" in result.stdout
     assert "Traceback" not in result.stderr
