@@ -206,8 +206,8 @@ def main(argv):
 Teacher `digits_teacher`, {teacher_size:,} parameters, {100 * teacher_accuracy:.2f}% on
 the test split; student `digits_student`, {student_size:,} parameters. {options.epochs}
 epochs of batches of {BATCH_SIZE}, SGD {options.learning_rate} with momentum
-{MOMENTUM}, cosine, no XLA; {options.seeds} seeds (0 to {options.seeds - 1}) for every method, mean ±
-standard deviation over seeds.
+{MOMENTUM}, cosine, no XLA; {options.seeds} seeds (0 to {options.seeds - 1}) for every
+method, mean ± standard deviation over seeds.
 
 The optimiser was chosen out of two (the other was AdamW 0.003) in first runs over a few
 seeds, by how the student alone did on this test split. Nothing was tuned for any
