@@ -105,11 +105,23 @@ def input_spec(model):
 def output_specs(model, inputs, taps):
     """Returns `(outputs, features)` of `call_with_taps` as `KerasTensor`s."""
 
+    problems = []
+
     class TappedCall(keras.layers.Layer):
         def call(self, inputs):
-            return call_with_taps(model, inputs, taps, training=False)
+            try:
+                return call_with_taps(model, inputs, taps, training=False)
+            except ValueError as error:
+                problems.append(error)
+                raise
 
-    return TappedCall(dtype=model.dtype_policy).compute_output_spec(inputs)
+    try:
+        return TappedCall(dtype=model.dtype_policy).compute_output_spec(inputs)
+    except Exception:
+        # Keras wraps what went wrong in advice on `compute_output_spec`.
+        if problems:
+            raise problems[0] from None
+        raise
 
 
 @contextlib.contextmanager

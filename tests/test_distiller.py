@@ -465,11 +465,11 @@ def built_subclassed_softmax():
 BAD = {
     "unknown tap": (
         lambda: make_distiller(methods=[FitNet("feature", "features")]),
-        "Model 'teacher' has no layer 'feature'.*'features'",
+        "^Model 'teacher' has no layer 'feature'.*'features'",
     ),
     "tap that is no tensor": (
         lambda: Distiller(two_headed(6), two_headed(6), [LogitsKD()]),
-        "must be a single tensor.*'logits', 'size'",
+        "^The output of model .* must be a single tensor.*'logits', 'size'",
     ),
     "student not built": (
         lambda: Distiller(small_cnn(6), SubclassedCNN(), [LogitsKD()]),
