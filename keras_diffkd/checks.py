@@ -21,6 +21,18 @@ def check_model(model, whose):
         )
 
 
+def check_nothing_shared(teacher, student):
+    """Raises `ValueError` if training the student would change the teacher."""
+    of_teacher = {id(variable) for variable in teacher.variables}
+    shared = [v.path for v in student.variables if id(v) in of_teacher]
+    if shared:
+        raise ValueError(
+            "Teacher and student must not share weights: training would change both. "
+            f"Received: {len(shared)} shared, {shared[0]!r} for one. Make a copy with "
+            "`keras.models.clone_model` and `set_weights`."
+        )
+
+
 def common_inputs(teacher, student, teacher_preprocess):
     """Returns the student's inputs as `KerasTensor`s.
 

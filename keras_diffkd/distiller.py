@@ -75,6 +75,7 @@ class Distiller(keras.Model):
         checks.check_model(student, "student")
         if teacher is not None:
             checks.check_model(teacher, "teacher")
+            checks.check_nothing_shared(teacher, student)
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self._frozen = FrozenTeacher(teacher, teacher_preprocess)
         # Plain namespaces: Keras would track models and functions in attributes.
@@ -113,6 +114,7 @@ class Distiller(keras.Model):
             ValueError: If it has not. The old teacher stays then.
         """
         checks.check_model(teacher, "teacher")
+        checks.check_nothing_shared(teacher, self.student)
         previous, self._frozen.model = self._frozen.model, teacher
         try:
             shapes = self._tapped_shapes()
@@ -238,11 +240,15 @@ class Distiller(keras.Model):
                 teacher's weights have not been put back.
         """
         self._assert_compile_called("fit")
-        self._frozen.check_weights()
         checks.check_training_data(x, y, self.num_label_classes())
         train_steps.build_compiled(self, x, y)
         with train_steps.data_errors_as_value_errors():
             return super().fit(x, y, *args, **kwargs)
+
+    def make_train_function(self, force=False):
+        # Every way of training comes through here, `train_on_batch` too.
+        self._frozen.check_weights()
+        return super().make_train_function(force=force)
 
     def train_step(self, *args, **kwargs):
         return train_steps.train_step(self, *args, **kwargs)

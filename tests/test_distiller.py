@@ -370,6 +370,8 @@ def test_saved_distillers_load_without_the_teachers_weights(rng, tmp_path):
 
     with pytest.raises(ValueError, match="do not hold the teacher's weights"):
         loaded.fit(x, y, verbose=0)
+    with pytest.raises(ValueError, match="do not hold the teacher's weights"):
+        loaded.train_on_batch(x, y)
     with pytest.raises(ValueError, match=r"new teacher must give.*\(None, 4, 4, 7\)"):
         loaded.attach_teacher(small_cnn(7))
     with pytest.warns(UserWarning, match="other weights"):
@@ -462,7 +464,15 @@ def built_subclassed_softmax():
     return model
 
 
+def student_of_the_teachers_layers():
+    teacher = small_cnn(12)
+    features = teacher.get_layer("features").output
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(features))
+    return Distiller(teacher, keras.Model(teacher.input, logits), [LogitsKD()])
+
+
 BAD = {
+    "shared weights": (student_of_the_teachers_layers, "must not share weights"),
     "unknown tap": (
         lambda: make_distiller(methods=[FitNet("feature", "features")]),
         "^Model 'teacher' has no layer 'feature'.*'features'",
