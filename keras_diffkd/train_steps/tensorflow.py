@@ -68,7 +68,7 @@ def _build_loss_and_metrics(distiller, y):
 def train_step(distiller, data):
     """Runs one step of training and returns the logs."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    _assert_labels(y, distiller.num_label_classes())
+    y = _checked_labels(y, distiller.num_label_classes())
     _build_loss_and_metrics(distiller, y)
     optimizer = distiller.optimizer
     variables = distiller.trainable_variables
@@ -186,13 +186,20 @@ def _values(variables):
     return [tf.convert_to_tensor(variable.value) for variable in variables]
 
 
-def _assert_labels(y, classes):
-    """Fails on labels that the loss would turn into NaN without a word."""
+def _checked_labels(y, classes):
+    """Fails on labels that the loss would turn into NaN without a word.
+
+    Returns `y`, which waits for the check: otherwise another operation may stumble
+    over the label first, with a message of its own.
+    """
     if classes is None or not tf.is_tensor(y):
-        return
+        return y
     labels = tf.cast(y, tf.int64)
     with tf.device("CPU"):
-        tf.debugging.Assert(
+        check = tf.debugging.Assert(
             tf.reduce_all((labels >= 0) & (labels < classes)),
-            [labels_message(classes, "the batch above that range")],
+            [labels_message(classes, "outside that range")],
         )
+    # Eagerly, the check has raised or passed already and is no operation.
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(y)
