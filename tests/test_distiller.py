@@ -548,9 +548,10 @@ def test_bad_models_and_methods(case):
 
 
 def test_different_classes_are_fine_when_only_features_are_matched():
-    make_distiller(
+    distiller = make_distiller(
         teacher=small_cnn(12, classes=7), methods=[FitNet("features", "features")]
     )
+    assert distiller.methods[0].projection.filters == 12
 
 
 def test_labels_outside_the_classes(rng):
