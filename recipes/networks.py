@@ -62,6 +62,7 @@ def load_teacher(run, data, methods):
         path = spec
     elif not run.teacher.exists():
         if trained_here or pretrained_preprocessing(spec) is None:
+            build_network(spec, data)  # A name that means nothing is named first.
             raise FileNotFoundError(
                 f"{run.teacher} does not exist, and --teacher={spec} is to be trained: "
                 "run diffkd-train-teacher with the same flags first, or give "

@@ -123,6 +123,7 @@ def test_another_experiment_in_the_same_folder_is_refused(distil):
         (["--dataset=cifar100"], "--download"),
         (["--train_split=train[:0]"], "no examples"),
         (["--student=resnet21"], "resnet20"),
+        (["--teacher=resnet21"], "resnet20"),
         (["--teacher=digits_teacher"], "run diffkd-train-teacher"),
         (["--teacher=nowhere.keras"], "nowhere.keras"),
         (["--teacher_tap=featurez", "--method=fitnet"], "featurez"),
