@@ -10,7 +10,7 @@ from keras_diffkd.diffusion import (
     NoiseSchedule,
 )
 from keras_diffkd.diffusion.denoiser import MAX_TIMESTEPS
-from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+from keras_diffkd.layers.torch_like import batch_normalization, dense
 from keras_diffkd.losses import mean_squared_error
 from keras_diffkd.methods.distance import OF_LOGITS, check_distance, distance_between
 from keras_diffkd.methods.feature_maps import (
@@ -170,7 +170,7 @@ class DiffKD(DistillationMethod):
                 teacher_map[-1], channels, name="autoencoder"
             )
             self.autoencoder.build((None, *teacher_map))
-        self.student_projection = conv2d(
+        self.student_projection = dense(
             student_map[-1], channels, name="student_projection"
         )
         self.student_projection.build((None, *student_map))
@@ -181,7 +181,7 @@ class DiffKD(DistillationMethod):
             self.noise_adapter.build(latent_map)
         self.denoiser = Denoiser(channels, kernel_size, name="denoiser")
         self.denoiser.build(latent_map, (None,))
-        self.output_conv = conv2d(channels, channels, name="output_conv")
+        self.output_conv = dense(channels, channels, name="output_conv")
         self.output_conv.build(latent_map)
         self.output_bn = batch_normalization(name="output_bn")
         self.output_bn.build(latent_map)
