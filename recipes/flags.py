@@ -57,6 +57,13 @@ PRECISION = flags.DEFINE_enum(
     ["float32", "mixed_bfloat16", "mixed_float16"],
     "Keras dtype policy of the models that are built here.",
 )
+TEACHER_DTYPE = flags.DEFINE_enum(
+    "teacher_dtype",
+    None,
+    ["float32", "mixed_bfloat16", "mixed_float16"],
+    "Keras dtype policy that the teacher computes under while it teaches; its file is "
+    "left as it is. unset: that of its file.",
+)
 
 # The method.
 METHOD = flags.DEFINE_list(
@@ -168,6 +175,7 @@ JIT_COMPILE = flags.DEFINE_enum(
 _PLACE = ("run_dir", "data_dir", "download", "debug", "strategy", "jit_compile")
 _DISTILLATION = (
     "student",
+    "teacher_dtype",
     "method",
     "teacher_tap",
     "student_tap",
