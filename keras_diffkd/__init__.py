@@ -1,6 +1,15 @@
 """Diffusion-based knowledge distillation for Keras 3."""
 
-from keras_diffkd import datasets, diffusion, interop, layers, losses, methods, models
+from keras_diffkd import (
+    callbacks,
+    datasets,
+    diffusion,
+    interop,
+    layers,
+    losses,
+    methods,
+    models,
+)
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD
 
@@ -12,6 +21,7 @@ __all__ = [
     "Distiller",
     "FitNet",
     "LogitsKD",
+    "callbacks",
     "datasets",
     "diffusion",
     "interop",

@@ -238,13 +238,12 @@ class DiffKD(DistillationMethod):
         teacher = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
         student = as_map(student_features, "student")
         results = {}
-        target = teacher
-        if self.latent_channels is not None:
-            latent, reconstruction = self.autoencoder(teacher, training=training)
+        target, reconstruction = self._target(teacher, training)
+        if reconstruction is not None:
             results["reconstruct"] = mean_squared_error(teacher, reconstruction)
-            target = keras.ops.stop_gradient(latent)
 
-        refined, gamma = self._refine(student, target, init_noise, training)
+        projected = self._project(student, target)
+        refined, gamma = self._denoise(projected, init_noise, training)
         if gamma is not None:
             results["gamma"] = keras.ops.mean(gamma)
         results["denoise"] = self._denoising_loss(
@@ -271,17 +270,44 @@ class DiffKD(DistillationMethod):
             float32 tensor `(batch, height, width, latent channels)`, or
             `(batch, classes)` for a vector.
         """
-        student = as_map(student_features, "student")
-        refined, _ = self._refine(student, None, init_noise, training)
+        projected = self.student_projection(as_map(student_features, "student"))
+        refined, _ = self._denoise(projected, init_noise, training)
         if len(student_features.shape) == 2:
             return refined[:, 0, 0, :]
         return refined
 
-    def _refine(self, student, target, init_noise, training):
+    def stages(self, teacher_features, student_features, training=True):
+        """Returns what becomes of the features of a batch, to look at.
+
+        Args:
+            teacher_features: Tensor of the teacher's tap.
+            student_features: Tensor of the student's tap.
+            training: Whether batch normalisation uses batch statistics.
+
+        Returns:
+            Dict of float32 tensors: the maps `target` (of the teacher), `student`
+            (projected, before denoising) and `denoised`, all
+            `(batch, height, width, latent channels)`; and `gamma` of shape
+            `(batch,)` with `adapt_noise`.
+        """
+        target, _ = self._target(as_map(teacher_features, "teacher"), training)
+        student = self._project(as_map(student_features, "student"), target)
+        denoised, gamma = self._denoise(student, None, training)
+        stages = {"target": target, "student": student, "denoised": denoised}
+        return stages if gamma is None else {**stages, "gamma": gamma}
+
+    def _target(self, teacher, training):
+        """Returns what is to be matched, and the autoencoder's reconstruction."""
+        if self.latent_channels is None:
+            return teacher, None
+        latent, reconstruction = self.autoencoder(teacher, training=training)
+        return keras.ops.stop_gradient(latent), reconstruction
+
+    def _project(self, student, target):
+        return resize_to(self.student_projection(student), target, self.resize)
+
+    def _denoise(self, x, init_noise, training):
         """Returns the denoised map and γ (`None` without noise adaptation)."""
-        x = self.student_projection(student)
-        if target is not None:
-            x = resize_to(x, target, self.resize)
         gamma = None
         if self.adapt_noise:
             gamma = self.noise_adapter(x, training=training)

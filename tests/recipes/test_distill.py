@@ -228,3 +228,10 @@ def test_the_teacher_computes_in_its_own_dtype_and_its_file_does_not(
     assert kept.get_layer("features").compute_dtype == "float32"
     student = keras.models.load_model(run / "student.keras")
     assert {layer.compute_dtype for layer in student.layers} == {"float32"}
+
+
+def test_pictures_of_the_features_are_drawn_when_asked_for(distil):
+    run = distil("--method=diffkd_features", "--latent_channels=8", "--picture_every=1")
+    [picture] = (run / "pictures").iterdir()
+    assert picture.name == "diffkd_features_epoch_0001.png"
+    assert list((run / "tensorboard" / "pictures").iterdir())
