@@ -1,0 +1,106 @@
+"""Paired comparisons over seeds, as tables and as a figure."""
+
+import numpy as np
+from report import markdown_table
+from scipy import stats
+
+
+def mean_and_deviation(values):
+    """Returns the mean ± the standard deviation over seeds, in per cent, as text."""
+    return f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
+
+
+def interval_of_mean(values):
+    """Returns the mean and the half-width of its 95% confidence interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(np.mean(values)), float(half)
+
+
+def holm(p_values):
+    """Adjusts p-values for their number (Holm's step-down method).
+
+    Args:
+        p_values: Sequence of floats.
+
+    Returns:
+        Array of the adjusted p-values, in the same order.
+    """
+    p_values = np.asarray(p_values, "float64")
+    order = np.argsort(p_values)
+    factors = len(p_values) - np.arange(len(p_values))
+    adjusted = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
+    result = np.empty_like(adjusted)
+    result[order] = adjusted
+    return result
+
+
+def gains_table(accuracies, reference, extra=None):
+    """Compares everything with one reference, seed by seed.
+
+    Args:
+        accuracies: Dict from name to an array of accuracies, ordered by seed.
+        reference: The name that the others are compared with.
+        extra: Optional dict from column title to a dict from name to text.
+
+    Returns:
+        A Markdown table: mean ± standard deviation, the mean gain with its 95%
+        interval in points, and the p of the paired t-test, adjusted for the
+        number of comparisons by Holm's method.
+    """
+    extra = extra or {}
+    others = [name for name in accuracies if name != reference]
+    base = np.array(accuracies[reference])
+    p_values = holm([stats.ttest_rel(accuracies[name], base).pvalue for name in others])
+    compared = {reference: ["", ""]}
+    for name, p in zip(others, p_values, strict=True):
+        gain, half = interval_of_mean(100 * (np.array(accuracies[name]) - base))
+        compared[name] = [
+            f"{gain:+.2f} ({gain - half:+.2f} to {gain + half:+.2f})",
+            "< 0.001" if p < 0.001 else f"{p:.3f}",
+        ]
+    rows = [
+        [
+            name,
+            *(column[name] for column in extra.values()),
+            mean_and_deviation(values),
+            *compared[name],
+        ]
+        for name, values in accuracies.items()
+    ]
+    header = ["", *extra, "test accuracy, %", "gain, points", "p"]
+    return markdown_table(header, rows)
+
+
+def draw_accuracy_against_time(accuracies, seconds, path):
+    """Draws accuracy with 95% intervals against seconds per step, as SVG or PNG.
+
+    Args:
+        accuracies: Dict from name to accuracies.
+        seconds: Dict from the same names to seconds per step.
+        path: The file to write; its folder exists.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    names = sorted(accuracies, key=lambda name: np.mean(accuracies[name]))
+    colours = {True: "#b5651d", False: "#3b6ea5"}
+    for name in names:
+        mean, half = interval_of_mean(100 * np.array(accuracies[name]))
+        milliseconds = 1000 * seconds[name]
+        colour = colours[name.startswith("DiffKD")]
+        axes.errorbar(
+            milliseconds, mean, yerr=half, fmt="o", color=colour, capsize=3, alpha=0.9
+        )
+        axes.annotate(
+            name,
+            (milliseconds, mean),
+            textcoords="offset points",
+            xytext=(6, 4),
+            fontsize=8,
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds per training step")
+    axes.set_ylabel("test accuracy of the student, %, 95% interval of the mean")
+    axes.grid(alpha=0.3)
+    figure.savefig(path)
