@@ -2,7 +2,7 @@
 
 from keras_diffkd import datasets, diffusion, interop, layers, losses, methods, models
 from keras_diffkd.distiller import Distiller
-from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD
+from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD, VkD
 
 __version__ = "0.1.0"
 
@@ -12,6 +12,7 @@ __all__ = [
     "Distiller",
     "FitNet",
     "LogitsKD",
+    "VkD",
     "datasets",
     "diffusion",
     "interop",

@@ -1,5 +1,6 @@
 """Layers that the diffusion model and the methods share."""
 
 from keras_diffkd.layers.bottleneck import Bottleneck
+from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
 
-__all__ = ["Bottleneck"]
+__all__ = ["Bottleneck", "OrthogonalProjection"]
