@@ -2,7 +2,14 @@
 
 from keras_diffkd import datasets, diffusion, interop, layers, losses, methods, models
 from keras_diffkd.distiller import Distiller
-from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD, VkD
+from keras_diffkd.methods import (
+    DiffKD,
+    DistillationMethod,
+    FitNet,
+    KDiffusion,
+    LogitsKD,
+    VkD,
+)
 
 __version__ = "0.1.0"
 
@@ -11,6 +18,7 @@ __all__ = [
     "DistillationMethod",
     "Distiller",
     "FitNet",
+    "KDiffusion",
     "LogitsKD",
     "VkD",
     "datasets",

@@ -324,6 +324,9 @@ class Distiller(keras.Model):
 
         It is the trained model itself: no copy is made, and it knows neither the
         teacher nor the methods. Its outputs equal the distiller's bit for bit.
+        Only a method that re-parameterises the student (`KDiffusion`) trains a
+        copy of the student that was given, and returns a new model here every
+        time, whose outputs equal the distiller's up to float error.
         """
         student = self.student
         for method in reversed(self.methods):

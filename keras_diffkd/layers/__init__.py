@@ -2,5 +2,6 @@
 
 from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
+from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 
-__all__ = ["Bottleneck", "OrthogonalProjection"]
+__all__ = ["Bottleneck", "OrthogonalProjection", "ReparameterizedConv2D"]

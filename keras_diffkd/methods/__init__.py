@@ -2,8 +2,9 @@
 
 from keras_diffkd.methods.diffkd import DiffKD
 from keras_diffkd.methods.fitnet import FitNet
+from keras_diffkd.methods.kdiffusion import KDiffusion
 from keras_diffkd.methods.logits_kd import LogitsKD
 from keras_diffkd.methods.method import DistillationMethod
 from keras_diffkd.methods.vkd import VkD
 
-__all__ = ["DiffKD", "DistillationMethod", "FitNet", "LogitsKD", "VkD"]
+__all__ = ["DiffKD", "DistillationMethod", "FitNet", "KDiffusion", "LogitsKD", "VkD"]
