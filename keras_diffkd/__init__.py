@@ -3,6 +3,7 @@
 from keras_diffkd import datasets, diffusion, interop, layers, losses, methods, models
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.methods import (
+    DSKD,
     DiffKD,
     DistillationMethod,
     FitNet,
@@ -14,6 +15,7 @@ from keras_diffkd.methods import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "DSKD",
     "DiffKD",
     "DistillationMethod",
     "Distiller",

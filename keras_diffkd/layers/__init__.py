@@ -2,6 +2,12 @@
 
 from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
+from keras_diffkd.layers.random_hyperplanes import RandomHyperplanes
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 
-__all__ = ["Bottleneck", "OrthogonalProjection", "ReparameterizedConv2D"]
+__all__ = [
+    "Bottleneck",
+    "OrthogonalProjection",
+    "RandomHyperplanes",
+    "ReparameterizedConv2D",
+]

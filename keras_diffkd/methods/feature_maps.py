@@ -48,6 +48,18 @@ def as_map(feature, whose):
     return keras.ops.reshape(feature, (-1, *map_shape(feature.shape, whose)))
 
 
+def from_map(feature_map, shape):
+    """Returns a map in the form of a feature that `as_map` took.
+
+    Args:
+        feature_map: Tensor `(batch, height, width, channels)`.
+        shape: Shape tuple of the feature: a map's, tokens' or a vector's.
+    """
+    if len(shape) == 4:
+        return feature_map
+    return keras.ops.reshape(feature_map, (-1, *shape[1:]))
+
+
 def pooled_width(shape, whose):
     """Returns the number of channels of a feature that `pooled` takes.
 

@@ -11,6 +11,7 @@ from keras_diffkd.methods.feature_maps import (
     check_interpolation,
     check_same_grid,
     check_single_taps,
+    from_map,
     map_shape,
     resize_to,
 )
@@ -184,7 +185,7 @@ class KDiffusion(DistillationMethod):
         }
         if self.needs_teacher_head:
             labels = class_probabilities(targets, self.teacher_head, teacher_features)
-            bridged = keras.ops.reshape(combination, keras.ops.shape(teacher_features))
+            bridged = from_map(combination, teacher_features.shape)
             results["guidance"] = -keras.ops.mean(
                 log_likelihood(self.teacher_head(bridged), labels)
             )
