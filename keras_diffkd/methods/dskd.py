@@ -53,9 +53,13 @@ class DSKD(DistillationMethod):
         hash_stddev: Positive float, scale of the hyperplanes' directions.
         hash_center: `"median"` or `"mean"` of the denoised features, through
             which the hyperplanes go (it runs along with training).
+        normalize_features: Whether the pooled features are compared at unit
+            length. Without it training easily diverges: denoising from the
+            middle of the schedule enlarges a feature, and a student that
+            follows an enlarged self grows without end.
         distill_weight: Float, weight of the hashing loss.
         mse_weight: Float, weight of the mean squared error of the same two
-            pooled features; 0 for none.
+            features; 0 for none.
         denoise_weight: Float, weight of the diffusion model's own loss.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map to the teacher's grid if they differ.
@@ -80,8 +84,8 @@ class DSKD(DistillationMethod):
 
     Source: Teacher-Guided Student Self-Knowledge Distillation Using Diffusion
     Model (arXiv 2602.02107), of which only the abstract was at hand: where the
-    denoising starts, the projection, on what the diffusion model is trained and
-    the running centre of the hashes are our reading.
+    denoising starts, the projection, on what the diffusion model is trained, the
+    unit length and the running centre of the hashes are our reading.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class DSKD(DistillationMethod):
         num_hashes=2048,
         hash_stddev=1.0,
         hash_center="median",
+        normalize_features=True,
         distill_weight=1.0,
         mse_weight=0.0,
         denoise_weight=1.0,
@@ -131,6 +136,7 @@ class DSKD(DistillationMethod):
         self.num_hashes = num_hashes
         self.hash_stddev = hash_stddev
         self.hash_center = hash_center
+        self.normalize_features = normalize_features
         self.distill_weight = distill_weight
         self.mse_weight = mse_weight
         self.denoise_weight = denoise_weight
@@ -217,6 +223,8 @@ class DSKD(DistillationMethod):
             )
         }
         target, student = pooled(refined), pooled(student)
+        if self.normalize_features:
+            target, student = map(keras.ops.normalize, (target, student))
         if training:
             self.hashing.observe(target)
         results["distill"] = losses.lsh(self.hashing(target), self.hashing(student))
@@ -318,6 +326,7 @@ class DSKD(DistillationMethod):
             "num_hashes",
             "hash_stddev",
             "hash_center",
+            "normalize_features",
             "distill_weight",
             "mse_weight",
             "denoise_weight",

@@ -132,20 +132,33 @@ def test_where_gradients_flow(rng, source):
         )
 
 
-def test_value_and_gradient_of_the_hashing_loss(rng):
-    method = DSKD(guidance_scale=0.0, num_hashes=16, mse_weight=1.0)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_value_and_gradient_of_the_hashing_loss(rng, normalize):
+    method = DSKD(
+        guidance_scale=0.0,
+        num_hashes=16,
+        mse_weight=1.0,
+        normalize_features=normalize,
+    )
     method.build((None, 4, 4, 12), (None, 4, 4, 6))
     teacher, student = features(rng)
     kernel = np.array(method.student_projection.kernel, "float64")[0, 0]
     own = np.array(student, "float64").mean(axis=(1, 2)) @ kernel
     own += np.array(method.student_projection.bias)
     denoised = np.array(method.refine(teacher, student), "float64").mean(axis=(1, 2))
+    length = np.linalg.norm(own, axis=1, keepdims=True) if normalize else 1.0
+    own = own / length
+    if normalize:
+        denoised /= np.linalg.norm(denoised, axis=1, keepdims=True)
     directions = np.array(method.hashing.directions, "float64")
     center = np.median(denoised @ directions, axis=0)
     bits = denoised @ directions > center
     probability = 1 / (1 + np.exp(center - own @ directions))
     loss = -np.log(np.where(bits, probability, 1 - probability)).mean()
-    slope = (probability - bits) @ directions.T @ kernel.T / bits.size / 16
+    slope = (probability - bits) @ directions.T / bits.size
+    if normalize:
+        slope = (slope - own * (own * slope).sum(axis=1, keepdims=True)) / length
+    slope = slope @ kernel.T / 16
     with tf.GradientTape() as tape:
         tape.watch(student)
         ours = method.compute_losses(teacher, student)
