@@ -1,6 +1,15 @@
 """Diffusion-based knowledge distillation for Keras 3."""
 
-from keras_diffkd import datasets, diffusion, interop, layers, losses, methods, models
+from keras_diffkd import (
+    callbacks,
+    datasets,
+    diffusion,
+    interop,
+    layers,
+    losses,
+    methods,
+    models,
+)
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.methods import (
     DSKD,
@@ -23,6 +32,7 @@ __all__ = [
     "KDiffusion",
     "LogitsKD",
     "VkD",
+    "callbacks",
     "datasets",
     "diffusion",
     "interop",

@@ -6,7 +6,7 @@ from keras_diffkd import losses
 from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.random_hyperplanes import RandomHyperplanes, check_hyperplanes
-from keras_diffkd.layers.torch_like import conv2d
+from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
@@ -165,7 +165,7 @@ class DSKD(DistillationMethod):
         kernel_size = self.kernel_size
         if kernel_size == "auto":
             kernel_size = 1 if len(teacher_shape) == 2 else 3
-        self.student_projection = conv2d(
+        self.student_projection = dense(
             student_map[-1], channels, name="student_projection"
         )
         self.student_projection.build((None, *student_map))

@@ -5,7 +5,7 @@ import keras
 from keras_diffkd import losses
 from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
-from keras_diffkd.layers.torch_like import conv2d
+from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
@@ -166,7 +166,7 @@ class KDiffusion(DistillationMethod):
         teacher_map = map_shape(teacher_shape, "teacher")
         student_map = map_shape(student_shape[-1], "student")
         check_same_grid(teacher_map, student_map, self.resize)
-        self.bridge = conv2d(student_map[-1], teacher_map[-1], name="bridge")
+        self.bridge = dense(student_map[-1], teacher_map[-1], name="bridge")
         self.bridge.build((None, *student_map))
         self.built = True
 

@@ -40,7 +40,7 @@ def test_without_guidance_sampling_is_that_of_diffkd(rng, gamma, training):
             [0 * kernel, np.log([gamma, 1 - gamma])]
         )
     # Nothing after the sampling: the identity, and (1 + ε)^(-1/2).
-    theirs.output_conv.set_weights([np.eye(12)[None, None], np.zeros(12)])
+    theirs.output_conv.set_weights([np.eye(12), np.zeros(12)])
     teacher, student = features(rng)
     noise = rng.normal(size=(4, 4, 4, 12)).astype("float32")
     refined = ours.refine(teacher, student, init_noise=noise, training=training)
@@ -142,7 +142,7 @@ def test_value_and_gradient_of_the_hashing_loss(rng, normalize):
     )
     method.build((None, 4, 4, 12), (None, 4, 4, 6))
     teacher, student = features(rng)
-    kernel = np.array(method.student_projection.kernel, "float64")[0, 0]
+    kernel = np.array(method.student_projection.kernel, "float64")
     own = np.array(student, "float64").mean(axis=(1, 2)) @ kernel
     own += np.array(method.student_projection.bias)
     denoised = np.array(method.refine(teacher, student), "float64").mean(axis=(1, 2))
