@@ -11,16 +11,27 @@ from keras_diffkd import (
     models,
 )
 from keras_diffkd.distiller import Distiller
-from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD
+from keras_diffkd.methods import (
+    DSKD,
+    DiffKD,
+    DistillationMethod,
+    FitNet,
+    KDiffusion,
+    LogitsKD,
+    VkD,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DSKD",
     "DiffKD",
     "DistillationMethod",
     "Distiller",
     "FitNet",
+    "KDiffusion",
     "LogitsKD",
+    "VkD",
     "callbacks",
     "datasets",
     "diffusion",

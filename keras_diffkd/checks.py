@@ -77,16 +77,40 @@ def check_logits(method, teacher, student, teacher_outputs, student_outputs):
         )
     if not method.expects_logits:
         return
-    for whose, model in (("teacher", teacher), ("student", student)):
-        activation = output_activation(model)
-        if activation in ("softmax", "sigmoid") or gives_probabilities(model):
-            evidence = activation or "rows that sum to 1"
-            raise ValueError(
-                f"Method {method.name!r} expects logits, but the {whose} "
-                f"{model.name!r} outputs probabilities ({evidence}). Remove the final "
-                "activation (`classifier_activation=None`, `activation=None`) and "
-                "compile with `from_logits=True`."
-            )
+    check_gives_logits(method, teacher, "teacher")
+    check_gives_logits(method, student, "student")
+
+
+def check_gives_logits(method, model, whose):
+    """Raises `ValueError` if the model's outputs are probabilities."""
+    activation = output_activation(model)
+    if activation in ("softmax", "sigmoid") or gives_probabilities(model):
+        evidence = activation or "rows that sum to 1"
+        raise ValueError(
+            f"Method {method.name!r} expects logits, but the {whose} "
+            f"{model.name!r} outputs probabilities ({evidence}). Remove the final "
+            "activation (`classifier_activation=None`, `activation=None`) and "
+            "compile with `from_logits=True`."
+        )
+
+
+def check_teacher_head(method, head, teacher, student_outputs):
+    """Raises `ValueError` if labels of the student are no classes of the head.
+
+    Args:
+        method: The method that wants the teacher's head.
+        head: A `TeacherHead`.
+        teacher: The teacher that it comes from.
+        student_outputs: The student's outputs as `KerasTensor`s.
+    """
+    check_gives_logits(method, teacher, "teacher")
+    classes = getattr(student_outputs, "shape", (head.classes,))[-1]
+    if classes != head.classes:
+        raise ValueError(
+            f"Method {method.name!r} reads the labels as classes of the teacher, which "
+            "must have as many as the student. Received: teacher "
+            f"{head.classes}, student {classes}."
+        )
 
 
 def output_activation(model):

@@ -7,6 +7,7 @@ import keras
 from keras_diffkd import checks, train_steps
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.taps import call_with_taps, output_specs
+from keras_diffkd.teacher_head import attach_heads
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -35,7 +36,8 @@ class Distiller(keras.Model):
 
     Raises:
         ValueError: If a model is not built, a tap does not exist or is no
-            tensor, the inputs differ, or a method cannot compare the features.
+            tensor, the inputs differ, a method cannot compare the features, or
+            the teacher has no classifier that a method needs.
 
     Logs of training: `loss`, `task_loss`, `<method>/<loss>`, then the compiled
     metrics. Logs of validation: the student's own loss and metrics.
@@ -124,14 +126,17 @@ class Distiller(keras.Model):
                     f"were built for. Received: {shapes}, "
                     f"expected: {self._feature_shapes}"
                 )
+            attach_heads(self.methods, teacher, self.output_spec)
         except ValueError:
             self._frozen.model = previous
             raise
+        self._make_step()
         self._frozen.warn_if_other_weights()
 
     def _build_methods(self):
         """Creates the methods' layers, before the optimizer wants to know them."""
         self._feature_shapes = self._tapped_shapes()
+        attach_heads(self.methods, self.teacher, self.output_spec)
         for method, shapes in zip(self.methods, self._feature_shapes, strict=True):
             if not method.built:
                 method.build(*shapes)
@@ -227,8 +232,13 @@ class Distiller(keras.Model):
             auto_scale_loss=auto_scale_loss,
         )
         self._step.jit_compile = jit_compile
+        self._make_step()
+
+    def _make_step(self):
+        """Makes the step anew: what was traced reads the teacher of that time."""
+        self.train_function = None
         self._step.gradients = train_steps.make_gradient_function(
-            self, jit_compile=False if run_eagerly else jit_compile
+            self, jit_compile=False if self.run_eagerly else self._step.jit_compile
         )
 
     def fit(self, x=None, y=None, *args, **kwargs):
@@ -330,6 +340,9 @@ class Distiller(keras.Model):
 
         It is the trained model itself: no copy is made, and it knows neither the
         teacher nor the methods. Its outputs equal the distiller's bit for bit.
+        Only a method that re-parameterises the student (`KDiffusion`) trains a
+        copy of the student that was given, and returns a new model here every
+        time, whose outputs equal the distiller's up to float error.
         """
         student = self.student
         for method in reversed(self.methods):

@@ -70,14 +70,20 @@ METHOD = flags.DEFINE_list(
     "method",
     ["diffkd"],
     "What the student learns from the teacher, separated by commas: 'diffkd' "
-    "(DiffKD on features and logits), 'diffkd_features', 'diffkd_logits', 'kd', "
-    "'fitnet', or 'none' for the student alone.",
+    "(DiffKD on features and logits), 'diffkd_features', 'diffkd_logits', 'dskd', "
+    "'kdiffusion', 'vkd', 'kd', 'fitnet', or 'none' for the student alone.",
 )
 TEACHER_TAP = flags.DEFINE_string(
     "teacher_tap", "features", "Layer of the teacher that feature methods read."
 )
 STUDENT_TAP = flags.DEFINE_string(
     "student_tap", "features", "Layer of the student that feature methods read."
+)
+STUDENT_CONVOLUTION = flags.DEFINE_string(
+    "student_convolution",
+    None,
+    "Conv2D of the student that kdiffusion trains as branches, and reads; the last "
+    "one works best.",
 )
 RESIZE = flags.DEFINE_enum(
     "resize",
@@ -92,7 +98,7 @@ LATENT_CHANNELS = flags.DEFINE_integer(
     lower_bound=1,
 )
 NUM_INFERENCE_STEPS = flags.DEFINE_integer(
-    "num_inference_steps", 5, "Denoising steps of DiffKD.", lower_bound=1
+    "num_inference_steps", 5, "Denoising steps of DiffKD and DSKD.", lower_bound=1
 )
 TEMPERATURE = flags.DEFINE_float(
     "temperature",
@@ -107,7 +113,10 @@ DISTILL_WEIGHT = flags.DEFINE_float(
     "distill_weight", 1.0, "Weight of every method's matching loss.", lower_bound=0.0
 )
 DENOISE_WEIGHT = flags.DEFINE_float(
-    "denoise_weight", 1.0, "Weight of DiffKD's diffusion loss.", lower_bound=0.0
+    "denoise_weight",
+    1.0,
+    "Weight of the diffusion loss of DiffKD and DSKD.",
+    lower_bound=0.0,
 )
 RECONSTRUCTION_WEIGHT = flags.DEFINE_float(
     "reconstruction_weight",
@@ -194,6 +203,7 @@ _DISTILLATION = (
     "method",
     "teacher_tap",
     "student_tap",
+    "student_convolution",
     "resize",
     "latent_channels",
     "num_inference_steps",

@@ -1,6 +1,6 @@
 """What `--method` means: names to methods of the library."""
 
-from keras_diffkd import DiffKD, FitNet, LogitsKD
+from keras_diffkd import DSKD, DiffKD, FitNet, KDiffusion, LogitsKD, VkD
 from keras_diffkd.recipes import flags
 
 
@@ -81,6 +81,40 @@ def _diffkd_logits():
     )
 
 
+def _vkd():
+    return VkD(
+        flags.TEACHER_TAP.value,
+        flags.STUDENT_TAP.value,
+        weight=flags.DISTILL_WEIGHT.value,
+        name="vkd",
+    )
+
+
+def _kdiffusion():
+    flags.require("student_convolution")
+    return KDiffusion(
+        flags.TEACHER_TAP.value,
+        flags.STUDENT_CONVOLUTION.value,
+        distill_weight=flags.DISTILL_WEIGHT.value,
+        resize=flags.RESIZE.value,
+        seed=flags.SEED.value,
+        name="kdiffusion",
+    )
+
+
+def _dskd():
+    return DSKD(
+        flags.TEACHER_TAP.value,
+        flags.STUDENT_TAP.value,
+        num_inference_steps=flags.NUM_INFERENCE_STEPS.value,
+        distill_weight=flags.DISTILL_WEIGHT.value,
+        denoise_weight=flags.DENOISE_WEIGHT.value,
+        resize=flags.RESIZE.value,
+        seed=flags.SEED.value,
+        name="dskd",
+    )
+
+
 def _diffkd_settings():
     return {
         "num_inference_steps": flags.NUM_INFERENCE_STEPS.value,
@@ -99,6 +133,9 @@ METHODS = {
     "none": lambda: [],
     "kd": lambda: [_kd()],
     "fitnet": lambda: [_fitnet()],
+    "vkd": lambda: [_vkd()],
+    "kdiffusion": lambda: [_kdiffusion()],
+    "dskd": lambda: [_dskd()],
     "diffkd": lambda: [_diffkd_features(), _diffkd_logits()],
     "diffkd_features": lambda: [_diffkd_features()],
     "diffkd_logits": lambda: [_diffkd_logits()],

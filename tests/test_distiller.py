@@ -393,6 +393,21 @@ def make_and_attach_other(distiller):
     )
 
 
+def test_a_new_teacher_counts_from_the_next_step_on(rng):
+    x, y = random_batch(rng)
+    student = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    student.add(keras.layers.Dense(10))
+    distiller = compiled(make_distiller(student=student), learning_rate=0.0)
+    teachers = [distiller.teacher, small_cnn(12)]
+    for teacher in teachers:
+        distiller.attach_teacher(teacher)
+        logs = distiller.fit(x, y, batch_size=32, verbose=0).history
+        expected = LogitsKD().compute_losses(teacher(x, training=False), student(x))
+        np.testing.assert_allclose(
+            logs["kd/distill"][0], expected["distill"], rtol=1e-5
+        )
+
+
 def test_weights_file_round_trip(rng, tmp_path):
     distiller = make_distiller(methods=[FitNet("features", "features")])
     distiller.save_weights(tmp_path / "x.weights.h5")

@@ -2,6 +2,7 @@
 
 from keras_diffkd.diffusion.autoencoder import LinearAutoencoder
 from keras_diffkd.diffusion.denoiser import Denoiser
+from keras_diffkd.diffusion.guidance import guided
 from keras_diffkd.diffusion.noise_adapter import NoiseAdapter
 from keras_diffkd.diffusion.sampler import DDIMSampler
 from keras_diffkd.diffusion.schedule import NoiseSchedule
@@ -12,4 +13,5 @@ __all__ = [
     "LinearAutoencoder",
     "NoiseAdapter",
     "NoiseSchedule",
+    "guided",
 ]

@@ -111,3 +111,13 @@ def check_kernel_size(channels, kernel_size):
             "`kernel_size` must be 3 (feature maps and token grids) or 1 (vectors). "
             f"Received: kernel_size={kernel_size}"
         )
+
+
+def check_num_train_timesteps(num_train_timesteps):
+    """Raises `ValueError` if the denoiser has no embedding for every timestep."""
+    if num_train_timesteps > MAX_TIMESTEPS:
+        raise ValueError(
+            f"`num_train_timesteps` can be at most {MAX_TIMESTEPS}, the size of "
+            "the denoiser's timestep embedding. "
+            f"Received: num_train_timesteps={num_train_timesteps}"
+        )

@@ -68,8 +68,21 @@ class NoiseSchedule:
         """
         x = keras.ops.cast(x, "float32")
         noise = keras.ops.cast(noise, "float32")
-        per_sample = (-1,) + (1,) * (len(x.shape) - 1)
-        signal, sigma = (
+        signal, sigma = self.scales(timesteps, len(x.shape))
+        return signal * x + sigma * noise
+
+    def scales(self, timesteps, rank):
+        """Returns `sqrt(ᾱ_t)` and `sqrt(1 - ᾱ_t)` to multiply samples with.
+
+        Args:
+            timesteps: Integer tensor of shape `(batch,)`.
+            rank: Integer, the number of axes of the samples, the batch's included.
+
+        Returns:
+            Two float32 tensors of shape `(batch, 1, ...)`.
+        """
+        per_sample = (-1,) + (1,) * (rank - 1)
+        return [
             keras.ops.reshape(
                 keras.ops.take(
                     keras.ops.cast(np.sqrt(table), "float32"), timesteps, axis=0
@@ -77,8 +90,7 @@ class NoiseSchedule:
                 per_sample,
             )
             for table in (self.alphas_cumprod, 1.0 - self.alphas_cumprod)
-        )
-        return signal * x + sigma * noise
+        ]
 
     def get_config(self):
         return {

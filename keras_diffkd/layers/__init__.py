@@ -2,5 +2,14 @@
 
 from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.fused_batch_norm import fused_batch_normalization
+from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
+from keras_diffkd.layers.random_hyperplanes import RandomHyperplanes
+from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 
-__all__ = ["Bottleneck", "fused_batch_normalization"]
+__all__ = [
+    "Bottleneck",
+    "OrthogonalProjection",
+    "RandomHyperplanes",
+    "ReparameterizedConv2D",
+    "fused_batch_normalization",
+]

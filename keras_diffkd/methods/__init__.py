@@ -1,8 +1,19 @@
 """Distillation methods, one file each."""
 
 from keras_diffkd.methods.diffkd import DiffKD
+from keras_diffkd.methods.dskd import DSKD
 from keras_diffkd.methods.fitnet import FitNet
+from keras_diffkd.methods.kdiffusion import KDiffusion
 from keras_diffkd.methods.logits_kd import LogitsKD
 from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.methods.vkd import VkD
 
-__all__ = ["DiffKD", "DistillationMethod", "FitNet", "LogitsKD"]
+__all__ = [
+    "DSKD",
+    "DiffKD",
+    "DistillationMethod",
+    "FitNet",
+    "KDiffusion",
+    "LogitsKD",
+    "VkD",
+]

@@ -9,7 +9,7 @@ from keras_diffkd.diffusion import (
     NoiseAdapter,
     NoiseSchedule,
 )
-from keras_diffkd.diffusion.denoiser import MAX_TIMESTEPS
+from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.torch_like import batch_normalization, dense
 from keras_diffkd.losses import mean_squared_error
 from keras_diffkd.methods.distance import OF_LOGITS, check_distance, distance_between
@@ -116,12 +116,7 @@ class DiffKD(DistillationMethod):
                 '`kernel_size` must be "auto", 1 or 3. '
                 f"Received: kernel_size={kernel_size!r}"
             )
-        if num_train_timesteps > MAX_TIMESTEPS:
-            raise ValueError(
-                f"`num_train_timesteps` can be at most {MAX_TIMESTEPS}, the size of "
-                "the denoiser's timestep embedding. "
-                f"Received: num_train_timesteps={num_train_timesteps}"
-            )
+        check_num_train_timesteps(num_train_timesteps)
         self.latent_channels = latent_channels
         self.kernel_size = kernel_size
         self.num_inference_steps = num_inference_steps

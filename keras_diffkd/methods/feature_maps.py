@@ -48,6 +48,44 @@ def as_map(feature, whose):
     return keras.ops.reshape(feature, (-1, *map_shape(feature.shape, whose)))
 
 
+def from_map(feature_map, shape):
+    """Returns a map in the form of a feature that `as_map` took.
+
+    Args:
+        feature_map: Tensor `(batch, height, width, channels)`.
+        shape: Shape tuple of the feature: a map's, tokens' or a vector's.
+    """
+    if len(shape) == 4:
+        return feature_map
+    return keras.ops.reshape(feature_map, (-1, *shape[1:]))
+
+
+def pooled_width(shape, whose):
+    """Returns the number of channels of a feature that `pooled` takes.
+
+    Args:
+        shape: Shape tuple `(batch, ..., channels)`.
+        whose: String for the error, `"teacher"` for example.
+
+    Raises:
+        ValueError: If the feature has no channels, or an unknown number.
+    """
+    shape = tuple(shape)
+    if len(shape) < 2 or shape[-1] is None:
+        raise ValueError(
+            f"The {whose}'s feature must be (batch, ..., channels) with a known number "
+            f"of channels. Received: shape {shape}. Tap another layer."
+        )
+    return shape[-1]
+
+
+def pooled(feature):
+    """Returns the float32 mean over space or tokens, `(batch, channels)`."""
+    feature = keras.ops.cast(feature, "float32")
+    between = tuple(range(1, len(feature.shape) - 1))
+    return keras.ops.mean(feature, axis=between) if between else feature
+
+
 def check_same_grid(teacher_map, student_map, resize):
     """Raises `ValueError` if the grids differ and no resizing was asked for.
 

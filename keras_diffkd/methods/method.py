@@ -40,6 +40,11 @@ class DistillationMethod(keras.layers.Layer):
     metric_names = ()
     # Whether both features are class scores before softmax.
     expects_logits = False
+    # Whether the method wants the teacher's layers after its tap.
+    needs_teacher_head = False
+    # Then a `TeacherHead`, set by `Distiller` before `build`: a callable from the
+    # teacher's feature to its class scores.
+    teacher_head = None
 
     def __init__(self, teacher_tap=None, student_tap=None, *, name=None):
         super().__init__(name=name, dtype="float32")

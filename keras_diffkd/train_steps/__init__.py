@@ -27,6 +27,14 @@ def make_gradient_function(distiller, jit_compile):
     return _backend().make_gradient_function(distiller, jit_compile)
 
 
+def gradient(function, x):
+    """Returns the gradient of the scalar `function(x)` with respect to `x`.
+
+    It is a constant for the rest of the step: no gradient flows through it.
+    """
+    return _backend().gradient(function, x)
+
+
 def build_compiled(distiller, x, y):
     """Creates what optimizer, loss and metrics need, from the data's structure."""
     _backend().build_compiled(distiller, x, y)

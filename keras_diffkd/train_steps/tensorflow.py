@@ -38,6 +38,16 @@ def make_gradient_function(distiller, jit_compile):
     return tf.function(gradients, jit_compile=True) if jit_compile else gradients
 
 
+def gradient(function, x):
+    """Returns the gradient of the scalar `function(x)` with respect to `x`."""
+    # Cut off on both sides, so that the tape of the step asks for no second order.
+    x = tf.stop_gradient(x)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value = function(x)
+    return tf.stop_gradient(tape.gradient(value, x))
+
+
 def _networks(distiller):
     """Returns everything that runs in a step."""
     teacher = [distiller.teacher] if distiller.methods else []

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_diffkd import DiffKD, FitNet, LogitsKD
+from keras_diffkd import DSKD, DiffKD, FitNet, KDiffusion, LogitsKD, VkD
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.methods import build_methods
 
@@ -28,6 +28,20 @@ def test_baselines(parse):
     assert (kd.temperature, kd.weight) == (4.0, 0.3)
     assert isinstance(fitnet, FitNet)
     assert (fitnet.resize, fitnet.weight) == ("bilinear", 0.3)
+
+
+def test_relatives_of_diffkd(parse):
+    parse("--student_convolution=conv9", "--distill_weight=0.3", "--seed=5")
+    dskd, kdiffusion, vkd = build_methods(["dskd", "kdiffusion", "vkd"])
+    assert isinstance(dskd, DSKD)
+    assert (dskd.distill_weight, dskd.seed) == (0.3, 5)
+    assert isinstance(kdiffusion, KDiffusion)
+    assert kdiffusion.get_config()["student_tap"] == "conv9"
+    assert isinstance(vkd, VkD)
+    assert (vkd.student_tap, vkd.weight) == ("features", 0.3)
+    parse()
+    with pytest.raises(ValueError, match="--student_convolution is required"):
+        build_methods(["kdiffusion"])
 
 
 def test_the_temperature_flag_is_for_all(parse):

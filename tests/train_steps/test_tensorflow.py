@@ -7,6 +7,7 @@ import tensorflow as tf
 from small_models import cross_entropy, random_batch, small_cnn, weights_of
 
 from keras_diffkd import DiffKD, Distiller
+from keras_diffkd.train_steps import gradient
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -157,3 +158,24 @@ def test_gradients_reach_the_student_and_the_heads_but_not_the_teacher(rng):
 def test_jit_compile_takes_three_values(jit_compile):
     with pytest.raises(ValueError, match=f'True, False or "auto".*{jit_compile!r}'):
         make_distiller().compile("sgd", cross_entropy(), jit_compile=jit_compile)
+
+
+def test_gradient_inside_a_step_is_a_constant_of_it():
+    weight = keras.Variable([2.0, 3.0])
+
+    def step(values, x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            with keras.StatelessScope(state_mapping=[(weight, values)]):
+                slope = gradient(
+                    lambda x: keras.ops.sum(weight * x**2), keras.ops.exp(x * values)
+                )
+            loss = keras.ops.sum(slope * values)
+        return slope, tape.gradient(loss, values)
+
+    values, x = tf.constant([5.0, 7.0]), tf.constant([0.1, -0.2])
+    expected = 2 * np.array([5.0, 7.0]) * np.exp([0.5, -1.4])
+    for run in (step, tf.function(step, jit_compile=True)):
+        slope, outer = run(values, x)
+        np.testing.assert_allclose(slope, expected, rtol=1e-5)
+        np.testing.assert_allclose(outer, expected, rtol=1e-5)

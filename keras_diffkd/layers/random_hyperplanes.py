@@ -1,0 +1,130 @@
+"""Random hyperplanes through the middle of the features that are seen."""
+
+import keras
+
+from keras_diffkd.layers.torch_like import check_channels
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class RandomHyperplanes(keras.layers.Layer):
+    """Fixed random directions, and where the features' middle lies along them.
+
+    `layer(x)` gives `x W - c`: `W ~ N(0, stddev²)` is drawn once and never
+    trained, `c` is the running median (or mean) of `x W`, so that about half of
+    the features lie on either side. `observe` moves `c`; calling does not.
+
+    Args:
+        features: Integer, size of the last axis of the input.
+        num_hyperplanes: Integer, size of the last axis of the output.
+        stddev: Positive float, scale of `W`.
+        center: `"median"` or `"mean"`.
+        momentum: Float in [0, 1), weight of the past in `c`, which is corrected
+            for starting at zero.
+        seed: Integer seed of `W`, or `None`.
+        name: Optional name of the layer.
+
+    Input shape: `(batch, features)`. Output: float32
+    `(batch, num_hyperplanes)`.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    Example:
+
+    >>> layer = RandomHyperplanes(features=4, num_hyperplanes=6)
+    >>> x = keras.random.normal((8, 4))
+    >>> layer(x).shape
+    TensorShape([8, 6])
+    >>> layer.observe(x)
+    >>> bool(keras.ops.max(keras.ops.abs(keras.ops.median(layer(x), axis=0))) < 1e-5)
+    True
+
+    Source: the hash functions of Distilling Knowledge by Mimicking Features
+    (arXiv 2011.01424); that the median runs along with training is our reading.
+    """
+
+    def __init__(
+        self,
+        features,
+        num_hyperplanes,
+        *,
+        stddev=1.0,
+        center="median",
+        momentum=0.9,
+        seed=None,
+        name=None,
+    ):
+        super().__init__(name=name, dtype="float32")
+        check_hyperplanes(num_hyperplanes, stddev, center)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must lie in [0, 1). Received: {momentum}")
+        self.features = features
+        self.num_hyperplanes = num_hyperplanes
+        self.stddev = stddev
+        self.center = center
+        self.momentum = momentum
+        self.seed = seed
+
+    def build(self, input_shape):
+        check_channels(self, input_shape, self.features)
+        self.directions = self.add_weight(
+            name="directions",
+            shape=(self.features, self.num_hyperplanes),
+            initializer=keras.initializers.RandomNormal(
+                stddev=self.stddev, seed=self.seed
+            ),
+            trainable=False,
+        )
+        self.running_sum = self.add_weight(
+            name="running_sum",
+            shape=(self.num_hyperplanes,),
+            initializer="zeros",
+            trainable=False,
+        )
+        self.running_weight = self.add_weight(
+            name="running_weight", shape=(), initializer="zeros", trainable=False
+        )
+
+    def observe(self, x):
+        """Moves the middle towards that of a batch `(batch, features)`."""
+        values = keras.ops.matmul(x, self.directions)
+        middle = keras.ops.median if self.center == "median" else keras.ops.mean
+        for variable, new in (
+            (self.running_sum, keras.ops.stop_gradient(middle(values, axis=0))),
+            (self.running_weight, 1.0),
+        ):
+            variable.assign(self.momentum * variable + (1.0 - self.momentum) * new)
+
+    def bias(self):
+        """Returns `-c`, of shape `(num_hyperplanes,)`; zero before `observe`."""
+        return -self.running_sum / keras.ops.maximum(self.running_weight, 1e-12)
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, self.directions) + self.bias()
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_hyperplanes)
+
+    def get_config(self):
+        return {
+            "features": self.features,
+            "num_hyperplanes": self.num_hyperplanes,
+            "stddev": self.stddev,
+            "center": self.center,
+            "momentum": self.momentum,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+
+def check_hyperplanes(num_hyperplanes, stddev, center):
+    """Raises `ValueError` unless `RandomHyperplanes` takes these arguments."""
+    if num_hyperplanes < 1 or not stddev > 0:
+        raise ValueError(
+            "The number of hyperplanes must be at least 1 and `stddev` positive. "
+            f"Received: {num_hyperplanes} hyperplanes, stddev={stddev}"
+        )
+    if center not in ("median", "mean"):
+        raise ValueError(
+            f'`center` must be "median" or "mean". Received: center={center!r}'
+        )

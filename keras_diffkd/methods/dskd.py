@@ -1,0 +1,336 @@
+"""DSKD: the teacher's classifier guides the denoising of the student's feature."""
+
+import keras
+
+from keras_diffkd import losses
+from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
+from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
+from keras_diffkd.layers.random_hyperplanes import RandomHyperplanes, check_hyperplanes
+from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.methods.feature_maps import (
+    as_map,
+    check_interpolation,
+    check_same_grid,
+    check_single_taps,
+    from_map,
+    map_shape,
+    pooled,
+    resize_to,
+)
+from keras_diffkd.methods.labels import class_probabilities, log_likelihood
+from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.train_steps import gradient
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class DSKD(DistillationMethod):
+    """Self-distillation from a feature that the teacher's classifier improved.
+
+    The student's feature, projected to the teacher's width, is denoised by a
+    small diffusion model in `num_inference_steps` DDIM steps, each of which
+    also climbs the log-probability that the teacher's own classifier gives the
+    label. The result is a constant that plays the teacher: random hyperplanes
+    hash both features, and the student's is pulled to the sides on which the
+    denoised one lies. Teacher and student features are never compared.
+
+    Args:
+        teacher_tap: The layer of the teacher's feature: a map
+            `(batch, height, width, channels)`, square tokens
+            `(batch, tokens, channels)` or a vector `(batch, channels)`. What
+            comes after it is the classifier, so it cannot be the output (unless
+            `guidance_scale=0`).
+        student_tap: The same for the student; channels may differ.
+        guidance_scale: Float `s`, 0 for no guidance.
+        diffusion_source: `"student"` or `"teacher"`: on whose features the
+            diffusion model is trained.
+        kernel_size: `"auto"` (3 for maps and tokens, 1 for vectors), 3 or 1.
+        num_inference_steps: Integer, DDIM steps from the middle of the schedule.
+        num_train_timesteps: Integer, length of the noise schedule, 2 to 1280.
+        gamma: Float in (0, 1]: the weight of the student's feature in its mix
+            with noise before denoising; 1 is no noise. A predicted weight, as
+            `DiffKD` has it, would get no gradient here.
+        num_hashes: Integer, the number of hyperplanes.
+        hash_stddev: Positive float, scale of the hyperplanes' directions.
+        hash_center: `"median"` or `"mean"` of the denoised features, through
+            which the hyperplanes go (it runs along with training).
+        normalize_features: Whether the pooled features are compared at unit
+            length. Without it training easily diverges: denoising from the
+            middle of the schedule enlarges a feature, and a student that
+            follows an enlarged self grows without end.
+        distill_weight: Float, weight of the hashing loss.
+        mse_weight: Float, weight of the mean squared error of the same two
+            features; 0 for none.
+        denoise_weight: Float, weight of the diffusion model's own loss.
+        resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
+            map to the teacher's grid if they differ.
+        seed: Integer seed of noise and hyperplanes, or `None`.
+        name: String, prefix of the logs.
+
+    Losses: `distill`, `denoise` and, unless its weight is 0, `mse`. The labels
+    are the targets given to `fit`, or the teacher's decision if there are none.
+
+    Raises:
+        ValueError: If an argument is outside its range, the features cannot be
+            compared, or there is no classifier after the teacher's tap.
+
+    Example:
+
+    >>> method = DSKD("features", "features", guidance_scale=0.0)
+    >>> method.build((None, 4, 4, 16), (None, 4, 4, 8))
+    >>> losses = method.compute_losses(
+    ...     keras.ops.ones((2, 4, 4, 16)), keras.ops.ones((2, 4, 4, 8)))
+    >>> sorted(losses)
+    ['denoise', 'distill']
+
+    Source: Teacher-Guided Student Self-Knowledge Distillation Using Diffusion
+    Model (arXiv 2602.02107), of which only the abstract was at hand: where the
+    denoising starts, the projection, on what the diffusion model is trained, the
+    unit length and the running centre of the hashes are our reading.
+    """
+
+    def __init__(
+        self,
+        teacher_tap=None,
+        student_tap=None,
+        *,
+        guidance_scale=1.0,
+        diffusion_source="student",
+        kernel_size="auto",
+        num_inference_steps=5,
+        num_train_timesteps=1000,
+        gamma=1.0,
+        num_hashes=2048,
+        hash_stddev=1.0,
+        hash_center="median",
+        normalize_features=True,
+        distill_weight=1.0,
+        mse_weight=0.0,
+        denoise_weight=1.0,
+        resize=None,
+        seed=None,
+        name="dskd",
+    ):
+        super().__init__(teacher_tap, student_tap, name=name)
+        check_single_taps(self)
+        check_interpolation(resize)
+        check_num_train_timesteps(num_train_timesteps)
+        check_hyperplanes(num_hashes, hash_stddev, hash_center)
+        if diffusion_source not in ("student", "teacher"):
+            raise ValueError(
+                '`diffusion_source` must be "student" or "teacher". '
+                f"Received: diffusion_source={diffusion_source!r}"
+            )
+        if kernel_size not in ("auto", 1, 3):
+            raise ValueError(
+                '`kernel_size` must be "auto", 1 or 3. '
+                f"Received: kernel_size={kernel_size!r}"
+            )
+        if not 0 < gamma <= 1:
+            raise ValueError(f"`gamma` must lie in (0, 1]. Received: gamma={gamma}")
+        self.guidance_scale = guidance_scale
+        self.diffusion_source = diffusion_source
+        self.kernel_size = kernel_size
+        self.num_inference_steps = num_inference_steps
+        self.num_train_timesteps = num_train_timesteps
+        self.gamma = gamma
+        self.num_hashes = num_hashes
+        self.hash_stddev = hash_stddev
+        self.hash_center = hash_center
+        self.normalize_features = normalize_features
+        self.distill_weight = distill_weight
+        self.mse_weight = mse_weight
+        self.denoise_weight = denoise_weight
+        self.resize = resize
+        self.seed = seed
+        self.schedule = NoiseSchedule(num_train_timesteps)
+        self.sampler = DDIMSampler(self.schedule, num_inference_steps)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @property
+    def needs_teacher_head(self):
+        return self.guidance_scale != 0
+
+    @property
+    def loss_weights(self):
+        weights = {"distill": self.distill_weight, "denoise": self.denoise_weight}
+        if self.mse_weight != 0:
+            weights["mse"] = self.mse_weight
+        return weights
+
+    def build(self, teacher_shape, student_shape):
+        teacher_map = map_shape(teacher_shape, "teacher")
+        student_map = map_shape(student_shape, "student")
+        check_same_grid(teacher_map, student_map, self.resize)
+        channels = teacher_map[-1]
+        kernel_size = self.kernel_size
+        if kernel_size == "auto":
+            kernel_size = 1 if len(teacher_shape) == 2 else 3
+        self.student_projection = dense(
+            student_map[-1], channels, name="student_projection"
+        )
+        self.student_projection.build((None, *student_map))
+        self.denoiser = Denoiser(channels, kernel_size, name="denoiser")
+        self.denoiser.build((None, *teacher_map), (None,))
+        self.hashing = RandomHyperplanes(
+            channels,
+            self.num_hashes,
+            stddev=self.hash_stddev,
+            center=self.hash_center,
+            seed=self.seed,
+            name="hashing",
+        )
+        self.hashing.build((None, channels))
+        self.built = True
+
+    def compute_losses(
+        self,
+        teacher_features,
+        student_features,
+        targets=None,
+        training=True,
+        *,
+        init_noise=None,
+        denoise_noise=None,
+        timesteps=None,
+    ):
+        """Computes the losses of one batch.
+
+        Args:
+            teacher_features: Tensor of the teacher's tap.
+            student_features: Tensor of the student's tap.
+            targets: Class labels `(batch,)` or probabilities
+                `(batch, classes)`; `None` for the teacher's decision.
+            training: Whether batch normalisation uses batch statistics and the
+                hyperplanes' centre moves.
+            init_noise: Optional float tensor with as many values as the
+                teacher's feature: the noise mixed in if `gamma < 1`.
+            denoise_noise: The same for the diffusion loss.
+            timesteps: Optional integer tensor `(batch,)` in
+                `[0, num_train_timesteps)` for the diffusion loss.
+
+        Returns:
+            Dict of float32 scalars: `distill`, `denoise` and `mse` (if used).
+        """
+        teacher = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
+        student = self._projected(teacher, student_features)
+        refined = self._denoised(
+            student, teacher_features, targets, init_noise, training
+        )
+        source = teacher if self.diffusion_source == "teacher" else student
+        results = {
+            "denoise": self._denoising_loss(
+                keras.ops.stop_gradient(source), denoise_noise, timesteps, training
+            )
+        }
+        target, student = pooled(refined), pooled(student)
+        if self.normalize_features:
+            target, student = map(keras.ops.normalize, (target, student))
+        if training:
+            self.hashing.observe(target)
+        results["distill"] = losses.lsh(self.hashing(target), self.hashing(student))
+        if self.mse_weight != 0:
+            results["mse"] = losses.mean_squared_error(target, student)
+        return results
+
+    def refine(
+        self,
+        teacher_features,
+        student_features,
+        targets=None,
+        init_noise=None,
+        training=True,
+    ):
+        """Returns the denoised student's feature, a constant.
+
+        Args:
+            teacher_features: Tensor of the teacher's tap. Its size counts and,
+                without `targets`, the teacher's decision on it.
+            student_features: Tensor of the student's tap.
+            targets: Class labels, as in `compute_losses`.
+            init_noise: Optional noise, as in `compute_losses`.
+            training: Whether batch normalisation uses batch statistics.
+
+        Returns:
+            float32 tensor like the teacher's feature as a map
+            `(batch, height, width, channels)`; a vector is one of 1x1.
+        """
+        teacher = as_map(teacher_features, "teacher")
+        student = self._projected(teacher, student_features)
+        return self._denoised(student, teacher_features, targets, init_noise, training)
+
+    def _projected(self, teacher, student_features):
+        """Returns the student's feature in the width and size of the teacher's."""
+        x = self.student_projection(as_map(student_features, "student"))
+        return resize_to(x, teacher, self.resize)
+
+    def _denoised(self, student, teacher_features, targets, init_noise, training):
+        x = keras.ops.stop_gradient(student)
+        if self.gamma < 1:
+            noise = self._noise_like(x, init_noise)
+            x = self.gamma * x + (1.0 - self.gamma) * noise
+
+        def denoise(x, timesteps):
+            return self.denoiser(x, timesteps, training=training)
+
+        if self.guidance_scale != 0:
+            slope = self.log_likelihood_slope(teacher_features, targets)
+            denoise = guided(denoise, slope, self.schedule, self.guidance_scale)
+        return keras.ops.stop_gradient(self.sampler.sample(denoise, x))
+
+    def log_likelihood_slope(self, teacher_features, targets=None):
+        """Returns the callable `x -> ∇_x log p(label | x)` of the teacher's head.
+
+        Args:
+            teacher_features: Tensor of the teacher's tap: what decides without
+                `targets`.
+            targets: Class labels, as in `compute_losses`.
+        """
+        labels = class_probabilities(targets, self.teacher_head, teacher_features)
+
+        def total(x):
+            logits = self.teacher_head(from_map(x, teacher_features.shape))
+            return keras.ops.sum(log_likelihood(logits, labels))
+
+        return lambda x: gradient(total, x)
+
+    def _denoising_loss(self, clean, noise, timesteps, training):
+        noise = self._noise_like(clean, noise)
+        if timesteps is None:
+            timesteps = keras.random.randint(
+                keras.ops.shape(clean)[:1],
+                0,
+                self.num_train_timesteps,
+                seed=self.seed_generator,
+            )
+        noisy = self.schedule.add_noise(clean, noise, timesteps)
+        predicted = self.denoiser(noisy, timesteps, training=training)
+        return losses.mean_squared_error(noise, predicted)
+
+    def _noise_like(self, x, given):
+        if given is not None:
+            return keras.ops.reshape(
+                keras.ops.cast(given, "float32"), keras.ops.shape(x)
+            )
+        return keras.random.normal(
+            keras.ops.shape(x), dtype="float32", seed=self.seed_generator
+        )
+
+    def get_config(self):
+        names = (
+            "guidance_scale",
+            "diffusion_source",
+            "kernel_size",
+            "num_inference_steps",
+            "num_train_timesteps",
+            "gamma",
+            "num_hashes",
+            "hash_stddev",
+            "hash_center",
+            "normalize_features",
+            "distill_weight",
+            "mse_weight",
+            "denoise_weight",
+            "resize",
+            "seed",
+        )
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

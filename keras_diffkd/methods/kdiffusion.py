@@ -1,0 +1,234 @@
+"""KDiffusion: parallel branches that learn the way to the teacher in steps."""
+
+import keras
+
+from keras_diffkd import losses
+from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
+from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
+from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.methods.feature_maps import (
+    as_map,
+    check_interpolation,
+    check_same_grid,
+    check_single_taps,
+    from_map,
+    map_shape,
+    resize_to,
+)
+from keras_diffkd.methods.labels import class_probabilities, log_likelihood
+from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.replacement import with_replaced_layer
+from keras_diffkd.taps import find_layer
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class KDiffusion(DistillationMethod):
+    """Branches of a convolution match the teacher's feature at rising clarity.
+
+    While it is trained, the tapped convolution of the student is `K` parallel
+    convolutions with batch normalisation (see `layers.ReparameterizedConv2D`).
+    Branch outputs, bridged by a common 1x1 convolution, are compared with the
+    teacher's feature `x_k = sqrt(ᾱ_k) F_t + sqrt(1 - ᾱ_k) ε` at `K` falling
+    noise levels, the last of which is (nearly) none. Which branch gets which
+    level is drawn anew every step. The teacher's own classifier reads the
+    bridged combination of the branches as well, and its cross-entropy counts.
+
+    The student given to `Distiller` is copied, not edited: it stays as it was.
+    `Distiller.strip` returns the trained student with the architecture, names
+    and dtypes of the given one, the branches merged into one convolution; that
+    is a new model every time, and training may go on after it.
+
+    Args:
+        teacher_tap: The layer of the teacher's feature: a map
+            `(batch, height, width, channels)` or square tokens. Without
+            guidance `None` (the output) is allowed.
+        student_tap: The `Conv2D` of the student to re-parameterise, by name or
+            path; the last stage works best. The student, and models on the
+            path, must be functional or sequential.
+        num_branches: Integer `K`, at least 1.
+        num_train_timesteps: Integer, length of the noise schedule. The levels
+            are the timesteps of `DDIMSampler`: 375, 250, 125, 0 for four
+            branches.
+        shuffle: Whether to permute the levels in every step.
+        distill_weight: Float, weight of the matching loss.
+        guidance_weight: Float, weight of the teacher's cross-entropy; 0 for
+            none (the teacher then needs no classifier after its tap).
+        resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
+            map to the teacher's grid if they differ.
+        seed: Integer seed of noise, shuffling and the branches, or `None`.
+        name: String, prefix of the logs.
+
+    Losses: `distill` and, unless its weight is 0, `guidance`. The labels are
+    the targets given to `fit`, or the teacher's decision if there are none.
+
+    Raises:
+        ValueError: If an argument is outside its range, the student's tap is no
+            plain `Conv2D`, the student cannot be rebuilt, the grids differ
+            without `resize`, or there is no classifier after the teacher's tap.
+
+    Example:
+
+    >>> method = KDiffusion("features", "conv", num_branches=2, guidance_weight=0.0)
+    >>> image = keras.Input((8, 8, 1))
+    >>> student = keras.Model(image, keras.layers.Conv2D(4, 3, name="conv")(image))
+    >>> branched = method.prepare_student(student)
+    >>> type(branched.get_layer("conv")).__name__
+    'ReparameterizedConv2D'
+    >>> type(method.fold_student(branched).get_layer("conv")).__name__
+    'Conv2D'
+
+    Source: Progressively Knowledge Distillation via Re-parameterizing Diffusion
+    Reverse Process (AAAI 2024, doi 10.1609/aaai.v38i15.29579). Only a summary
+    was at hand: one ε for all levels, the grid of levels, the common bridge and
+    the form of the combination are our reading.
+    """
+
+    def __init__(
+        self,
+        teacher_tap=None,
+        student_tap=None,
+        *,
+        num_branches=4,
+        num_train_timesteps=1000,
+        shuffle=True,
+        distill_weight=1.0,
+        guidance_weight=1.0,
+        resize=None,
+        seed=None,
+        name="kdiffusion",
+    ):
+        super().__init__(teacher_tap, student_tap, name=name)
+        check_single_taps(self)
+        check_interpolation(resize)
+        if student_tap is None:
+            raise ValueError(
+                "KDiffusion re-parameterises a convolution of the student: "
+                "`student_tap` must be the name of a Conv2D layer. "
+                "Received: student_tap=None"
+            )
+        if not 1 <= num_branches <= num_train_timesteps // 2:
+            raise ValueError(
+                "`num_branches` must be an integer in 1 to num_train_timesteps // 2 = "
+                f"{num_train_timesteps // 2}. Received: num_branches={num_branches}"
+            )
+        self.num_branches = num_branches
+        self.num_train_timesteps = num_train_timesteps
+        self.shuffle = shuffle
+        self.distill_weight = distill_weight
+        self.guidance_weight = guidance_weight
+        self.resize = resize
+        self.seed = seed
+        self.convolution = student_tap
+        # What is read are the parts of the layer that takes its place.
+        self.student_tap = [
+            *(f"{student_tap}/branch_{k}" for k in range(num_branches)),
+            f"{student_tap}/combination",
+        ]
+        self.schedule = NoiseSchedule(num_train_timesteps)
+        self.timesteps = DDIMSampler(self.schedule, num_branches).timesteps
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @property
+    def needs_teacher_head(self):
+        return self.guidance_weight != 0
+
+    @property
+    def loss_weights(self):
+        weights = {"distill": self.distill_weight}
+        if self.needs_teacher_head:
+            weights["guidance"] = self.guidance_weight
+        return weights
+
+    def prepare_student(self, student):
+        """Returns a copy of the student with branches for the convolution."""
+        _check_convolution(find_layer(student, self.convolution), self.convolution)
+
+        def make(layer):
+            return ReparameterizedConv2D(layer.get_config(), self.num_branches)
+
+        def fill(layer, branched):
+            branched.split(layer, self.seed)
+
+        return with_replaced_layer(student, self.convolution, make, fill)
+
+    def fold_student(self, student):
+        """Returns a copy of the student with the one convolution again."""
+
+        def make(branched):
+            return keras.layers.Conv2D.from_config(branched.convolution)
+
+        def fill(branched, layer):
+            branched.merge_into(layer)
+
+        return with_replaced_layer(student, self.convolution, make, fill)
+
+    def build(self, teacher_shape, student_shape):
+        teacher_map = map_shape(teacher_shape, "teacher")
+        student_map = map_shape(student_shape[-1], "student")
+        check_same_grid(teacher_map, student_map, self.resize)
+        self.bridge = dense(student_map[-1], teacher_map[-1], name="bridge")
+        self.bridge.build((None, *student_map))
+        self.built = True
+
+    def compute_losses(
+        self, teacher_features, student_features, targets=None, training=True
+    ):
+        teacher = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
+        *branches, combination = [
+            resize_to(self.bridge(as_map(x, "student")), teacher, self.resize)
+            for x in student_features
+        ]
+        results = {
+            "distill": losses.mean_squared_error(
+                self._noisy(teacher), keras.ops.stack(branches)
+            )
+        }
+        if self.needs_teacher_head:
+            labels = class_probabilities(targets, self.teacher_head, teacher_features)
+            bridged = from_map(combination, teacher_features.shape)
+            results["guidance"] = -keras.ops.mean(
+                log_likelihood(self.teacher_head(bridged), labels)
+            )
+        return results
+
+    def _noisy(self, teacher):
+        """Returns the feature at every branch's noise level, branches first."""
+        timesteps = keras.ops.convert_to_tensor(self.timesteps, dtype="int32")
+        if self.shuffle:
+            timesteps = keras.random.shuffle(timesteps, seed=self.seed_generator)
+        noise = keras.random.normal(
+            keras.ops.shape(teacher), dtype="float32", seed=self.seed_generator
+        )
+        return self.schedule.add_noise(teacher[None], noise[None], timesteps)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "student_tap": self.convolution,
+            "num_branches": self.num_branches,
+            "num_train_timesteps": self.num_train_timesteps,
+            "shuffle": self.shuffle,
+            "distill_weight": self.distill_weight,
+            "guidance_weight": self.guidance_weight,
+            "resize": self.resize,
+            "seed": self.seed,
+        }
+
+
+def _check_convolution(layer, tap):
+    if type(layer) is not keras.layers.Conv2D:
+        raise ValueError(
+            "KDiffusion re-parameterises a plain Conv2D. Received: "
+            f"student_tap={tap!r}, a {type(layer).__name__}. Tap the convolution, not "
+            "what follows it; depthwise, separable and transposed convolutions do not "
+            "qualify."
+        )
+    constrained = layer.kernel_constraint or layer.bias_constraint
+    if constrained or layer.lora_enabled or layer.data_format != "channels_last":
+        raise ValueError(
+            "KDiffusion merges branches into a convolution with channels last, without "
+            "constraints on its weights and without LoRA. Received: "
+            f"student_tap={tap!r}, data_format={layer.data_format!r}, "
+            f"kernel_constraint={layer.kernel_constraint}, "
+            f"bias_constraint={layer.bias_constraint}, lora={layer.lora_enabled}"
+        )

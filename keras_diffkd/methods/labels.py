@@ -1,0 +1,40 @@
+"""What a teacher's classifier is told to look for."""
+
+import keras
+
+
+def class_probabilities(targets, head, teacher_feature):
+    """Returns the labels as float32 probabilities of shape `(batch, classes)`.
+
+    Args:
+        targets: Integer labels `(batch,)` or `(batch, 1)`, one-hot or soft labels
+            `(batch, classes)`, or `None` for the teacher's own decision.
+        head: The `TeacherHead`.
+        teacher_feature: Tensor of the teacher's tap.
+
+    Raises:
+        ValueError: If the targets are anything else.
+    """
+    if targets is None:
+        targets = keras.ops.argmax(head(teacher_feature), axis=-1)
+    shape = tuple(getattr(targets, "shape", ()))
+    if len(shape) == 2 and shape[1] == head.classes:
+        return keras.ops.cast(targets, "float32")
+    if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)):
+        received = f"shape {shape}" if shape else type(targets).__name__
+        raise ValueError(
+            "The targets must be class labels of shape (batch,), or probabilities of "
+            f"shape (batch, {head.classes}). Received: {received}"
+        )
+    labels = keras.ops.cast(keras.ops.reshape(targets, (-1,)), "int32")
+    return keras.ops.one_hot(labels, head.classes, dtype="float32")
+
+
+def log_likelihood(logits, probabilities):
+    """Returns `Σ_c p_c log softmax(logits)_c` of every sample, `(batch,)`.
+
+    Args:
+        logits: float32 tensor `(batch, classes)`.
+        probabilities: float32 tensor of the same shape.
+    """
+    return keras.ops.sum(probabilities * keras.ops.log_softmax(logits), axis=-1)

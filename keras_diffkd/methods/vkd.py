@@ -1,0 +1,126 @@
+"""VkD: an orthogonal projection and a normalisation that suits the task."""
+
+import keras
+
+from keras_diffkd import losses
+from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
+from keras_diffkd.methods.feature_maps import check_single_taps, pooled, pooled_width
+from keras_diffkd.methods.method import DistillationMethod
+
+EPSILON = 1e-5
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class VkD(DistillationMethod):
+    """Smooth L1 between the projected student's and the normalised teacher's feature.
+
+    `smooth_l1(P f_s, norm(f_t))` on features pooled over space or tokens. The
+    projection `P` is trained along and stays orthogonal, so that it cannot
+    learn what the student should; see `layers.OrthogonalProjection`.
+
+    Args:
+        teacher_tap: `None`, or the layer of the teacher's feature: a vector
+            `(batch, channels)`, or anything `(batch, ..., channels)`, which is
+            averaged over the axes between.
+        student_tap: The same for the student; channels may differ.
+        normalization: What is done to the teacher's pooled feature: `"layer"`
+            (layer normalisation without weights; classification), `"batch"`
+            (every channel standardised over the batch; detection), `"whiten"`
+            (channels decorrelated over the batch as well; generation) or
+            `None`. The batch is that of one replica. Whitening takes the
+            eigenvectors of a `channels x channels` matrix every step.
+        weight: Float, weight of the loss in the total loss.
+        name: String, prefix of the logs.
+
+    Losses: `distill`.
+
+    Raises:
+        ValueError: If `normalization` is none of these, or a feature has no
+            known number of channels.
+
+    Example:
+
+    >>> method = VkD("features", "features")
+    >>> method.build((None, 4, 4, 16), (None, 4, 4, 8))
+    >>> losses = method.compute_losses(
+    ...     keras.ops.ones((2, 4, 4, 16)), keras.ops.ones((2, 4, 4, 8)))
+    >>> sorted(losses)
+    ['distill']
+
+    Source: VkD (CVPR 2024, arXiv 2403.06213), abstract and authors' code. The
+    symmetric (ZCA) form of the whitening is our reading.
+    """
+
+    def __init__(
+        self,
+        teacher_tap=None,
+        student_tap=None,
+        *,
+        normalization="layer",
+        weight=1.0,
+        name="vkd",
+    ):
+        super().__init__(teacher_tap, student_tap, name=name)
+        check_single_taps(self)
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"`normalization` must be one of {list(NORMALIZATIONS)}. "
+                f"Received: normalization={normalization!r}"
+            )
+        self.normalization = normalization
+        self.weight = weight
+
+    def build(self, teacher_shape, student_shape):
+        self.projection = OrthogonalProjection(
+            pooled_width(student_shape, "student"),
+            pooled_width(teacher_shape, "teacher"),
+            name="projection",
+        )
+        self.projection.build((None, self.projection.input_features))
+        self.built = True
+
+    @property
+    def loss_weights(self):
+        return {"distill": self.weight}
+
+    def compute_losses(
+        self, teacher_features, student_features, targets=None, training=True
+    ):
+        normalize = NORMALIZATIONS[self.normalization]
+        target = keras.ops.stop_gradient(normalize(pooled(teacher_features)))
+        projected = self.projection(pooled(student_features))
+        return {"distill": losses.smooth_l1(target, projected)}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "normalization": self.normalization,
+            "weight": self.weight,
+        }
+
+
+def standardized(x, axis):
+    """Returns `x` with mean 0 and variance 1 along an axis."""
+    centered = x - keras.ops.mean(x, axis=axis, keepdims=True)
+    variance = keras.ops.mean(keras.ops.square(centered), axis=axis, keepdims=True)
+    return centered * keras.ops.rsqrt(variance + EPSILON)
+
+
+def whitened(x):
+    """Returns `(x - mean) (Σ + ε I)^(-1/2)`, `Σ` the covariance over the batch."""
+    centered = x - keras.ops.mean(x, axis=0, keepdims=True)
+    size = keras.ops.cast(keras.ops.shape(x)[0], x.dtype)
+    covariance = keras.ops.matmul(keras.ops.transpose(centered), centered) / size
+    values, vectors = keras.ops.eigh(covariance)
+    # Rounding may put the zeros of a singular covariance just below zero.
+    scales = keras.ops.rsqrt(keras.ops.maximum(values, 0.0) + EPSILON)
+    rotated = keras.ops.matmul(centered, vectors) * scales
+    return keras.ops.matmul(rotated, keras.ops.transpose(vectors))
+
+
+NORMALIZATIONS = {
+    "layer": lambda x: standardized(x, axis=-1),
+    "batch": lambda x: standardized(x, axis=0),
+    "whiten": whitened,
+    None: lambda x: x,
+}

@@ -1,0 +1,117 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_models import cross_entropy, random_batch, small_cnn, weights_of
+
+from keras_diffkd import Distiller, VkD
+
+
+def normalized(x, kind):
+    """The three normalisations in float64."""
+    if kind == "layer":
+        x = x - x.mean(1, keepdims=True)
+        return x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5)
+    if kind is None:
+        return x
+    x = x - x.mean(0)
+    if kind == "batch":
+        return x / np.sqrt((x**2).mean(0) + 1e-5)
+    covariance = x.T @ x / len(x) + 1e-5 * np.eye(x.shape[1])
+    # Not by eigenvectors: the iteration of Denman and Beavers.
+    root, inverse = covariance, np.eye(len(covariance))
+    for _ in range(60):
+        root, inverse = (
+            (root + np.linalg.inv(inverse)) / 2,
+            (inverse + np.linalg.inv(root)) / 2,
+        )
+    np.testing.assert_allclose(root @ root, covariance, atol=1e-10)
+    return x @ inverse
+
+
+@pytest.mark.parametrize("kind", ["layer", "batch", "whiten", None])
+@pytest.mark.parametrize("shape", [(4, 4), (9,), ()], ids=["map", "tokens", "vector"])
+def test_value_and_gradient(rng, kind, shape):
+    method = VkD(normalization=kind)
+    # Fewer samples than the teacher's channels, as is usual.
+    teacher = 2 * rng.normal(size=(8, *shape, 12)) + 1
+    student = 3 * rng.normal(size=(8, *shape, 5))
+    method.build((None, *shape, 12), (None, *shape, 5))
+    axes = tuple(range(1, 1 + len(shape)))
+    projection = np.array(method.projection.projection(), "float64")
+    gap = student.mean(axes) @ projection - normalized(teacher.mean(axes), kind)
+    loss = np.where(np.abs(gap) < 1, gap**2 / 2, np.abs(gap) - 0.5).mean()
+    slope = np.clip(gap, -1, 1) @ projection.T / gap.size / max(1, np.prod(shape))
+
+    student = tf.constant(student, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(student)
+        ours = method.compute_losses(tf.constant(teacher, tf.float32), student)
+    np.testing.assert_allclose(ours["distill"], loss, rtol=1e-4)
+    ours = tape.gradient(ours["distill"], student)
+    expected = np.broadcast_to(np.expand_dims(slope, axes), ours.shape)
+    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_no_gradient_reaches_the_teacher(rng):
+    method = VkD()
+    method.build((None, 6), (None, 8))
+    teacher = tf.constant(rng.normal(size=(4, 6)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(teacher)
+        loss = method.compute_losses(teacher, tf.ones((4, 8)))["distill"]
+    tangent = method.projection.tangent.value
+    slopes = tape.gradient(loss, [teacher, tangent])
+    assert slopes[0] is None
+    assert np.abs(slopes[1]).max() > 0
+
+
+@pytest.mark.parametrize("widths", [(12, 6), (6, 12)])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_projection_is_orthogonal_after_training(rng, widths, jit_compile):
+    keras.utils.set_random_seed(0)
+    x, y = random_batch(rng, 32)
+    method = VkD("features", "features")
+    distiller = Distiller(small_cnn(widths[0]), small_cnn(widths[1]), [method])
+    start = np.array(method.projection.projection())
+    distiller.compile(
+        keras.optimizers.Adam(0.01), cross_entropy(), jit_compile=jit_compile
+    )
+    history = distiller.fit(x, y, batch_size=16, epochs=100, verbose=0).history
+    assert history["vkd/distill"][-1] < 0.5 * history["vkd/distill"][0]
+    matrix = np.array(method.projection.projection(), "float64")
+    assert np.abs(matrix - start).max() > 0.1
+    gram = matrix @ matrix.T if widths[0] > widths[1] else matrix.T @ matrix
+    assert np.abs(gram - np.eye(6)).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["batch", "whiten"])
+def test_normalisations_of_the_batch_under_xla(rng, kind):
+    x, y = random_batch(rng, 32)
+    distiller = Distiller(
+        small_cnn(12), small_cnn(6), [VkD("features", "features", normalization=kind)]
+    )
+    distiller.compile("adam", cross_entropy(), jit_compile=True)
+    history = distiller.fit(x, y, epochs=3, verbose=0).history
+    assert history["vkd/distill"][-1] < history["vkd/distill"][0]
+
+
+def test_save_and_load(rng, tmp_path):
+    method = VkD("features", "features", normalization="batch", weight=0.3, name="v")
+    distiller = Distiller(small_cnn(12), small_cnn(6), [method])
+    distiller.compile("adam", cross_entropy())
+    distiller.save(tmp_path / "run.keras")
+    loaded = keras.models.load_model(tmp_path / "run.keras")
+    assert loaded.methods[0].get_config() == method.get_config()
+    for a, b in zip(weights_of(loaded), weights_of(distiller), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert loaded.strip() is loaded.student
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="Received: normalization='group'"):
+        VkD(normalization="group")
+    with pytest.raises(ValueError, match=r"known number .*\(None, None\)"):
+        VkD().build((None, 4), (None, None))
+    with pytest.raises(ValueError, match="compares one feature"):
+        VkD(["a", "b"], "c")
