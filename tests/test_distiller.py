@@ -150,10 +150,11 @@ def test_without_methods_a_step_is_that_of_the_student_alone(fit_arguments):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
-def test_regularisation_losses_of_the_student_count():
+@pytest.mark.parametrize("of", ["kernel", "activity"])
+def test_regularisation_losses_of_the_student_count(of):
     def student():
         keras.utils.set_random_seed(0)
-        return small_cnn(6, kernel_regularizer=keras.regularizers.L2(0.5))
+        return small_cnn(6, **{f"{of}_regularizer": keras.regularizers.L2(0.5)})
 
     ours, our_weights = one_step(student=student())
     theirs, their_weights = plain_step(student=student())

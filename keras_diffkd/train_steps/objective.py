@@ -45,7 +45,8 @@ def objective(
         *zip(variables, state, strict=True),
         *zip(teacher_variables(distiller), teacher, strict=True),
     ]
-    with keras.StatelessScope(state_mapping=mapping) as scope:
+    # Layers hand over what they add (activity regularisation) only if asked to.
+    with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
         losses, y_pred = distiller.compute_training_losses(x, y, sample_weight)
     new_state = []
     for variable, value in zip(variables, state, strict=True):
