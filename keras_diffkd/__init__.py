@@ -1,6 +1,8 @@
 """Diffusion-based knowledge distillation for Keras 3."""
 
-from keras_diffkd import datasets, diffusion, interop, layers, losses, methods, models
+import importlib
+
+from keras_diffkd import diffusion, interop, layers, losses, methods, models
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD
 
@@ -20,3 +22,10 @@ __all__ = [
     "methods",
     "models",
 ]
+
+
+def __getattr__(name):
+    # Needs TensorFlow, which training on another backend does not.
+    if name == "datasets":
+        return importlib.import_module("keras_diffkd.datasets")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

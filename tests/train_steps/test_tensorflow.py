@@ -13,6 +13,8 @@ from keras_diffkd.train_steps.objective import (
     teacher_variables,
 )
 
+pytestmark = pytest.mark.backend("tensorflow")
+
 
 class FixedDraws(DiffKD):
     """A DiffKD that draws the same numbers with and without XLA."""
