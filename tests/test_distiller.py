@@ -203,6 +203,29 @@ def test_mixed_precision(rng, policy):
     assert keras.backend.standardize_dtype(y_pred.dtype) != "float32"
 
 
+def test_loss_scaling_changes_nothing_but_the_scale(rng):
+    x, y = random_batch(rng, 64)
+    results = []
+    for scaled in (False, True):
+        distiller = make_distiller(methods=[FitNet("features", "features")])
+        optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+        if scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 1024.0)
+        distiller.compile(optimizer, cross_entropy())
+        logs = distiller.fit(x, y, batch_size=32, shuffle=False, verbose=0).history
+        results.append((logs, weights_of(distiller)))
+    assert_same_logs(results[0][0], results[1][0])
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+    # A gradient that is not finite is not applied, and the scale is halved.
+    weights = [np.array(v) for v in distiller.trainable_variables]
+    x[0] = np.inf
+    distiller.train_on_batch(x, y)
+    assert_all_equal(weights, [np.array(v) for v in distiller.trainable_variables])
+    assert float(optimizer.dynamic_scale.value) == 512.0
+
+
 def two_headed(width):
     inputs = {"image": keras.Input((8, 8, 1), name="image")}
     base = small_cnn(width)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 
 import jax
 import keras
@@ -14,6 +15,9 @@ from keras_diffkd.train_steps.objective import (
     teacher_variables,
     update_metrics,
 )
+
+# In JAX's error about an axis that cannot be split over the devices.
+UNEVEN = re.compile("evenly divide|divisible by")
 
 
 def keras_jit_compile(jit_compile):
@@ -84,15 +88,14 @@ def data_errors_as_value_errors():
     try:
         yield
     except ValueError as error:
-        if "should be divisible by" not in str(error):
-            raise
         distribution = keras.distribution.distribution()
-        devices = distribution.device_mesh.shape if distribution else "all"
+        if distribution is None or not UNEVEN.search(str(error)):
+            raise
         raise ValueError(
             "Every batch must be divisible among the devices of the distribution "
-            f"(device mesh of shape {devices}), the last one too. Choose another batch "
-            "size, or drop the rest: `dataset.batch(size, drop_remainder=True)`. "
-            f"Received: {error}"
+            f"(device mesh of shape {distribution.device_mesh.shape}), the last one "
+            "too. Choose another batch size, or drop the rest: "
+            f"`dataset.batch(size, drop_remainder=True)`. Received: {error}"
         ) from None
 
 
