@@ -27,6 +27,7 @@ COMMANDS = {
 
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "ai-edge-litert>=2.0"]
 hub = ["keras-hub>=0.32"]
+plot = ["matplotlib>=3.9"]
 
 setup(
     name="keras-diffkd",
@@ -54,8 +55,11 @@ setup(
     extras_require={
         "export": export,
         "hub": hub,
+        "plot": plot,
+        "jax": ["jax>=0.10"],
+        "torch": ["torch>=2.13"],
         "cuda": ["tensorflow[and-cuda]>=2.21"],
-        "dev": [*export, *hub, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "dev": [*export, *hub, *plot, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },
     entry_points={
         "console_scripts": [

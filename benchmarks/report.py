@@ -1,13 +1,11 @@
 """What the benchmarks share: tables, the machine, and docs/results.md."""
 
+import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
 from pathlib import Path
-
-import keras
-import numpy as np
-import tensorflow as tf
 
 
 def markdown_table(header, rows):
@@ -25,10 +23,20 @@ def markdown_table(header, rows):
 
 def describe_machine():
     """Returns the processor and the versions that produced a number."""
+    packages = {
+        "Keras": "keras",
+        "TensorFlow": "tensorflow",
+        "JAX": "jax",
+        "NumPy": "numpy",
+    }
+    versions = [
+        f"{title} {importlib.metadata.version(name)}"
+        for title, name in packages.items()
+        if importlib.util.find_spec(name)
+    ]
     return (
         f"{os.cpu_count()} cores of {processor_name()}, Python "
-        f"{platform.python_version()}, Keras {keras.version()}, TensorFlow "
-        f"{tf.__version__}, NumPy {np.__version__}"
+        f"{platform.python_version()}, {', '.join(versions)}"
     )
 
 

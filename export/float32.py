@@ -1,12 +1,9 @@
 """Students trained in half or mixed precision, rebuilt in float32."""
 
-import tempfile
-from pathlib import Path
-
 import keras
 import numpy as np
 
-HALF_PRECISION = {"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
+from keras_diffkd.models.precision import HALF_PRECISION, with_dtype_policy
 
 
 def to_float32(student):
@@ -39,7 +36,7 @@ def to_float32(student):
     if not half_precision_layers(student):
         return student
     try:
-        rebuilt = _rebuild(student)
+        rebuilt = with_dtype_policy(student, "float32")
     except Exception as error:
         raise ValueError(
             f"The student '{student.name}' computes in half precision and could not "
@@ -109,71 +106,3 @@ def half_precision_layers(model):
         for layer in model._flatten_layers()
         if {layer.compute_dtype, layer.variable_dtype} & HALF_PRECISION
     ]
-
-
-def _rebuild(student):
-    config = _replace_policies(keras.saving.serialize_keras_object(student))
-    # Training state that the export does not need and that may not rebuild.
-    config.pop("compile_config", None)
-    classes = {type(layer).__name__: type(layer) for layer in student._flatten_layers()}
-    policy = keras.config.dtype_policy()
-    # Layers that a subclassed model makes in `__init__` follow the global policy.
-    keras.config.set_dtype_policy("float32")
-    try:
-        # safe_mode guards against foreign files; this config is of a live model.
-        rebuilt = keras.saving.deserialize_keras_object(
-            config, custom_objects=classes, safe_mode=False
-        )
-        if len(rebuilt.weights) != len(student.weights):
-            _call_on_zeros(rebuilt, student)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    _copy_weights(student, rebuilt)
-    return rebuilt
-
-
-def _replace_policies(config):
-    """Replaces half-precision policies anywhere in a serialised config."""
-    if isinstance(config, dict):
-        return {
-            key: "float32"
-            if key in ("dtype", "name") and _is_half_policy(config, key)
-            else _replace_policies(value)
-            for key, value in config.items()
-        }
-    if isinstance(config, (list, tuple)):
-        return type(config)(_replace_policies(item) for item in config)
-    return config
-
-
-def _is_half_policy(config, key):
-    # {"dtype": "mixed_float16"}, or the {"name": "mixed_float16"} of a DTypePolicy.
-    # A layer may be called "float16": a policy's config has nothing but the name.
-    value = config[key]
-    is_policy = key == "dtype" or set(config) <= {"name", "source_name"}
-    return isinstance(value, str) and value in HALF_PRECISION and is_policy
-
-
-def _call_on_zeros(rebuilt, student):
-    # A subclassed model without `build` makes its weights when it is first called.
-    shape = student.get_build_config()["input_shape"]
-    zeros = keras.tree.map_shape_structure(
-        lambda s: np.zeros([1, *s[1:]], "float32"), shape
-    )
-    rebuilt(zeros, training=False)
-
-
-def _copy_weights(student, rebuilt):
-    # Through a weights file, because it restores what `set_weights` leaves stale:
-    # Normalization, for one, computes with copies of its weights.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "student.weights.h5"
-        student.save_weights(path)
-        rebuilt.load_weights(path)
-    for old, new in zip(student.weights, rebuilt.weights, strict=True):
-        same = np.array_equal(
-            keras.ops.convert_to_numpy(keras.ops.cast(old, "float32")),
-            keras.ops.convert_to_numpy(keras.ops.cast(new, "float32")),
-        )
-        if not same:
-            raise ValueError(f"the weight '{old.path}' was not copied")

@@ -2,7 +2,15 @@
 
 import importlib
 
-from keras_diffkd import diffusion, interop, layers, losses, methods, models
+from keras_diffkd import (
+    callbacks,
+    diffusion,
+    interop,
+    layers,
+    losses,
+    methods,
+    models,
+)
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.methods import DiffKD, DistillationMethod, FitNet, LogitsKD
 
@@ -14,6 +22,7 @@ __all__ = [
     "Distiller",
     "FitNet",
     "LogitsKD",
+    "callbacks",
     "datasets",
     "diffusion",
     "interop",

@@ -259,6 +259,28 @@ class Distiller(keras.Model):
             self, super().test_step(*args, **kwargs)
         )
 
+    def tapped_features(self, x, training=True):
+        """Runs both models once.
+
+        Args:
+            x: Batch of inputs.
+            training: Whether the student runs in training mode.
+
+        Returns:
+            `(y_pred, features)`: the student's outputs and, for every method, the
+            pair of the teacher's and the student's tapped features.
+        """
+        y_pred, student = call_with_taps(
+            self.student, x, self._taps("student"), training=training
+        )
+        if not self.methods:
+            return y_pred, []
+        teacher = self._frozen.features(x, self._taps("teacher"))
+        return y_pred, [
+            (_gather(method.teacher_tap, teacher), _gather(method.student_tap, student))
+            for method in self.methods
+        ]
+
     def compute_training_losses(self, x, y=None, sample_weight=None, training=True):
         """Runs both models once and computes every loss of a batch.
 
@@ -272,24 +294,18 @@ class Distiller(keras.Model):
             `(losses, y_pred)`: a dict of float32 scalars with `loss` (the
             total), `task_loss` and `<method>/<name>`, and the student's outputs.
         """
-        y_pred, student_features = call_with_taps(
-            self.student, x, self._taps("student"), training=training
-        )
-        teacher_features = {}
-        if self.methods:
-            teacher_features = self._frozen.features(x, self._taps("teacher"))
+        y_pred, features = self.tapped_features(x, training=training)
         task_loss = self.compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
         task_loss = keras.ops.cast(train_steps.unscaled(task_loss), "float32")
         losses = {"task_loss": task_loss}
         total = self.task_loss_weight * task_loss
-        for method in self.methods:
+        for method, (of_teacher, of_student) in zip(
+            self.methods, features, strict=True
+        ):
             results = method.compute_losses(
-                _gather(method.teacher_tap, teacher_features),
-                _gather(method.student_tap, student_features),
-                targets=y,
-                training=training,
+                of_teacher, of_student, targets=y, training=training
             )
             checks.check_loss_names(method, results)
             for name, weight in method.loss_weights.items():

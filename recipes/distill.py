@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 from absl import flags as absl_flags
 
+from keras_diffkd.models import with_dtype_policy
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
@@ -55,7 +56,9 @@ def main(argv):
         alone = build_distiller(build_student(data), data)
     if student in unfinished:
         teacher = load_teacher(run, data, methods) if methods else None
-        distiller = build_distiller(build_student(data), data, teacher, methods)
+        distiller = build_distiller(
+            build_student(data), data, teaching(teacher), methods
+        )
     if alone is not None:
         with baseline.claim():
             train(alone, baseline, data)
@@ -64,6 +67,13 @@ def main(argv):
             if methods:
                 keep_teacher(run, teacher)
             train(distiller, student, data)
+
+
+def teaching(teacher):
+    """Returns the teacher as it computes during training, under `--teacher_dtype`."""
+    if teacher is None or flags.TEACHER_DTYPE.value is None:
+        return teacher
+    return with_dtype_policy(teacher, flags.TEACHER_DTYPE.value)
 
 
 def build_student(data):

@@ -57,6 +57,13 @@ PRECISION = flags.DEFINE_enum(
     ["float32", "mixed_bfloat16", "mixed_float16"],
     "Keras dtype policy of the models that are built here.",
 )
+TEACHER_DTYPE = flags.DEFINE_enum(
+    "teacher_dtype",
+    None,
+    ["float32", "mixed_bfloat16", "mixed_float16"],
+    "Keras dtype policy that the teacher computes under while it teaches; its file is "
+    "left as it is. unset: that of its file.",
+)
 
 # The method.
 METHOD = flags.DEFINE_list(
@@ -148,6 +155,13 @@ LR_DECAY = flags.DEFINE_float(
 WARMUP_EPOCHS = flags.DEFINE_integer(
     "warmup_epochs", 0, "Epochs of linear warm-up before 'cosine'.", lower_bound=0
 )
+PICTURE_EVERY = flags.DEFINE_integer(
+    "picture_every",
+    0,
+    "Epochs between two pictures of the features in pictures/ and TensorBoard (needs "
+    "matplotlib); 0: none.",
+    lower_bound=0,
+)
 SEED = flags.DEFINE_integer(
     "seed",
     0,
@@ -165,9 +179,18 @@ JIT_COMPILE = flags.DEFINE_enum(
 )
 
 # The same experiment may be continued from another place or on another machine.
-_PLACE = ("run_dir", "data_dir", "download", "debug", "strategy", "jit_compile")
+_PLACE = (
+    "run_dir",
+    "data_dir",
+    "download",
+    "debug",
+    "strategy",
+    "jit_compile",
+    "picture_every",
+)
 _DISTILLATION = (
     "student",
+    "teacher_dtype",
     "method",
     "teacher_tap",
     "student_tap",

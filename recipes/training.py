@@ -5,6 +5,7 @@ import time
 import keras
 
 from keras_diffkd import Distiller
+from keras_diffkd.callbacks import FeaturePictures
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
@@ -91,6 +92,7 @@ def train(distiller, stage, data):
             MetricsLog(stage.metrics),
             Progress(str(stage.model_path)),
             EpochEvents(stage.tensorboard),
+            *_pictures(distiller, stage, data),
             SeedBackup(stage.checkpoints),
             keras.callbacks.BackupAndRestore(
                 stage.checkpoints, double_checkpoint=True, delete_checkpoint=False
@@ -100,6 +102,20 @@ def train(distiller, stage, data):
     )
     save_model(distiller.strip(), stage.model_path)
     print(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
+
+
+def _pictures(distiller, stage, data):
+    if not (flags.PICTURE_EVERY.value and distiller.methods):
+        return []
+    images, _ = next(iter(data.test))
+    return [
+        FeaturePictures(
+            images.numpy()[:64],
+            stage.folder / "pictures",
+            every=flags.PICTURE_EVERY.value,
+            tensorboard=stage.tensorboard / "pictures",
+        )
+    ]
 
 
 def _steps_per_epoch(data):

@@ -584,7 +584,7 @@ def test_different_classes_are_fine_when_only_features_are_matched():
     distiller = make_distiller(
         teacher=small_cnn(12, classes=7), methods=[FitNet("features", "features")]
     )
-    assert distiller.methods[0].projection.filters == 12
+    assert distiller.methods[0].projection.units == 12
 
 
 def test_labels_outside_the_classes(rng):

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd.layers.torch_like import batch_normalization, check_channels, conv2d
+from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -43,9 +43,9 @@ class LinearAutoencoder(keras.layers.Layer):
             )
         self.input_channels = input_channels
         self.latent_channels = latent_channels
-        self.encoder_conv = conv2d(input_channels, latent_channels, name="encoder_conv")
+        self.encoder_conv = dense(input_channels, latent_channels, name="encoder_conv")
         self.encoder_bn = batch_normalization(name="encoder_bn")
-        self.decoder_conv = conv2d(latent_channels, input_channels, name="decoder_conv")
+        self.decoder_conv = dense(latent_channels, input_channels, name="decoder_conv")
 
     def build(self, input_shape):
         check_channels(self, input_shape, self.input_channels)

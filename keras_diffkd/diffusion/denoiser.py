@@ -3,7 +3,7 @@
 import keras
 
 from keras_diffkd.layers.bottleneck import Bottleneck
-from keras_diffkd.layers.torch_like import batch_normalization, check_channels, conv2d
+from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
 
 MAX_TIMESTEPS = 1280
 
@@ -59,21 +59,21 @@ class Denoiser(keras.layers.Layer):
             self.blocks = [
                 Bottleneck(channels, reduction=4, name="bottleneck_1"),
                 Bottleneck(channels, reduction=4, name="bottleneck_2"),
-                conv2d(channels, channels, name="output_conv"),
+                dense(channels, channels, name="output_conv"),
                 batch_normalization(name="output_bn"),
             ]
         else:
             wide = 4 * channels
             self.blocks = [
-                conv2d(channels, wide, name="expand_conv_1"),
+                dense(channels, wide, name="expand_conv_1"),
                 batch_normalization(name="expand_bn_1"),
                 keras.layers.ReLU(dtype="float32", name="relu_1"),
-                conv2d(wide, channels, name="reduce_conv_1"),
+                dense(wide, channels, name="reduce_conv_1"),
                 batch_normalization(name="reduce_bn_1"),
-                conv2d(channels, wide, name="expand_conv_2"),
+                dense(channels, wide, name="expand_conv_2"),
                 batch_normalization(name="expand_bn_2"),
                 keras.layers.ReLU(dtype="float32", name="relu_2"),
-                conv2d(wide, channels, name="reduce_conv_2"),
+                dense(wide, channels, name="reduce_conv_2"),
             ]
 
     def build(self, x_shape, timesteps_shape=None):

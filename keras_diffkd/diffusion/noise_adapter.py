@@ -7,7 +7,6 @@ from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.torch_like import (
     batch_normalization,
     check_channels,
-    conv2d,
     dense,
 )
 
@@ -50,10 +49,10 @@ class NoiseAdapter(keras.layers.Layer):
             self.blocks = [Bottleneck(channels, reduction=8, name="bottleneck")]
         else:
             self.blocks = [
-                conv2d(channels, 2 * channels, name="expand_conv"),
+                dense(channels, 2 * channels, name="expand_conv"),
                 batch_normalization(name="expand_bn"),
                 keras.layers.ReLU(dtype="float32", name="relu"),
-                conv2d(2 * channels, channels, name="reduce_conv"),
+                dense(2 * channels, channels, name="reduce_conv"),
                 batch_normalization(name="reduce_bn"),
             ]
         self.prediction = dense(channels, 2, name="prediction")

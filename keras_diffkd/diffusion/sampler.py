@@ -70,11 +70,11 @@ class DDIMSampler:
         previous = timestep - self._stride
         alpha = float(alphas_cumprod[timestep])
         previous_alpha = float(alphas_cumprod[previous]) if previous >= 0 else 1.0
-        clean = (x - math.sqrt(1.0 - alpha) * noise_prediction) / math.sqrt(alpha)
-        return (
-            math.sqrt(previous_alpha) * clean
-            + math.sqrt(1.0 - previous_alpha) * noise_prediction
-        )
+        # The clean estimate (x - sqrt(1 - alpha) noise) / sqrt(alpha), noised again,
+        # with the coefficients collected: four operations fewer on every step.
+        of_x = math.sqrt(previous_alpha / alpha)
+        of_noise = math.sqrt(1.0 - previous_alpha) - of_x * math.sqrt(1.0 - alpha)
+        return of_x * x + of_noise * noise_prediction
 
     def sample(self, denoise, x):
         """Denoises `x` over all timesteps.

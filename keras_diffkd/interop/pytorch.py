@@ -54,7 +54,12 @@ def load_diffkd_weights(method, state_dict):
 
 
 def to_keras_layout(name, array):
-    """Transposes a PyTorch kernel (OIHW, or OI of the one dense layer)."""
+    """Transposes a PyTorch kernel (OIHW, or OI of the one dense layer).
+
+    A 1x1 convolution is a dense layer here, on the channels of each pixel.
+    """
+    if array.ndim == 4 and array.shape[2:] == (1, 1):
+        return array[:, :, 0, 0].T
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     return array.T if name == "noise_adapter.pred.weight" else array
@@ -85,7 +90,7 @@ def _blocks(prefix, blocks):
     names = {}
     for index, block in enumerate(blocks):
         path = f"{prefix}.{index}"
-        if isinstance(block, keras.layers.Conv2D):
+        if isinstance(block, keras.layers.Dense):
             names |= _convolution(path, block)
         elif isinstance(block, keras.layers.BatchNormalization):
             names |= _normalization(path, block)

@@ -2,7 +2,12 @@
 
 import keras
 
-from keras_diffkd.layers.torch_like import batch_normalization, check_channels, conv2d
+from keras_diffkd.layers.torch_like import (
+    batch_normalization,
+    check_channels,
+    conv2d,
+    dense,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -43,11 +48,11 @@ class Bottleneck(keras.layers.Layer):
         self.channels = channels
         self.reduction = reduction
         inner = channels // reduction
-        self.reduce_conv = conv2d(channels, inner, name="reduce_conv")
+        self.reduce_conv = dense(channels, inner, name="reduce_conv")
         self.reduce_bn = batch_normalization(name="reduce_bn")
         self.spatial_conv = conv2d(inner, inner, 3, name="spatial_conv")
         self.spatial_bn = batch_normalization(name="spatial_bn")
-        self.expand_conv = conv2d(inner, channels, name="expand_conv")
+        self.expand_conv = dense(inner, channels, name="expand_conv")
         self.expand_bn = batch_normalization(name="expand_bn")
 
     def build(self, input_shape):

@@ -36,8 +36,10 @@ def fan_in_uniform(fan_in):
     return keras.initializers.RandomUniform(-limit, limit)
 
 
-def conv2d(in_channels, filters, kernel_size=1, name=None):
+def conv2d(in_channels, filters, kernel_size, name=None):
     """Returns a "same" `Conv2D` whose kernel and bias are `fan_in_uniform`.
+
+    For 1x1 convolutions, `dense` computes the same in less time.
 
     Args:
         in_channels: Integer, channels of the input feature map.
@@ -59,7 +61,16 @@ def conv2d(in_channels, filters, kernel_size=1, name=None):
 
 
 def dense(in_channels, units, name=None):
-    """Returns a `Dense` layer whose kernel and bias are `fan_in_uniform`."""
+    """Returns a `Dense` layer whose kernel and bias are `fan_in_uniform`.
+
+    Of a map `(batch, height, width, in_channels)` it is the 1x1 convolution, as one
+    matrix product. On CPUs its gradient takes half the time of a `Conv2D`'s.
+
+    Args:
+        in_channels: Integer, size of the last axis of the input.
+        units: Integer, size of the last axis of the output.
+        name: Optional name of the layer.
+    """
     return keras.layers.Dense(
         units,
         kernel_initializer=fan_in_uniform(in_channels),

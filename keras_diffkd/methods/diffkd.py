@@ -10,7 +10,7 @@ from keras_diffkd.diffusion import (
     NoiseSchedule,
 )
 from keras_diffkd.diffusion.denoiser import MAX_TIMESTEPS
-from keras_diffkd.layers.torch_like import batch_normalization, conv2d
+from keras_diffkd.layers.torch_like import batch_normalization, dense
 from keras_diffkd.losses import mean_squared_error
 from keras_diffkd.methods.distance import OF_LOGITS, check_distance, distance_between
 from keras_diffkd.methods.feature_maps import (
@@ -170,7 +170,7 @@ class DiffKD(DistillationMethod):
                 teacher_map[-1], channels, name="autoencoder"
             )
             self.autoencoder.build((None, *teacher_map))
-        self.student_projection = conv2d(
+        self.student_projection = dense(
             student_map[-1], channels, name="student_projection"
         )
         self.student_projection.build((None, *student_map))
@@ -181,7 +181,7 @@ class DiffKD(DistillationMethod):
             self.noise_adapter.build(latent_map)
         self.denoiser = Denoiser(channels, kernel_size, name="denoiser")
         self.denoiser.build(latent_map, (None,))
-        self.output_conv = conv2d(channels, channels, name="output_conv")
+        self.output_conv = dense(channels, channels, name="output_conv")
         self.output_conv.build(latent_map)
         self.output_bn = batch_normalization(name="output_bn")
         self.output_bn.build(latent_map)
@@ -238,13 +238,12 @@ class DiffKD(DistillationMethod):
         teacher = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
         student = as_map(student_features, "student")
         results = {}
-        target = teacher
-        if self.latent_channels is not None:
-            latent, reconstruction = self.autoencoder(teacher, training=training)
+        target, reconstruction = self._target(teacher, training)
+        if reconstruction is not None:
             results["reconstruct"] = mean_squared_error(teacher, reconstruction)
-            target = keras.ops.stop_gradient(latent)
 
-        refined, gamma = self._refine(student, target, init_noise, training)
+        projected = self._project(student, target)
+        refined, gamma = self._denoise(projected, init_noise, training)
         if gamma is not None:
             results["gamma"] = keras.ops.mean(gamma)
         results["denoise"] = self._denoising_loss(
@@ -271,17 +270,44 @@ class DiffKD(DistillationMethod):
             float32 tensor `(batch, height, width, latent channels)`, or
             `(batch, classes)` for a vector.
         """
-        student = as_map(student_features, "student")
-        refined, _ = self._refine(student, None, init_noise, training)
+        projected = self.student_projection(as_map(student_features, "student"))
+        refined, _ = self._denoise(projected, init_noise, training)
         if len(student_features.shape) == 2:
             return refined[:, 0, 0, :]
         return refined
 
-    def _refine(self, student, target, init_noise, training):
+    def stages(self, teacher_features, student_features, training=True):
+        """Returns what becomes of the features of a batch, to look at.
+
+        Args:
+            teacher_features: Tensor of the teacher's tap.
+            student_features: Tensor of the student's tap.
+            training: Whether batch normalisation uses batch statistics.
+
+        Returns:
+            Dict of float32 tensors: the maps `target` (of the teacher), `student`
+            (projected, before denoising) and `denoised`, all
+            `(batch, height, width, latent channels)`; and `gamma` of shape
+            `(batch,)` with `adapt_noise`.
+        """
+        target, _ = self._target(as_map(teacher_features, "teacher"), training)
+        student = self._project(as_map(student_features, "student"), target)
+        denoised, gamma = self._denoise(student, None, training)
+        stages = {"target": target, "student": student, "denoised": denoised}
+        return stages if gamma is None else {**stages, "gamma": gamma}
+
+    def _target(self, teacher, training):
+        """Returns what is to be matched, and the autoencoder's reconstruction."""
+        if self.latent_channels is None:
+            return teacher, None
+        latent, reconstruction = self.autoencoder(teacher, training=training)
+        return keras.ops.stop_gradient(latent), reconstruction
+
+    def _project(self, student, target):
+        return resize_to(self.student_projection(student), target, self.resize)
+
+    def _denoise(self, x, init_noise, training):
         """Returns the denoised map and γ (`None` without noise adaptation)."""
-        x = self.student_projection(student)
-        if target is not None:
-            x = resize_to(x, target, self.resize)
         gamma = None
         if self.adapt_noise:
             gamma = self.noise_adapter(x, training=training)

@@ -3,7 +3,7 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.layers.torch_like import conv2d
+from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
@@ -68,7 +68,7 @@ class FitNet(DistillationMethod):
         teacher_map = map_shape(teacher_shape, "teacher")
         student_map = map_shape(student_shape, "student")
         check_same_grid(teacher_map, student_map, self.resize)
-        self.projection = conv2d(student_map[-1], teacher_map[-1], name="projection")
+        self.projection = dense(student_map[-1], teacher_map[-1], name="projection")
         self.projection.build((None, *student_map))
         self.built = True
 

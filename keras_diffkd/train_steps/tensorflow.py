@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.checks import labels_message
+from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -30,18 +31,26 @@ def make_gradient_function(distiller, jit_compile):
     stay outside: inside one XLA cluster they would tie the step to one device.
     """
 
+    if jit_compile == "auto":
+        jit_compile = bool(tf.config.list_logical_devices("GPU"))
+
     def gradients(trainable, *args):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainable)
-            loss, results = objective(distiller, trainable, *args)
+            with fused(*(() if jit_compile else _networks(distiller))):
+                loss, results = objective(distiller, trainable, *args)
         slopes = tape.gradient(loss, trainable)
         # Embeddings give sparse slices, which XLA cannot return.
         slopes = [None if g is None else tf.convert_to_tensor(g) for g in slopes]
         return slopes, *results
 
-    if jit_compile == "auto":
-        jit_compile = bool(tf.config.list_logical_devices("GPU"))
     return tf.function(gradients, jit_compile=True) if jit_compile else gradients
+
+
+def _networks(distiller):
+    """Returns everything that runs in a step."""
+    teacher = [distiller.teacher] if distiller.methods else []
+    return *teacher, distiller.student, *distiller.methods
 
 
 def make_train_function(distiller, make, force):

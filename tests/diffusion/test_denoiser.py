@@ -45,14 +45,14 @@ def test_matches_the_reference(kernel_size, shape, training):
 def test_architecture_for_feature_maps():
     layer = Denoiser(16)
     layer.build((None, 5, 5, 16), (None,))
-    bottleneck = [(1, 1, 16, 4), (3, 3, 4, 4), (1, 1, 4, 16)]
-    assert kernel_shapes(layer) == [*bottleneck, *bottleneck, (1, 1, 16, 16)]
+    bottleneck = [(16, 4), (3, 3, 4, 4), (4, 16)]
+    assert kernel_shapes(layer) == [*bottleneck, *bottleneck, (16, 16)]
 
 
 def test_architecture_for_vectors():
     layer = Denoiser(5, kernel_size=1)
     layer.build((None, 1, 1, 5), (None,))
-    assert kernel_shapes(layer) == [(1, 1, 5, 20), (1, 1, 20, 5)] * 2
+    assert kernel_shapes(layer) == [(5, 20), (20, 5)] * 2
 
 
 @pytest.mark.parametrize(("kernel_size", "shape"), [CASES[0], CASES[2]])

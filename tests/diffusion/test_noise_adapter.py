@@ -36,12 +36,12 @@ def test_matches_the_reference(kernel_size, shape, training):
 def test_architecture():
     layer = NoiseAdapter(16)
     layer.build((None, 5, 5, 16))
-    bottleneck = [(1, 1, 16, 2), (3, 3, 2, 2), (1, 1, 2, 16)]
+    bottleneck = [(16, 2), (3, 3, 2, 2), (2, 16)]
     assert kernel_shapes(layer) == [*bottleneck, (16, 2)]
 
     layer = NoiseAdapter(5, kernel_size=1)
     layer.build((None, 1, 1, 5))
-    assert kernel_shapes(layer) == [(1, 1, 5, 10), (1, 1, 10, 5), (5, 2)]
+    assert kernel_shapes(layer) == [(5, 10), (10, 5), (5, 2)]
 
 
 @pytest.mark.parametrize(("kernel_size", "shape"), CASES)

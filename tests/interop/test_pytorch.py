@@ -167,7 +167,11 @@ def state_dict_of(method):
         value = keras.ops.convert_to_numpy(variable)
         if value.ndim == 4:
             value = value.transpose(3, 2, 0, 1)
-        result[name] = value.T if name == "noise_adapter.pred.weight" else value
+        elif name == "noise_adapter.pred.weight":
+            value = value.T
+        elif variable.name == "kernel":
+            value = value.T[:, :, None, None]
+        result[name] = value
     return result
 
 

@@ -42,9 +42,9 @@ def test_inner_width_is_rounded_down(channels, inner):
     layer = Bottleneck(channels, 4)
     layer.build((None, 5, 5, channels))
     assert kernel_shapes(layer) == [
-        (1, 1, channels, inner),
+        (channels, inner),
         (3, 3, inner, inner),
-        (1, 1, inner, channels),
+        (inner, channels),
     ]
 
 

@@ -33,7 +33,7 @@ def test_channels_last_even_where_channels_first_is_the_default():
     previous = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_first")
     try:
-        layer = torch_like.conv2d(4, 6)
+        layer = torch_like.conv2d(4, 6, 3)
     finally:
         keras.config.set_image_data_format(previous)
     assert layer(np.ones((2, 3, 3, 4), "float32")).shape == (2, 3, 3, 6)

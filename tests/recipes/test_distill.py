@@ -208,3 +208,30 @@ def test_the_precision_is_that_of_the_flag(distil, monkeypatch):
     [student] = seen
     assert student.get_layer("features").compute_dtype == "bfloat16"
     assert student.get_layer("logits").compute_dtype == "float32"
+
+
+def test_the_teacher_computes_in_its_own_dtype_and_its_file_does_not(
+    distil, monkeypatch
+):
+    teachers = []
+    original = distill.build_distiller
+
+    def build_distiller(student, data, teacher=None, methods=()):
+        teachers.append(teacher)
+        return original(student, data, teacher, methods)
+
+    monkeypatch.setattr(distill, "build_distiller", build_distiller)
+    run = distil("--teacher_dtype=mixed_bfloat16")
+    [teacher] = teachers
+    assert teacher.get_layer("features").compute_dtype == "bfloat16"
+    kept = keras.models.load_model(run / "teacher.keras")
+    assert kept.get_layer("features").compute_dtype == "float32"
+    student = keras.models.load_model(run / "student.keras")
+    assert {layer.compute_dtype for layer in student.layers} == {"float32"}
+
+
+def test_pictures_of_the_features_are_drawn_when_asked_for(distil):
+    run = distil("--method=diffkd_features", "--latent_channels=8", "--picture_every=1")
+    [picture] = (run / "pictures").iterdir()
+    assert picture.name == "diffkd_features_epoch_0001.png"
+    assert list((run / "tensorboard" / "pictures").iterdir())
