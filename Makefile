@@ -1,6 +1,7 @@
 # make demo   train, distil, export and verify on real handwritten digits
 # make test   lint and the whole test suite
-# Both make the virtual environment and install the pinned dependencies first.
+# make test-jax, make test-torch   the suite on another Keras backend
+# All make the virtual environment and install the pinned dependencies first.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-jax test-torch lint format clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock setup.py pyproject.toml
@@ -28,6 +29,11 @@ demo: $(STAMP)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n auto --dist=worksteal
+
+# The same suite on another backend, without what is about TensorFlow itself.
+test-jax test-torch: test-%: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$*]'
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -n auto --dist=worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

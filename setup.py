@@ -56,6 +56,8 @@ setup(
         "export": export,
         "hub": hub,
         "plot": plot,
+        "jax": ["jax>=0.10"],
+        "torch": ["torch>=2.13"],
         "cuda": ["tensorflow[and-cuda]>=2.21"],
         "dev": [*export, *hub, *plot, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },

@@ -1,8 +1,9 @@
 """Diffusion-based knowledge distillation for Keras 3."""
 
+import importlib
+
 from keras_diffkd import (
     callbacks,
-    datasets,
     diffusion,
     interop,
     layers,
@@ -41,3 +42,10 @@ __all__ = [
     "methods",
     "models",
 ]
+
+
+def __getattr__(name):
+    # Needs TensorFlow, which training on another backend does not.
+    if name == "datasets":
+        return importlib.import_module("keras_diffkd.datasets")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -203,11 +203,22 @@ def check_training_data(x, y, classes):
             "The training data is empty. Received: a data set of 0 batches or "
             "samples. Check the path, the split and any filter."
         )
-    if classes is not None and isinstance(y, (np.ndarray, list)):
-        labels = np.asarray(y)
-        if labels.min() < 0 or labels.max() >= classes:
-            received = f"{labels.min()} to {labels.max()}"
-            raise ValueError(labels_message(classes, received))
+    if isinstance(y, (np.ndarray, list)):
+        check_labels(np.asarray(y), classes)
+
+
+def check_labels(labels, classes):
+    """Raises `ValueError` if labels lie outside the classes.
+
+    Args:
+        labels: Array or eager tensor of integers.
+        classes: Number of classes that they may name, or `None` for no check.
+    """
+    if classes is None or 0 in labels.shape:
+        return
+    if labels.min() < 0 or labels.max() >= classes:
+        received = f"{int(labels.min())} to {int(labels.max())}"
+        raise ValueError(labels_message(classes, received))
 
 
 def labels_message(classes, received):

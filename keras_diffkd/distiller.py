@@ -200,9 +200,11 @@ class Distiller(keras.Model):
         """Configures training; the arguments are those of `keras.Model.compile`.
 
         Args:
-            jit_compile: `True`, `False` or `"auto"`: whether the pure part of the
-                training step runs under XLA. `"auto"` is XLA on a GPU and the
-                plain graph on a CPU, where XLA is the slower one.
+            jit_compile: `True`, `False` or `"auto"`: whether the step is compiled.
+                On TensorFlow its pure part, with XLA; `"auto"` is XLA on a GPU and
+                the plain graph on a CPU, where XLA is the slower one. On JAX the
+                whole step, with `jax.jit`, which `"auto"` means too. On PyTorch
+                its pure part, with `torch.compile`; `"auto"` is eager.
 
         Raises:
             ValueError: If `jit_compile` is none of these, or there is neither a
@@ -218,8 +220,6 @@ class Distiller(keras.Model):
                 "There is no task loss: pass `loss` to `compile`, or compile the "
                 f"student {self.student.name!r} with its own."
             )
-        # XLA around the whole step breaks under distribution: only the pure
-        # part of the step is compiled, by `train_steps`.
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -228,7 +228,7 @@ class Distiller(keras.Model):
             weighted_metrics=weighted_metrics,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
-            jit_compile=False,
+            jit_compile=train_steps.keras_jit_compile(jit_compile),
             auto_scale_loss=auto_scale_loss,
         )
         self._step.jit_compile = jit_compile
@@ -258,7 +258,7 @@ class Distiller(keras.Model):
     def make_train_function(self, force=False):
         # Every way of training comes through here, `train_on_batch` too.
         self._frozen.check_weights()
-        return super().make_train_function(force=force)
+        train_steps.make_train_function(self, super().make_train_function, force)
 
     def train_step(self, *args, **kwargs):
         return train_steps.train_step(self, *args, **kwargs)

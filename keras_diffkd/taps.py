@@ -104,24 +104,29 @@ def input_spec(model):
 
 def output_specs(model, inputs, taps):
     """Returns `(outputs, features)` of `call_with_taps` as `KerasTensor`s."""
-
+    taps = list(dict.fromkeys(taps))
     problems = []
 
     class TappedCall(keras.layers.Layer):
         def call(self, inputs):
             try:
-                return call_with_taps(model, inputs, taps, training=False)
+                outputs, features = call_with_taps(model, inputs, taps, training=False)
+                # Not a dict: JAX and PyTorch cannot sort the keys None and "name".
+                return outputs, [features[tap] for tap in taps]
             except ValueError as error:
                 problems.append(error)
                 raise
 
     try:
-        return TappedCall(dtype=model.dtype_policy).compute_output_spec(inputs)
+        outputs, features = TappedCall(dtype=model.dtype_policy).compute_output_spec(
+            inputs
+        )
     except Exception:
         # Keras wraps what went wrong in advice on `compute_output_spec`.
         if problems:
             raise problems[0] from None
         raise
+    return outputs, dict(zip(taps, features, strict=True))
 
 
 @contextlib.contextmanager

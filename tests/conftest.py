@@ -3,9 +3,42 @@ import os
 # Before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+
+TESTS = Path(__file__).parent
+BACKEND = keras.backend.backend()
+# What these test is made with TensorFlow, whatever trains.
+TENSORFLOW_FOLDERS = ("datasets", "export", "recipes")
+
+
+def pytest_collection_modifyitems(items):
+    """Skips what does not concern the backend under test."""
+    for item in items:
+        marker = item.get_closest_marker("backend")
+        wanted = marker.args if marker else ()
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in TENSORFLOW_FOLDERS:
+            wanted = ("tensorflow",)
+        if wanted and BACKEND not in wanted:
+            reason = f"about the backend {' or '.join(wanted)}, not {BACKEND}"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=BACKEND == "torch")
+def _tensors_become_arrays(monkeypatch):
+    """PyTorch refuses to, for results that a gradient may be asked of."""
+    import torch
+
+    refusing = torch.Tensor.__array__
+
+    def to_array(self, dtype=None, copy=None):
+        return refusing(self.detach().cpu(), dtype)
+
+    monkeypatch.setattr(torch.Tensor, "__array__", to_array)
 
 
 @pytest.fixture(autouse=True)

@@ -104,6 +104,10 @@ def test_one_forward_pass_of_each_model_per_step(rng):
         layer.__dict__["call"] = call
     x, y = random_batch(rng, 64)
     distiller.fit(x, y, batch_size=32, verbose=0)
+    # Before the first batch, Keras may run the student to build the metrics.
+    for log in calls.values():
+        log.clear()
+    distiller.fit(x, y, batch_size=32, verbose=0)
     assert {name: len(c) for name, c in calls.items()} == {"teacher": 2, "student": 2}
     calls["teacher"].clear()
     distiller.evaluate(x, y, verbose=0)
@@ -150,10 +154,11 @@ def test_without_methods_a_step_is_that_of_the_student_alone(fit_arguments):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
-def test_regularisation_losses_of_the_student_count():
+@pytest.mark.parametrize("of", ["kernel", "activity"])
+def test_regularisation_losses_of_the_student_count(of):
     def student():
         keras.utils.set_random_seed(0)
-        return small_cnn(6, kernel_regularizer=keras.regularizers.L2(0.5))
+        return small_cnn(6, **{f"{of}_regularizer": keras.regularizers.L2(0.5)})
 
     ours, our_weights = one_step(student=student())
     theirs, their_weights = plain_step(student=student())
@@ -163,6 +168,7 @@ def test_regularisation_losses_of_the_student_count():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.backend("tensorflow", "jax")
 def test_steps_per_execution_changes_nothing(rng):
     x, y = random_batch(rng, 128)
     results = []
@@ -190,8 +196,34 @@ def test_mixed_precision(rng, policy):
     assert np.all(np.isfinite(history["loss"]))
     assert history["loss"][-1] < history["loss"][0]
     losses, y_pred = distiller.compute_training_losses(x[:4], y[:4])
-    assert y_pred.dtype == policy.removeprefix("mixed_")
-    assert {value.dtype for value in losses.values()} == {tf.float32}
+    dtypes = {
+        keras.backend.standardize_dtype(t.dtype) for t in (y_pred, *losses.values())
+    }
+    assert dtypes == {policy.removeprefix("mixed_"), "float32"}
+    assert keras.backend.standardize_dtype(y_pred.dtype) != "float32"
+
+
+def test_loss_scaling_changes_nothing_but_the_scale(rng):
+    x, y = random_batch(rng, 64)
+    results = []
+    for scaled in (False, True):
+        distiller = make_distiller(methods=[FitNet("features", "features")])
+        optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+        if scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 1024.0)
+        distiller.compile(optimizer, cross_entropy())
+        logs = distiller.fit(x, y, batch_size=32, shuffle=False, verbose=0).history
+        results.append((logs, weights_of(distiller)))
+    assert_same_logs(results[0][0], results[1][0])
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+    # A gradient that is not finite is not applied, and the scale is halved.
+    weights = [np.array(v) for v in distiller.trainable_variables]
+    x[0] = np.inf
+    distiller.train_on_batch(x, y)
+    assert_all_equal(weights, [np.array(v) for v in distiller.trainable_variables])
+    assert float(optimizer.dynamic_scale.value) == 512.0
 
 
 def two_headed(width):
@@ -299,7 +331,7 @@ def test_a_student_with_its_own_loss(rng):
     distiller.compile(keras.optimizers.SGD(0.0))
     x, y = random_batch(rng)
     logs = distiller.fit(x, y, batch_size=32, verbose=0).history
-    expected = np.mean(np.square(student(x, training=True)))
+    expected = np.square(np.array(student(x, training=True))).mean()
     np.testing.assert_allclose(logs["task_loss"][0], expected, rtol=1e-4)
 
 
@@ -326,7 +358,8 @@ def test_strip_is_the_student_bit_for_bit(rng, tmp_path):
         "import keras, numpy as np\n"
         "data = np.load('expected.npz', allow_pickle=False)\n"
         "student = keras.models.load_model('student.keras')\n"
-        "np.testing.assert_array_equal(student(data['x'], training=False), data['y'])\n"
+        "y = keras.ops.convert_to_numpy(student(data['x'], training=False))\n"
+        "np.testing.assert_array_equal(y, data['y'])\n"
         "print('equal')\n"
     )
     result = subprocess.run(
@@ -413,7 +446,7 @@ def test_weights_file_round_trip(rng, tmp_path):
     distiller.save_weights(tmp_path / "x.weights.h5")
     other = make_distiller(methods=[FitNet("features", "features")])
     for variable in other.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        variable.assign(np.zeros(variable.shape))
     other.load_weights(tmp_path / "x.weights.h5")
     assert_all_equal(weights_of(other), weights_of(distiller))
 

@@ -4,7 +4,7 @@ import importlib
 
 import keras
 
-BACKENDS = ("tensorflow",)
+BACKENDS = ("tensorflow", "jax", "torch")
 
 _step = None
 if keras.backend.backend() in BACKENDS:
@@ -22,17 +22,19 @@ def _backend():
     return _step
 
 
+def keras_jit_compile(jit_compile):
+    """Returns the `jit_compile` for what Keras compiles, which is not the step."""
+    return _backend().keras_jit_compile(jit_compile)
+
+
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step: gradients, new state, losses, outputs."""
     return _backend().make_gradient_function(distiller, jit_compile)
 
 
-def gradient(function, x):
-    """Returns the gradient of the scalar `function(x)` with respect to `x`.
-
-    It is a constant for the rest of the step: no gradient flows through it.
-    """
-    return _backend().gradient(function, x)
+def make_train_function(distiller, make, force):
+    """Makes what runs a batch, by Keras's own `make`."""
+    _backend().make_train_function(distiller, make, force)
 
 
 def build_compiled(distiller, x, y):
@@ -41,7 +43,7 @@ def build_compiled(distiller, x, y):
 
 
 def train_step(distiller, *args, **kwargs):
-    """Runs one step of training and returns the logs."""
+    """Runs one step of training and returns what Keras's trainer wants of it."""
     return _backend().train_step(distiller, *args, **kwargs)
 
 
@@ -58,3 +60,17 @@ def without_training_logs(distiller, result):
 def data_errors_as_value_errors():
     """Returns a context in which errors found in the data are `ValueError`s."""
     return _backend().data_errors_as_value_errors()
+
+
+def gradient(function, x):
+    """Returns the gradient of a scalar function with respect to a tensor.
+
+    Works wherever methods compute: in the compiled step and outside. No
+    gradient flows through the result, to `x` or to anything else.
+
+    Args:
+        function: Callable on a tensor like `x` that returns a scalar. It must
+            not change variables: layers run with `training=False` in it.
+        x: Float tensor.
+    """
+    return _backend().gradient(function, x)

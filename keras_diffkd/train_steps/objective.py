@@ -45,13 +45,34 @@ def objective(
         *zip(variables, state, strict=True),
         *zip(teacher_variables(distiller), teacher, strict=True),
     ]
-    with keras.StatelessScope(state_mapping=mapping) as scope:
+    # Layers hand over what they add (activity regularisation) only if asked to.
+    with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
         losses, y_pred = distiller.compute_training_losses(x, y, sample_weight)
     new_state = []
     for variable, value in zip(variables, state, strict=True):
         new = scope.get_current_value(variable)
         new_state.append(_fold(variable, value if new is None else new, -seed))
     return losses["loss"] * loss_scale, (losses, y_pred, new_state)
+
+
+def update_metrics(distiller, losses, x, y, y_pred, sample_weight, batch_size=None):
+    """Adds a batch to the means of all losses and to the metrics; returns the logs.
+
+    Args:
+        distiller: The `Distiller`.
+        losses: What `objective` returned: a dict of scalars.
+        x: Batch of inputs.
+        y: Batch of targets.
+        y_pred: The student's outputs.
+        sample_weight: Weights of the samples, or `None`.
+        batch_size: What the losses weigh in their means; read off `x` if `None`.
+    """
+    if batch_size is None:
+        batch_size = keras.ops.shape(keras.tree.flatten(x)[0])[0]
+    distiller._loss_tracker.update_state(losses["loss"], sample_weight=batch_size)
+    for name, tracker in distiller._trackers.items():
+        tracker.update_state(losses[name], sample_weight=batch_size)
+    return distiller.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 def _fold(variable, value, seed):

@@ -11,7 +11,16 @@ from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
     teacher_variables,
+    update_metrics,
 )
+
+
+def keras_jit_compile(jit_compile):
+    """Returns `False`: XLA around the whole step breaks under distribution.
+
+    Only the pure part of the step is compiled, by `make_gradient_function`.
+    """
+    return False
 
 
 def make_gradient_function(distiller, jit_compile):
@@ -52,6 +61,11 @@ def _networks(distiller):
     """Returns everything that runs in a step."""
     teacher = [distiller.teacher] if distiller.methods else []
     return *teacher, distiller.student, *distiller.methods
+
+
+def make_train_function(distiller, make, force):
+    """Makes what runs a batch: Keras's own."""
+    make(force=force)
 
 
 def build_compiled(distiller, x, y):
@@ -106,11 +120,9 @@ def train_step(distiller, data):
         variable.assign(value)
     losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
     y_pred = replicas.trim(y_pred)
-    batch_size = replicas.batch_size
-    distiller._loss_tracker.update_state(losses["loss"], sample_weight=batch_size)
-    for name, tracker in distiller._trackers.items():
-        tracker.update_state(losses[name], sample_weight=batch_size)
-    return distiller.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    return update_metrics(
+        distiller, losses, x, y, y_pred, sample_weight, replicas.batch_size
+    )
 
 
 def without_training_logs(distiller, result):

@@ -69,6 +69,7 @@ def test_stages_are_those_of_the_step(rng):
         _, [(teacher, student)] = distiller.tapped_features(x)
         stages = method.stages(teacher, student)
     assert stages["target"].shape == stages["denoised"].shape == (32, 4, 4, 8)
+    stages = {name: np.array(value) for name, value in stages.items()}
     error = np.mean(np.square(stages["denoised"] - stages["target"]))
     np.testing.assert_allclose(error, losses["diffkd/distill"], rtol=1e-5)
     np.testing.assert_allclose(

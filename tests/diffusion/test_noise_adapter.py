@@ -48,6 +48,7 @@ def test_architecture():
 def test_one_weight_per_sample_between_zero_and_one(kernel_size, shape):
     gamma = NoiseAdapter(shape[-1], kernel_size=kernel_size)(10 * _input(shape))
     assert gamma.shape == shape[:1]
+    gamma = np.array(gamma)
     assert np.min(gamma) > 0
     assert np.max(gamma) < 1
     assert np.ptp(gamma) > 0

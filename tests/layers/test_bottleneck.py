@@ -48,6 +48,8 @@ def test_inner_width_is_rounded_down(channels, inner):
     ]
 
 
+# On PyTorch, Keras computes variances as E[x^2] - E[x]^2, which cancels here.
+@pytest.mark.backend("tensorflow", "jax")
 def test_epsilon_counts_for_nearly_constant_features():
     layer = Bottleneck(8, 4)
     layer.build((4, 5, 5, 8))

@@ -9,6 +9,8 @@ from small_models import cross_entropy, random_batch, small_cnn, weights_of
 from keras_diffkd import Distiller, FitNet
 from keras_diffkd.layers import fused_batch_normalization
 
+pytestmark = pytest.mark.backend("tensorflow")
+
 
 def normalise(x, fused, *, training, dtype=None, **arguments):
     """Returns outputs, gradients and moving statistics, as arrays."""

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import value_and_gradients
 
 from keras_diffkd import DiffKD
 
@@ -10,7 +10,7 @@ STUDENT = (None, 4, 4, 8)
 
 
 def features(rng, *shapes):
-    return [tf.constant(rng.normal(size=(6, *s[1:])), tf.float32) for s in shapes]
+    return [rng.normal(size=(6, *s[1:])).astype("float32") for s in shapes]
 
 
 def built(teacher=TEACHER, student=STUDENT, **arguments):
@@ -29,13 +29,13 @@ def draws(rng, shape, steps=1000):
 
 def gradients(method, losses_of, teacher, student):
     """Gradients of chosen losses to the features and to the method's weights."""
-    with tf.GradientTape() as tape:
-        tape.watch([teacher, student])
-        losses = method.compute_losses(teacher, student)
-        total = sum(losses[name] for name in losses_of)
-    weights = [v.value for v in method.trainable_variables]
-    teacher_slope, student_slope, slopes = tape.gradient(
-        total, [teacher, student, weights]
+
+    def total(*features):
+        losses = method.compute_losses(*features)
+        return sum(losses[name] for name in losses_of)
+
+    _, (teacher_slope, student_slope), slopes = value_and_gradients(
+        total, [teacher, student], method
     )
     paths = [v.path for v in method.trainable_variables]
     return teacher_slope, student_slope, dict(zip(paths, slopes, strict=True))
@@ -48,9 +48,7 @@ def moved(slopes, part):
         if path.removeprefix("diffkd/").split("/")[0] == part
     ]
     assert chosen, part
-    return any(
-        g is not None and np.abs(tf.convert_to_tensor(g)).max() > 1e-7 for g in chosen
-    )
+    return any(np.abs(g).max() > 1e-7 for g in chosen)
 
 
 PARTS = ["student_projection", "noise_adapter", "denoiser", "output_conv"]
@@ -61,15 +59,15 @@ def test_gradients_reach_exactly_what_they_should(rng):
     teacher, student = features(rng, TEACHER, STUDENT)
 
     to_teacher, to_student, slopes = gradients(method, ["distill"], teacher, student)
-    assert to_teacher is None
+    assert not np.any(to_teacher)
     assert np.abs(to_student).max() > 0
     for part in PARTS:
         assert moved(slopes, part), part
     assert not moved(slopes, "autoencoder")
 
     to_teacher, to_student, slopes = gradients(method, ["denoise"], teacher, student)
-    assert to_teacher is None
-    assert to_student is None
+    assert not np.any(to_teacher)
+    assert not np.any(to_student)
     assert moved(slopes, "denoiser")
     assert not any(moved(slopes, part) for part in PARTS if part != "denoiser")
     assert not moved(slopes, "autoencoder")
@@ -77,8 +75,8 @@ def test_gradients_reach_exactly_what_they_should(rng):
     to_teacher, to_student, slopes = gradients(
         method, ["reconstruct"], teacher, student
     )
-    assert to_teacher is None
-    assert to_student is None
+    assert not np.any(to_teacher)
+    assert not np.any(to_student)
     assert moved(slopes, "autoencoder")
     assert not any(moved(slopes, part) for part in PARTS)
 
@@ -128,7 +126,7 @@ def test_tokens_are_a_square_map(rng):
     given = draws(rng, (6, 4, 4, 8))
     for name, value in as_maps.compute_losses(teacher, student, **given).items():
         tokens = as_tokens.compute_losses(
-            tf.reshape(teacher, (6, 16, 16)), tf.reshape(student, (6, 16, 8)), **given
+            teacher.reshape(6, 16, 16), student.reshape(6, 16, 8), **given
         )
         np.testing.assert_allclose(tokens[name], value, rtol=1e-5)
 
@@ -177,9 +175,10 @@ def test_computes_in_float32_whatever_comes_in(rng):
     teacher, student = features(rng, TEACHER, STUDENT)
     given = draws(rng, (6, 4, 4, 8))
     half = method.compute_losses(
-        tf.cast(teacher, tf.float16), tf.cast(student, tf.float16), **given
+        teacher.astype("float16"), student.astype("float16"), **given
     )
-    assert {value.dtype for value in half.values()} == {tf.float32}
+    dtypes = {keras.backend.standardize_dtype(value.dtype) for value in half.values()}
+    assert dtypes == {"float32"}
     full = method.compute_losses(teacher, student, **given)
     for name, value in full.items():
         np.testing.assert_allclose(half[name], value, rtol=5e-3)

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import value_and_gradients
 
 from keras_diffkd import LogitsKD
 
@@ -9,13 +9,12 @@ from keras_diffkd import LogitsKD
 def test_loss_is_the_scaled_divergence_and_spares_the_teacher():
     method = LogitsKD(temperature=3.0, weight=0.5)
     method.build((None, 4), (None, 4))
-    teacher, student = tf.constant([[5.0, 0, 0, 0]]), tf.constant([[0, 5.0, 0, 0]])
-    with tf.GradientTape() as tape:
-        tape.watch([teacher, student])
-        loss = method.compute_losses(teacher, student)["distill"]
-    to_teacher, to_student = tape.gradient(loss, [teacher, student])
+    logits = np.array([[[5.0, 0, 0, 0]], [[0, 5.0, 0, 0]]], "float32")
+    loss, (to_teacher, to_student), _ = value_and_gradients(
+        lambda *logits: method.compute_losses(*logits)["distill"], logits
+    )
     np.testing.assert_allclose(loss, 7.766, atol=1e-3)
-    assert to_teacher is None
+    assert not np.any(to_teacher)
     assert np.abs(to_student).max() > 0.1
     assert method.loss_weights == {"distill": 0.5}
     assert not method.variables

@@ -58,5 +58,5 @@ def test_classifier_is_initialised_by_fan_in():
     image = keras.Input((2, 2, 400))
     model = blocks.classifier(image, image, 300, name="model")
     for weights in model.get_layer("logits").get_weights():
-        assert 0.045 < np.abs(weights).max() <= 1 / np.sqrt(400)
+        assert 0.045 < np.abs(weights).max() <= np.float32(1 / np.sqrt(400))
         assert abs(weights.std() / (0.05 / np.sqrt(3)) - 1) < 0.1

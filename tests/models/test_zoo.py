@@ -30,6 +30,7 @@ def test_names_and_shapes(name, rng):
     x = rng.normal(size=(2, *input_shape(name))).astype("float32")
     maps, logits = keras.Model(model.input, [features, model.output])(x)
     assert len(maps.shape) == 4
+    maps = np.array(maps)
     assert np.min(maps) == 0
     assert np.max(maps) > 0
     kernel, bias = model.get_layer("logits").get_weights()

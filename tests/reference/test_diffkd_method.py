@@ -1,8 +1,9 @@
 """The whole of DiffKD, number by number, against the NumPy reference."""
 
+import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import value_and_gradients
 from reference import diffkd_numpy as reference
 from reference.keras_side import layers_with_weights, randomise, read_units
 
@@ -10,6 +11,9 @@ from keras_diffkd import DiffKD
 
 MAP = (3, 3, 3, 12), (3, 3, 3, 5)  # The teacher's feature, the student's.
 LOGITS = (4, 6), (4, 6)
+# How much of the largest gradient an error may be. On PyTorch, Keras computes variances
+# as E[x^2] - E[x]^2, which cancels.
+SHARE = 5e-3 if keras.backend.backend() == "torch" else 1e-4
 LABELS = np.array([0, 5, 2, 2])
 
 CASES = {
@@ -66,6 +70,10 @@ class Run:
             self.teacher, student, targets=LABELS, **self.draws, **kwargs
         )
 
+    def total(self, student):
+        losses = self.library(student)
+        return _total(losses), losses
+
     def expected(self, units, student=None):
         """The reference's losses; moves the statistics in `units`."""
         student = self.student if student is None else student
@@ -107,12 +115,9 @@ def _total(losses):
 
 
 def test_losses_statistics_and_gradient(run):
-    student = tf.constant(run.student)
-    with tf.GradientTape() as tape:
-        tape.watch(student)
-        losses = run.library(student)
-        total = _total(losses)
-    actual_gradient = tape.gradient(total, student)
+    (_, losses), (actual_gradient,), _ = value_and_gradients(
+        run.total, [run.student], run.method
+    )
 
     after = run.copy_units()
     expected = run.expected(after)
@@ -130,7 +135,7 @@ def test_losses_statistics_and_gradient(run):
         lambda student: _total(run.expected(run.copy_units(), student)), run.student
     )
     np.testing.assert_allclose(
-        actual_gradient, gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max()
+        actual_gradient, gradient, rtol=1e-3, atol=SHARE * np.abs(gradient).max()
     )
 
 
@@ -158,6 +163,11 @@ def test_gradients_of_all_weights(case):
         part: [x for layer in layers or [] for x in layers_with_weights(layer)]
         for part, layers in run.parts.items()
     }
+    _, _, slopes = value_and_gradients(run.total, [run.student], run.method)
+    slopes = {
+        id(variable): slope
+        for variable, slope in zip(run.method.trainable_variables, slopes, strict=True)
+    }
     weights = [
         (part, position, variable)
         for part, units in layers.items()
@@ -165,9 +175,7 @@ def test_gradients_of_all_weights(case):
         for variable in layer.trainable_weights
         if variable.name != "embeddings"
     ]
-    with tf.GradientTape() as tape:
-        total = _total(run.library(run.student))
-    actual = tape.gradient(total, [variable.value for *_, variable in weights])
+    actual = [slopes[id(variable)] for *_, variable in weights]
 
     def loss_of(part, position, name):
         def loss(value):
@@ -192,6 +200,6 @@ def test_gradients_of_all_weights(case):
             a,
             e,
             rtol=1e-3,
-            atol=1e-4 * largest,
+            atol=SHARE * largest,
             err_msg=f"{part}, layer {position}, {variable.name}",
         )

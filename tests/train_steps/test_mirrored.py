@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.backend("tensorflow")
 TESTS = Path(__file__).parents[1]
 
 

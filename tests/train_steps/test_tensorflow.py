@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_models import cross_entropy, random_batch, small_cnn, weights_of
+from small_models import (
+    FixedDraws,
+    cross_entropy,
+    random_batch,
+    small_cnn,
+    weights_of,
+)
 
 from keras_diffkd import DiffKD, Distiller
 from keras_diffkd.train_steps import gradient
@@ -14,20 +20,7 @@ from keras_diffkd.train_steps.objective import (
     teacher_variables,
 )
 
-
-class FixedDraws(DiffKD):
-    """A DiffKD that draws the same numbers with and without XLA."""
-
-    def compute_losses(self, *args, **kwargs):
-        rng = np.random.default_rng(1)
-        shape = (32, 4, 4, self.latent_channels)
-        return super().compute_losses(
-            *args,
-            init_noise=rng.normal(size=shape).astype("float32"),
-            denoise_noise=rng.normal(size=shape).astype("float32"),
-            timesteps=rng.integers(0, 1000, 32).astype("int32"),
-            **kwargs,
-        )
+pytestmark = pytest.mark.backend("tensorflow")
 
 
 def make_distiller(method_class=DiffKD, **arguments):

@@ -1,0 +1,198 @@
+"""The training step on JAX."""
+
+import contextlib
+import functools
+import re
+
+import jax
+import keras
+import numpy as np
+
+from keras_diffkd.checks import check_labels
+from keras_diffkd.train_steps.objective import (
+    objective,
+    state_variables,
+    teacher_variables,
+    update_metrics,
+)
+
+# In JAX's error about an axis that cannot be split over the devices.
+UNEVEN = re.compile("evenly divide|divisible by")
+
+
+def keras_jit_compile(jit_compile):
+    """Returns the `jit_compile` of `evaluate` and `predict`, which Keras compiles."""
+    return jit_compile
+
+
+def make_gradient_function(distiller, jit_compile):
+    """Returns the pure function of a step.
+
+    It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
+    to `(gradients, losses, y_pred, new state)`. It is compiled as part of the
+    step, by `make_train_function`.
+    """
+
+    def gradients(trainable, *args):
+        def loss(trainable):
+            return objective(distiller, trainable, *args)
+
+        slopes, results = jax.grad(loss, has_aux=True)(trainable)
+        return slopes, *results
+
+    return gradients
+
+
+def make_train_function(distiller, make, force):
+    """Makes what runs a batch; compiles the step, if anything is compiled.
+
+    Keras would compile `train_step`, in which the teacher's weights, unknown to
+    Keras, are constants: slow to compile, and outdated when the teacher changes.
+    So Keras is told to compile nothing, and they become arguments here.
+    """
+    if distiller.train_function is not None and not force:
+        return
+    step = functools.partial(_step, distiller)
+    jit_compile = distiller.jit_compile
+    if jit_compile:
+        step = jax.jit(step, donate_argnums=0, out_shardings=_shardings(distiller))
+    distiller._step.run = step
+    distiller.jit_compile = False
+    try:
+        make(force=force)
+    finally:
+        distiller.jit_compile = jit_compile
+
+
+def build_compiled(distiller, x, y):
+    """Does nothing: Keras builds optimizer, loss and metrics before it traces."""
+
+
+def train_step(distiller, state, data):
+    """Runs one step of training and returns the logs and the new state."""
+    _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+    _check_labels(y, distiller.num_label_classes())
+    teacher = [variable.value for variable in teacher_variables(distiller)]
+    return distiller._step.run(state, teacher, data)
+
+
+def without_training_logs(distiller, result):
+    """Removes what only training measures from the logs of a test step."""
+    logs, state = result
+    return {k: v for k, v in logs.items() if k not in distiller._trackers}, state
+
+
+@contextlib.contextmanager
+def data_errors_as_value_errors():
+    """Says what to do about a batch that the devices cannot share."""
+    try:
+        yield
+    except ValueError as error:
+        distribution = keras.distribution.distribution()
+        if distribution is None or not UNEVEN.search(str(error)):
+            raise
+        raise ValueError(
+            "Every batch must be divisible among the devices of the distribution "
+            f"(device mesh of shape {distribution.device_mesh.shape}), the last one "
+            "too. Choose another batch size, or drop the rest: "
+            f"`dataset.batch(size, drop_remainder=True)`. Received: {error}"
+        ) from None
+
+
+def unscaled(loss):
+    """Returns the mean loss of the batch: on JAX, Keras scales nothing."""
+    return loss
+
+
+def gradient(function, x):
+    """Returns the gradient of a scalar function, as a constant."""
+    return jax.lax.stop_gradient(jax.grad(function)(x))
+
+
+def _step(distiller, state, teacher, data):
+    """The whole step without side effects: `(logs, new state)`."""
+    trainable, _, optimizer_values, _ = state
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
+        jax.tree.map(jax.numpy.asarray, data)
+    )
+    optimizer = distiller.optimizer
+    with _scope(optimizer.variables, optimizer_values):
+        loss_scale = optimizer.scale_loss(1.0)
+    # A loss of several outputs has means, which Keras keeps with the metrics.
+    values = {
+        id(variable): value
+        for variables, group in zip(_variables(distiller), state, strict=True)
+        for variable, value in zip(variables, group, strict=True)
+    }
+    changed = state_variables(distiller)
+    slopes, losses, y_pred, new_values = distiller._step.gradients(
+        trainable,
+        [values[id(variable)] for variable in changed],
+        teacher,
+        x,
+        y,
+        sample_weight,
+        0,
+        loss_scale,
+    )
+    values.update(zip(map(id, changed), new_values, strict=True))
+    trainable, optimizer_values = optimizer.stateless_apply(
+        optimizer_values, slopes, trainable
+    )
+    metrics = distiller.metrics_variables
+    with _scope(metrics, [values[id(variable)] for variable in metrics]) as scope:
+        logs = update_metrics(distiller, losses, x, y, y_pred, sample_weight)
+    return logs, (
+        trainable,
+        [values[id(variable)] for variable in distiller.non_trainable_variables],
+        optimizer_values,
+        [scope.get_current_value(variable) for variable in metrics],
+    )
+
+
+def _scope(variables, values):
+    return keras.StatelessScope(list(zip(variables, values, strict=True)))
+
+
+def _variables(distiller):
+    """Returns the variables of Keras's state of training, in its order."""
+    return (
+        distiller.trainable_variables,
+        distiller.non_trainable_variables,
+        distiller.optimizer.variables,
+        distiller.metrics_variables,
+    )
+
+
+def _shardings(distiller):
+    """Returns where the compiled step leaves its results: where they came from.
+
+    Raises:
+        ValueError: If variables are not on the devices of the distribution.
+    """
+    if keras.distribution.distribution() is None:
+        return None
+    groups = _variables(distiller)
+    for variable in (*keras.tree.flatten(groups), *teacher_variables(distiller)):
+        if isinstance(variable.value.sharding, jax.sharding.SingleDeviceSharding):
+            raise ValueError(
+                "Teacher, student and distiller must be created, loaded and compiled "
+                "under the distribution. Received: the variable "
+                f"{variable.path!r} on {variable.value.sharding}. Call "
+                "`keras.distribution.set_distribution` first, before the models."
+            )
+    return None, tuple([v.value.sharding for v in group] for group in groups)
+
+
+def _check_labels(y, classes):
+    """Raises `ValueError` on labels that the loss would turn into NaN.
+
+    On the host, before the step: compiled code cannot raise.
+    """
+    if isinstance(y, jax.core.Tracer):
+        return
+    if isinstance(y, jax.Array):
+        for shard in y.addressable_shards:
+            check_labels(np.asarray(shard.data), classes)
+    elif isinstance(y, np.ndarray):
+        check_labels(y, classes)

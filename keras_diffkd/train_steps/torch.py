@@ -1,0 +1,98 @@
+"""The training step on PyTorch."""
+
+import contextlib
+
+import keras
+import torch
+
+from keras_diffkd.checks import check_labels
+from keras_diffkd.train_steps.objective import (
+    objective,
+    state_variables,
+    teacher_variables,
+    update_metrics,
+)
+
+data_errors_as_value_errors = contextlib.nullcontext
+
+
+def keras_jit_compile(jit_compile):
+    """Returns `False`: `evaluate` and `predict` run eagerly."""
+    return False
+
+
+def make_gradient_function(distiller, jit_compile):
+    """Returns the pure function of a step, under `torch.compile` or not.
+
+    It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
+    to `(gradients, losses, y_pred, new state)`. `"auto"` runs eagerly.
+    """
+
+    def gradients(trainable, *args):
+        trainable = [value.detach().requires_grad_() for value in trainable]
+        loss, results = objective(distiller, trainable, *args)
+        slopes = torch.autograd.grad(loss, trainable, allow_unused=True)
+        return list(slopes), *keras.tree.map_structure(_detached, results)
+
+    return torch.compile(gradients) if jit_compile is True else gradients
+
+
+def make_train_function(distiller, make, force):
+    """Makes what runs a batch: Keras's own."""
+    make(force=force)
+
+
+def build_compiled(distiller, x, y):
+    """Does nothing: Keras builds optimizer, loss and metrics before training."""
+
+
+def train_step(distiller, data):
+    """Runs one step of training and returns the logs."""
+    # Batches come in the host's memory; both models want them on the device.
+    x, y, sample_weight = keras.tree.map_structure(
+        lambda t: None if t is None else keras.ops.convert_to_tensor(t),
+        keras.utils.unpack_x_y_sample_weight(data),
+    )
+    if torch.is_tensor(y):
+        check_labels(y, distiller.num_label_classes())
+    optimizer = distiller.optimizer
+    variables = distiller.trainable_variables
+    state = state_variables(distiller)
+    slopes, losses, y_pred, new_state = distiller._step.gradients(
+        [v.value for v in variables],
+        [v.value for v in state],
+        # No gradient is wanted of them, so none of its intermediates is kept.
+        [v.value.detach() for v in teacher_variables(distiller)],
+        x,
+        y,
+        sample_weight,
+        0,
+        optimizer.scale_loss(1.0),
+    )
+    with torch.no_grad():
+        optimizer.apply(slopes, variables)
+        for variable, value in zip(state, new_state, strict=True):
+            variable.assign(value)
+        return update_metrics(distiller, losses, x, y, y_pred, sample_weight)
+
+
+def without_training_logs(distiller, result):
+    """Removes what only training measures from the logs of a test step."""
+    return {k: v for k, v in result.items() if k not in distiller._trackers}
+
+
+def unscaled(loss):
+    """Returns the mean loss of the batch: on PyTorch, Keras scales nothing."""
+    return loss
+
+
+def gradient(function, x):
+    """Returns the gradient of a scalar function, as a constant."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        value = function(x)
+    return torch.autograd.grad(value, x)[0]
+
+
+def _detached(tensor):
+    return tensor.detach()
