@@ -71,7 +71,8 @@ METHOD = flags.DEFINE_list(
     ["diffkd"],
     "What the student learns from the teacher, separated by commas: 'diffkd' "
     "(DiffKD on features and logits), 'diffkd_features', 'diffkd_logits', 'dskd', "
-    "'kdiffusion', 'vkd', 'kd', 'fitnet', or 'none' for the student alone.",
+    "'kdiffusion', 'vkd', 'afd', 'rtk', 'kd', 'dist', 'dkd', 'fitnet', or 'none' for "
+    "the student alone.",
 )
 TEACHER_TAP = flags.DEFINE_string(
     "teacher_tap", "features", "Layer of the teacher that feature methods read."
@@ -84,6 +85,22 @@ STUDENT_CONVOLUTION = flags.DEFINE_string(
     None,
     "Conv2D of the student that kdiffusion trains as branches, and reads; the last "
     "one works best.",
+)
+TEACHER_TAPS = flags.DEFINE_list(
+    "teacher_taps",
+    ["stage1", "features"],
+    "Layers of the teacher that afd and rtk read, separated by commas.",
+)
+STUDENT_TAPS = flags.DEFINE_list(
+    "student_taps",
+    ["stage1", "features"],
+    "Layers of the student that afd and rtk read.",
+)
+REPRESENTATIVE_KEYS = flags.DEFINE_integer(
+    "representative_keys",
+    1,
+    "Teacher's features that rtk keeps for each image.",
+    lower_bound=1,
 )
 RESIZE = flags.DEFINE_enum(
     "resize",
@@ -203,6 +220,9 @@ _DISTILLATION = (
     "method",
     "teacher_tap",
     "student_tap",
+    "teacher_taps",
+    "student_taps",
+    "representative_keys",
     "student_convolution",
     "resize",
     "latent_channels",
