@@ -265,11 +265,17 @@ class Distiller(keras.Model):
     def train_step(self, *args, **kwargs):
         return train_steps.train_step(self, *args, **kwargs)
 
-    def test_step(self, *args, **kwargs):
+    def test_step(self, *args):
         """Evaluates the student alone."""
-        return train_steps.without_training_logs(
-            self, super().test_step(*args, **kwargs)
-        )
+        return train_steps.test_step(self, super().test_step, *args)
+
+    def predict_step(self, *args):
+        """Runs the student alone."""
+        return train_steps.predict_step(self, super().predict_step, *args)
+
+    def _maybe_symbolic_build(self, **kwargs):
+        # Keras's TensorFlow trainer calls it before it traces.
+        train_steps.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
 
     def tapped_features(self, x, training=True):
         """Runs both models once.

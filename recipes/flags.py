@@ -38,7 +38,7 @@ AUGMENT = flags.DEFINE_enum(
     "Augmentation of the training images; unset: what is usual for the data set.",
 )
 BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 64, "Images per training step.", lower_bound=1
+    "batch_size", 64, "Images per training step, on all devices.", lower_bound=1
 )
 
 # The models.
@@ -194,8 +194,24 @@ SEED = flags.DEFINE_integer(
     "Seed of the weights, the noise and the order of the data.",
     lower_bound=0,
 )
-STRATEGY = flags.DEFINE_string(
-    "strategy", "none", "How training is distributed: 'none' (one device)."
+STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "none",
+    ["none", "mirrored", "multi_worker"],
+    "none: one device; mirrored: all GPUs of this machine; multi_worker: the machines "
+    "that the environment variable TF_CONFIG names (docs/scaling.md).",
+)
+CLUSTER_TIMEOUT = flags.DEFINE_integer(
+    "cluster_timeout",
+    300,
+    "Seconds to wait until all workers of multi_worker can be reached.",
+    lower_bound=1,
+)
+VIRTUAL_DEVICES = flags.DEFINE_integer(
+    "virtual_devices",
+    None,
+    "Split the CPU into so many devices, to try a strategy without GPUs.",
+    lower_bound=1,
 )
 JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
@@ -211,6 +227,8 @@ _PLACE = (
     "download",
     "debug",
     "strategy",
+    "cluster_timeout",
+    "virtual_devices",
     "jit_compile",
     "picture_every",
 )
