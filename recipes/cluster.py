@@ -113,10 +113,10 @@ def lost_worker(error):
     )
     if shard() is None or not isinstance(error, gone):
         return error
-    reason = " ".join(error.message.split())[:200]
     return ConnectionError(
         "another worker has stopped or cannot be reached any more. Start all workers "
-        f"again with the same command: they resume after the last epoch. ({reason})"
+        "again with the same command: they resume after the last epoch. (--debug shows "
+        f"what TensorFlow said: {type(error).__name__})"
     )
 
 
