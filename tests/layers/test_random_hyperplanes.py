@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_diffkd.layers import RandomHyperplanes
 
 
+@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("center", ["median", "mean"])
 @pytest.mark.parametrize("batch", [8, 7])
 def test_centre_runs_along(rng, center, batch):

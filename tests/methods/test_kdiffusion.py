@@ -221,6 +221,7 @@ def drawn(method):
     return np.array(timesteps), np.array(noise, "float64")
 
 
+@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_value_and_gradient(rng, shuffle):
     method = built_method(shuffle=shuffle)
@@ -249,6 +250,7 @@ def test_value_and_gradient(rng, shuffle):
     assert of_features[3] is None
 
 
+@pytest.mark.backend("tensorflow")
 def test_levels_change_branches_from_step_to_step():
     method = built_method()
     step = tf.function(lambda x: method._noisy(x), jit_compile=True)
