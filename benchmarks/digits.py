@@ -66,10 +66,12 @@ def tune(runs):
 
 def report(runs, settings, seeds):
     """Returns a dict from method to its accuracies on the test split, by seed."""
+    # Seed by seed, but the variants after all methods.
     tasks = [
-        ("report", method, *setting, seed)
+        ("report", method, *settings[method], seed)
+        for group in (METHODS, ABLATIONS)
         for seed in range(seeds)
-        for method, setting in settings.items()
+        for method in group
     ]
     accuracies = dict(zip(tasks, runs.run(tasks), strict=True))
     return {
