@@ -49,7 +49,8 @@ def test_value_and_gradient(rng, kind, shape):
     )
     np.testing.assert_allclose(value, loss, rtol=1e-4)
     expected = np.broadcast_to(np.expand_dims(slope, axes), ours.shape)
-    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-6)
+    atol = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=atol)
 
 
 def test_no_gradient_reaches_the_teacher(rng):
@@ -84,6 +85,7 @@ def test_projection_is_orthogonal_after_training(rng, widths, jit_compile):
     assert np.abs(gram - np.eye(6)).max() < 1e-5
 
 
+@pytest.mark.backend("tensorflow", "jax")
 @pytest.mark.parametrize("kind", ["batch", "whiten"])
 def test_normalisations_of_the_batch_under_xla(rng, kind):
     x, y = random_batch(rng, 32)
