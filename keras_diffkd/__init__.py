@@ -13,7 +13,11 @@ from keras_diffkd import (
 )
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.methods import (
+    AFD,
+    DIST,
+    DKD,
     DSKD,
+    RTK,
     DiffKD,
     DistillationMethod,
     FitNet,
@@ -25,7 +29,11 @@ from keras_diffkd.methods import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AFD",
+    "DIST",
+    "DKD",
     "DSKD",
+    "RTK",
     "DiffKD",
     "DistillationMethod",
     "Distiller",

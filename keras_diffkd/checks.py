@@ -160,7 +160,8 @@ def check_methods(methods, teacher):
     for method in methods:
         if not isinstance(method, DistillationMethod):
             raise ValueError(
-                "`methods` must be a list of keras_diffkd.DistillationMethod. "
+                "`methods` must be a list of keras_diffkd.DistillationMethod (or "
+                "keras.distillation.DistillationLoss). "
                 f"Received: {type(method).__name__}"
             )
     names = [method.name for method in methods]

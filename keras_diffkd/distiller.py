@@ -6,6 +6,7 @@ import keras
 
 from keras_diffkd import checks, train_steps
 from keras_diffkd.frozen_teacher import FrozenTeacher
+from keras_diffkd.interop.keras_distillation import as_methods
 from keras_diffkd.taps import call_with_taps, output_specs
 from keras_diffkd.teacher_head import attach_heads
 
@@ -28,7 +29,8 @@ class Distiller(keras.Model):
     Args:
         teacher: A built `keras.Model`. `None` is allowed without methods.
         student: A built `keras.Model`.
-        methods: List of `DistillationMethod`s with unique names.
+        methods: List of `DistillationMethod`s with unique names, and of
+            `keras.distillation.DistillationLoss`es.
         task_loss_weight: Float, weight of the task loss.
         teacher_preprocess: Optional callable on the batch of inputs, for a
             teacher that wants another size or normalisation than the student.
@@ -72,7 +74,7 @@ class Distiller(keras.Model):
         teacher_preprocess=None,
         name=None,
     ):
-        methods = list(methods)
+        methods = as_methods(methods)
         checks.check_methods(methods, teacher)
         checks.check_model(student, "student")
         if teacher is not None:
@@ -263,11 +265,17 @@ class Distiller(keras.Model):
     def train_step(self, *args, **kwargs):
         return train_steps.train_step(self, *args, **kwargs)
 
-    def test_step(self, *args, **kwargs):
+    def test_step(self, *args):
         """Evaluates the student alone."""
-        return train_steps.without_training_logs(
-            self, super().test_step(*args, **kwargs)
-        )
+        return train_steps.test_step(self, super().test_step, *args)
+
+    def predict_step(self, *args):
+        """Runs the student alone."""
+        return train_steps.predict_step(self, super().predict_step, *args)
+
+    def _maybe_symbolic_build(self, **kwargs):
+        # Keras's TensorFlow trainer calls it before it traces.
+        train_steps.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
 
     def tapped_features(self, x, training=True):
         """Runs both models once.

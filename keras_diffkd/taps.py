@@ -11,9 +11,9 @@ import threading
 
 import keras
 
+from keras_diffkd.call_shadow import CallShadow
+
 _records = threading.local()
-_lock = threading.Lock()
-_installed = {}
 
 
 def find_layer(model, tap):
@@ -131,52 +131,33 @@ def output_specs(model, inputs, taps):
 
 @contextlib.contextmanager
 def _recording(layers):
-    """Shadows `call` of the layers while the block runs.
+    """Lets the layers remember what they return while the block runs.
 
     The records are kept per thread, since the replicas of a mirrored strategy
     trace the same layers in several threads; the shadow is shared by all.
     """
-    layers = list({id(layer): layer for layer in layers}.values())
+    layers = list(layers)
     outer = getattr(_records, "active", None)
     _records.active = {id(layer): [] for layer in layers}
-    with _lock:
-        for layer in layers:
-            _install(layer)
     try:
-        yield _records.active
+        with _shadow.over(layers):
+            yield _records.active
     finally:
         _records.active = outer
-        with _lock:
-            for layer in layers:
-                _remove(layer)
 
 
-def _install(layer):
-    count, shadowed = _installed.get(id(layer), (0, None))
-    if count == 0:
-        shadowed = layer.__dict__.get("call")
-        original = layer.call
+def _remembering(layer, original):
+    def call(*args, **kwargs):
+        outputs = original(*args, **kwargs)
+        active = getattr(_records, "active", None)
+        if active is not None and id(layer) in active:
+            active[id(layer)].append(outputs)
+        return outputs
 
-        def call(*args, **kwargs):
-            outputs = original(*args, **kwargs)
-            active = getattr(_records, "active", None)
-            if active is not None and id(layer) in active:
-                active[id(layer)].append(outputs)
-            return outputs
-
-        # Past Keras's attribute tracking: this must leave no trace.
-        layer.__dict__["call"] = call
-    _installed[id(layer)] = (count + 1, shadowed)
+    return call
 
 
-def _remove(layer):
-    count, shadowed = _installed.pop(id(layer))
-    if count > 1:
-        _installed[id(layer)] = (count - 1, shadowed)
-    elif shadowed is not None:
-        layer.__dict__["call"] = shadowed
-    else:
-        del layer.__dict__["call"]
+_shadow = CallShadow(_remembering)
 
 
 def _single_record(model, tap, record):

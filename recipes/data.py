@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from keras_diffkd import datasets
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import cluster, flags
 
 # What the images that artefacts are compared on may take up.
 MAX_SAMPLE_BYTES = 2**30
@@ -33,6 +33,7 @@ def load_data(start_step=0):
         augment=flags.AUGMENT.value,
         seed=flags.SEED.value,
         start_step=start_step,
+        shard=cluster.shard(),
         download=flags.DOWNLOAD.value,
     )
 

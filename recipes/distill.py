@@ -16,13 +16,13 @@ import keras
 from absl import flags as absl_flags
 
 from keras_diffkd.models import with_dtype_policy
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import cluster, flags
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.methods import build_methods
 from keras_diffkd.recipes.networks import build_network, keep_teacher, load_teacher
 from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.training import build_distiller, prepare, train
+from keras_diffkd.recipes.training import build_distiller, claim, prepare, train
 
 BASELINE = absl_flags.DEFINE_boolean(
     "baseline",
@@ -49,6 +49,12 @@ def main(argv):
         print(f"{run.student} is finished; nothing to do")
         return
 
+    with cluster.scope():
+        distil(run, unfinished, baseline, student, methods)
+
+
+def distil(run, unfinished, baseline, student, methods):
+    """Builds and trains the stages that are left."""
     data = load_data()
     # Everything is built before anything is written: what does not fit shows here.
     distiller = alone = None
@@ -60,11 +66,11 @@ def main(argv):
             build_student(data), data, teaching(teacher), methods
         )
     if alone is not None:
-        with baseline.claim():
+        with claim(baseline):
             train(alone, baseline, data)
     if distiller is not None:
-        with student.claim():
-            if methods:
+        with claim(student):
+            if methods and cluster.is_chief():
                 keep_teacher(run, teacher)
             train(distiller, student, data)
 

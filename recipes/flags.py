@@ -38,7 +38,7 @@ AUGMENT = flags.DEFINE_enum(
     "Augmentation of the training images; unset: what is usual for the data set.",
 )
 BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 64, "Images per training step.", lower_bound=1
+    "batch_size", 64, "Images per training step, on all devices.", lower_bound=1
 )
 
 # The models.
@@ -71,7 +71,8 @@ METHOD = flags.DEFINE_list(
     ["diffkd"],
     "What the student learns from the teacher, separated by commas: 'diffkd' "
     "(DiffKD on features and logits), 'diffkd_features', 'diffkd_logits', 'dskd', "
-    "'kdiffusion', 'vkd', 'kd', 'fitnet', or 'none' for the student alone.",
+    "'kdiffusion', 'vkd', 'afd', 'rtk', 'kd', 'dist', 'dkd', 'fitnet', or 'none' for "
+    "the student alone.",
 )
 TEACHER_TAP = flags.DEFINE_string(
     "teacher_tap", "features", "Layer of the teacher that feature methods read."
@@ -84,6 +85,22 @@ STUDENT_CONVOLUTION = flags.DEFINE_string(
     None,
     "Conv2D of the student that kdiffusion trains as branches, and reads; the last "
     "one works best.",
+)
+TEACHER_TAPS = flags.DEFINE_list(
+    "teacher_taps",
+    ["stage1", "features"],
+    "Layers of the teacher that afd and rtk read, separated by commas.",
+)
+STUDENT_TAPS = flags.DEFINE_list(
+    "student_taps",
+    ["stage1", "features"],
+    "Layers of the student that afd and rtk read.",
+)
+REPRESENTATIVE_KEYS = flags.DEFINE_integer(
+    "representative_keys",
+    1,
+    "Teacher's features that rtk keeps for each image.",
+    lower_bound=1,
 )
 RESIZE = flags.DEFINE_enum(
     "resize",
@@ -177,8 +194,24 @@ SEED = flags.DEFINE_integer(
     "Seed of the weights, the noise and the order of the data.",
     lower_bound=0,
 )
-STRATEGY = flags.DEFINE_string(
-    "strategy", "none", "How training is distributed: 'none' (one device)."
+STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "none",
+    ["none", "mirrored", "multi_worker"],
+    "none: one device; mirrored: all GPUs of this machine; multi_worker: the machines "
+    "that the environment variable TF_CONFIG names (docs/scaling.md).",
+)
+CLUSTER_TIMEOUT = flags.DEFINE_integer(
+    "cluster_timeout",
+    300,
+    "Seconds to wait until all workers of multi_worker can be reached.",
+    lower_bound=1,
+)
+VIRTUAL_DEVICES = flags.DEFINE_integer(
+    "virtual_devices",
+    None,
+    "Split the CPU into so many devices, to try a strategy without GPUs.",
+    lower_bound=1,
 )
 JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
@@ -194,6 +227,8 @@ _PLACE = (
     "download",
     "debug",
     "strategy",
+    "cluster_timeout",
+    "virtual_devices",
     "jit_compile",
     "picture_every",
 )
@@ -203,6 +238,9 @@ _DISTILLATION = (
     "method",
     "teacher_tap",
     "student_tap",
+    "teacher_taps",
+    "student_taps",
+    "representative_keys",
     "student_convolution",
     "resize",
     "latent_channels",

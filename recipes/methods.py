@@ -1,6 +1,17 @@
 """What `--method` means: names to methods of the library."""
 
-from keras_diffkd import DSKD, DiffKD, FitNet, KDiffusion, LogitsKD, VkD
+from keras_diffkd import (
+    AFD,
+    DIST,
+    DKD,
+    DSKD,
+    RTK,
+    DiffKD,
+    FitNet,
+    KDiffusion,
+    LogitsKD,
+    VkD,
+)
 from keras_diffkd.recipes import flags
 
 
@@ -45,6 +56,31 @@ def build_methods(names):
 def _kd():
     return LogitsKD(
         temperature=_temperature(4.0), weight=flags.DISTILL_WEIGHT.value, name="kd"
+    )
+
+
+def _dist():
+    return DIST(temperature=_temperature(1.0), weight=flags.DISTILL_WEIGHT.value)
+
+
+def _dkd():
+    return DKD(temperature=_temperature(4.0), weight=flags.DISTILL_WEIGHT.value)
+
+
+def _afd():
+    return AFD(
+        flags.TEACHER_TAPS.value,
+        flags.STUDENT_TAPS.value,
+        weight=flags.DISTILL_WEIGHT.value,
+    )
+
+
+def _rtk():
+    return RTK(
+        flags.TEACHER_TAPS.value,
+        flags.STUDENT_TAPS.value,
+        k=flags.REPRESENTATIVE_KEYS.value,
+        weight=flags.DISTILL_WEIGHT.value,
     )
 
 
@@ -132,7 +168,11 @@ def _temperature(default):
 METHODS = {
     "none": lambda: [],
     "kd": lambda: [_kd()],
+    "dist": lambda: [_dist()],
+    "dkd": lambda: [_dkd()],
     "fitnet": lambda: [_fitnet()],
+    "afd": lambda: [_afd()],
+    "rtk": lambda: [_rtk()],
     "vkd": lambda: [_vkd()],
     "kdiffusion": lambda: [_kdiffusion()],
     "dskd": lambda: [_dskd()],

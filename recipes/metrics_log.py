@@ -46,7 +46,9 @@ class MetricsLog(keras.callbacks.Callback):
             "epoch": epoch + 1,
             **{name: float(value) for name, value in (logs or {}).items()},
             "seconds": round(time.monotonic() - self._started, 3),
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(
+                keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+            ),
         }
         if not math.isfinite(line.get("loss", 0.0)):
             raise ValueError(

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import keras
 
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import cluster, flags
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.networks import build_network
 from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.training import build_distiller, prepare, train
+from keras_diffkd.recipes.training import build_distiller, claim, prepare, train
 
 
 def main(argv):
@@ -31,12 +31,13 @@ def main(argv):
     if stage.finished:
         print(f"{stage.model_path} is finished; nothing to do")
         return
-    data = load_data()
-    keras.utils.set_random_seed(flags.SEED.value)
-    teacher = build_network(flags.TEACHER.value, data)
-    distiller = build_distiller(teacher, data)
-    with stage.claim():
-        train(distiller, stage, data)
+    with cluster.scope():
+        data = load_data()
+        keras.utils.set_random_seed(flags.SEED.value)
+        teacher = build_network(flags.TEACHER.value, data)
+        distiller = build_distiller(teacher, data)
+        with claim(stage):
+            train(distiller, stage, data)
 
 
 def run():

@@ -1,12 +1,16 @@
 """The training that teacher, student alone and distilled student share."""
 
+import contextlib
+import dataclasses
+import shutil
 import time
 
 import keras
+import tensorflow as tf
 
 from keras_diffkd import Distiller
 from keras_diffkd.callbacks import FeaturePictures
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import cluster, flags
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import MetricsLog
@@ -17,17 +21,14 @@ from keras_diffkd.recipes.seed_backup import SeedBackup
 
 
 def prepare():
-    """Checks what every training needs, and sets the dtype policy.
+    """Checks what every training needs; sets up devices and the dtype policy.
 
     Raises:
-        ValueError: if a required flag is missing, or the strategy is unknown.
+        ValueError: if a required flag is missing, or the workers of the strategy are
+            not what `TF_CONFIG` says.
     """
     flags.require("run_dir", "dataset")
-    if flags.STRATEGY.value != "none":
-        raise ValueError(
-            "--strategy must be 'none' (one device): distributed training is not "
-            f"there yet. Received: {flags.STRATEGY.value!r}"
-        )
+    cluster.strategy()
     keras.config.set_dtype_policy(flags.PRECISION.value)
 
 
@@ -76,32 +77,71 @@ def train(distiller, stage, data):
     steps = _steps_per_epoch(data)
     completed = stage.completed_epochs
     if completed:
-        print(f"Resuming {stage.folder} after epoch {completed}")
+        _say(f"Resuming {stage.folder} after epoch {completed}")
         data = load_data(start_step=completed * steps)
+    records = stage if cluster.is_chief() else _copy_for_worker(stage)
     # Whatever was trained before in this process, the draws are the same.
     keras.utils.set_random_seed(flags.SEED.value)
     started = time.monotonic()
-    distiller.fit(
-        data.train,
-        epochs=flags.EPOCHS.value,
-        steps_per_epoch=steps,
-        validation_data=data.test,
-        shuffle=False,  # The data is shuffled already.
-        callbacks=[
-            # Before the backup: a training that diverged is not to be resumed.
-            MetricsLog(stage.metrics),
-            Progress(str(stage.model_path)),
-            EpochEvents(stage.tensorboard),
-            *_pictures(distiller, stage, data),
-            SeedBackup(stage.checkpoints),
-            keras.callbacks.BackupAndRestore(
-                stage.checkpoints, double_checkpoint=True, delete_checkpoint=False
-            ),
-        ],
-        verbose=0,
+    try:
+        distiller.fit(
+            cluster.training_data(data),
+            epochs=flags.EPOCHS.value,
+            steps_per_epoch=steps,
+            validation_data=data.test,
+            shuffle=False,  # The data is shuffled already.
+            callbacks=_callbacks(distiller, records, data),
+            verbose=0,
+        )
+    except tf.errors.OpError as error:
+        raise cluster.lost_worker(error) from error
+    if cluster.is_chief():
+        save_model(distiller.strip(), stage.model_path)
+    _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
+
+
+def claim(stage):
+    """Returns the context in which a stage may write: see `Stage.claim`."""
+    return stage.claim() if cluster.is_chief() else contextlib.nullcontext()
+
+
+def _callbacks(distiller, records, data):
+    chief_only = []
+    if cluster.is_chief():
+        chief_only = [
+            Progress(str(records.model_path)),
+            *_pictures(distiller, records, data),
+        ]
+    return [
+        # Before the backup: a training that diverged is not to be resumed.
+        MetricsLog(records.metrics),
+        *chief_only,
+        EpochEvents(records.tensorboard),
+        SeedBackup(records.checkpoints),
+        keras.callbacks.BackupAndRestore(
+            records.checkpoints, double_checkpoint=True, delete_checkpoint=False
+        ),
+    ]
+
+
+def _copy_for_worker(stage):
+    """Returns a stage in a folder that is thrown away, with the same checkpoint.
+
+    All workers resume from the chief's checkpoint and do the same from there; what
+    they write is the chief's alone to keep.
+    """
+    folder = cluster.scratch_folder() / stage.folder.name
+    folder.mkdir()
+    if stage.checkpoints.exists():
+        shutil.copytree(stage.checkpoints, folder / stage.checkpoints.name)
+    return dataclasses.replace(
+        stage, folder=folder, model_path=folder / stage.model_path.name
     )
-    save_model(distiller.strip(), stage.model_path)
-    print(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
+
+
+def _say(text):
+    if cluster.is_chief():
+        print(text)
 
 
 def _pictures(distiller, stage, data):

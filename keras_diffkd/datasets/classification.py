@@ -58,6 +58,7 @@ def load_classification(
     augment=None,
     seed=0,
     start_step=0,
+    shard=None,
     download=False,
 ):
     """Loads an image classification data set of TFDS.
@@ -89,6 +90,9 @@ def load_classification(
         seed: Non-negative integer for order and augmentation.
         start_step: Integer, the number of the first training batch: a training
             that is resumed goes on where it was, without decoding what it skips.
+        shard: `None`, or `(index, count)` of a worker: its `train` has batches of
+            `batch_size // count`, and those of all workers together are the batches
+            without sharding. `test` is whole.
         download: Whether TFDS may download the data set. `digits` never needs it.
 
     Returns:
@@ -113,6 +117,7 @@ def load_classification(
     _check_integer("batch_size", batch_size, 1)
     _check_integer("seed", seed, 0)
     _check_integer("start_step", start_step, 0)
+    _check_shard(shard, batch_size)
     builder = prepared_builder(name, data_dir, download)
     source = ClassificationSource(builder)
     known = CONVENTIONS.get(builder.name, Conventions())
@@ -132,12 +137,16 @@ def load_classification(
         image = center(source.decode(image), size)
         return (image / 255.0 - mean) / std, source.check_label(label)
 
-    train = _shuffled_epochs(
+    examples = _shuffled_epochs(
         source, train_split, num_train, seed, first=start_step * batch_size
-    ).map(training_example, tf.data.AUTOTUNE)
+    )
+    index, count = shard or (0, 1)
+    # Before decoding: what other workers train on costs this one nothing.
+    examples = examples.shard(count, index)
+    train = examples.map(training_example, tf.data.AUTOTUNE)
     test = source.read(test_split).map(test_example, tf.data.AUTOTUNE)
     return ClassificationData(
-        train=_batches(train, batch_size, infinite=True),
+        train=_batches(train, batch_size // count, infinite=True),
         test=_batches(test, batch_size, infinite=False),
         steps_per_epoch=max(1, num_train // batch_size),
         num_train_examples=num_train,
@@ -218,6 +227,17 @@ def _augmentation(name, image_shape):
             "Use 'random_resized_crop' or 'none'."
         )
     return AUGMENTATIONS[name]
+
+
+def _check_shard(shard, batch_size):
+    if shard is None:
+        return
+    index, count = shard
+    if not 0 <= index < count or batch_size % count:
+        raise ValueError(
+            "`shard` must be (index, count) with 0 <= index < count, and `batch_size` "
+            f"a multiple of count. Received: shard={shard}, batch_size={batch_size}"
+        )
 
 
 def _check_integer(name, value, minimum):

@@ -1,5 +1,5 @@
 """Bridges to other libraries."""
 
-from keras_diffkd.interop import pytorch
+from keras_diffkd.interop import keras_distillation, pytorch
 
-__all__ = ["pytorch"]
+__all__ = ["keras_distillation", "pytorch"]

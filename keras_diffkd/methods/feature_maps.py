@@ -141,3 +141,16 @@ def check_single_taps(method):
                 f"None or one layer name. Received: {tap!r}. Pass one method for "
                 "each pair of layers."
             )
+
+
+def check_several_taps(method):
+    """Raises `ValueError` unless a method of several features was given lists."""
+    for side in ("teacher", "student"):
+        taps = getattr(method, f"{side}_tap")
+        is_list = isinstance(taps, (list, tuple)) and len(taps) > 0
+        if not is_list or len(set(taps)) < len(taps) or None in taps:
+            raise ValueError(
+                f"{type(method).__name__} compares several features: `{side}_tap` must "
+                f"be a list of different layer names. Received: {taps!r}. Pass a list, "
+                '["stage1", "features"] for example.'
+            )

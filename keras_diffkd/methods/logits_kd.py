@@ -3,12 +3,11 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.methods.feature_maps import check_single_taps
-from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.methods.logits_method import LogitsMethod
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
-class LogitsKD(DistillationMethod):
+class LogitsKD(LogitsMethod):
     """KL divergence of the softened class probabilities.
 
     Args:
@@ -37,8 +36,6 @@ class LogitsKD(DistillationMethod):
     Source: Distilling the Knowledge in a Neural Network (arXiv 1503.02531).
     """
 
-    expects_logits = True
-
     def __init__(
         self,
         teacher_tap=None,
@@ -48,43 +45,13 @@ class LogitsKD(DistillationMethod):
         weight=1.0,
         name="kd",
     ):
-        super().__init__(teacher_tap, student_tap, name=name)
-        check_single_taps(self)
-        if not temperature > 0:
-            raise ValueError(
-                f"`temperature` must be positive. Received: temperature={temperature}"
-            )
-        self.temperature = temperature
-        self.weight = weight
-
-    def build(self, teacher_shape, student_shape):
-        if teacher_shape[-1] != student_shape[-1]:
-            raise ValueError(
-                "Teacher and student must have the same number of classes for a "
-                f"method on logits. Received: {teacher_shape[-1]} and "
-                f"{student_shape[-1]}. Match features instead, or replace the "
-                "student's classifier."
-            )
-        self.built = True
-
-    @property
-    def loss_weights(self):
-        return {"distill": self.weight}
+        super().__init__(
+            teacher_tap, student_tap, temperature=temperature, weight=weight, name=name
+        )
 
     def compute_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
-        return {
-            "distill": losses.kl_divergence(
-                keras.ops.stop_gradient(teacher_features),
-                student_features,
-                self.temperature,
-            )
-        }
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "temperature": self.temperature,
-            "weight": self.weight,
-        }
+        teacher = keras.ops.stop_gradient(teacher_features)
+        loss = losses.kl_divergence(teacher, student_features, self.temperature)
+        return {"distill": loss}

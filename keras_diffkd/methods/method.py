@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_diffkd.taps import input_spec, output_specs
+
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class DistillationMethod(keras.layers.Layer):
@@ -38,6 +40,8 @@ class DistillationMethod(keras.layers.Layer):
 
     # Names that `compute_losses` may return besides its losses: logged only.
     metric_names = ()
+    # Whether `compute_losses` needs the labels.
+    needs_targets = False
     # Whether both features are class scores before softmax.
     expects_logits = False
     # Whether the method wants the teacher's layers after its tap.
@@ -83,6 +87,48 @@ class DistillationMethod(keras.layers.Layer):
             `metric_names`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no `compute_losses`.")
+
+    @property
+    def teacher_layer_name(self):
+        """The teacher's tap, as `keras.distillation.Distiller` asks for it."""
+        return self.teacher_tap
+
+    @property
+    def student_layer_name(self):
+        """The student's tap, as `keras.distillation.Distiller` asks for it."""
+        return self.student_tap
+
+    def validate_model_compatibility(self, teacher, student):
+        """Raises `ValueError` if Keras's own distiller cannot train with this method.
+
+        With this and the two functions below, a method without weights is a loss
+        for `keras.distillation.Distiller` too. That one would neither train nor save
+        weights of a method, and hands it no labels.
+        """
+        problem = "needs the labels" if self.needs_targets else None
+        if problem is None:
+            shapes = (
+                tuple(output_specs(model, input_spec(model), [tap])[1][tap].shape)
+                for model, tap in (
+                    (teacher, self.teacher_tap),
+                    (student, self.student_tap),
+                )
+            )
+            self.build(*shapes)
+            problem = "trains weights of its own" if self.trainable_weights else None
+        if problem is not None:
+            raise ValueError(
+                f"{type(self).__name__} {problem}, which keras.distillation.Distiller "
+                "does not provide for. Use keras_diffkd.Distiller."
+            )
+
+    def validate_outputs(self, teacher_outputs, student_outputs):
+        """Does nothing: shapes were checked in `build`."""
+
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        """Returns the weighted sum of the losses, for Keras's own distiller."""
+        losses = self.compute_losses(teacher_outputs, student_outputs)
+        return sum(weight * losses[name] for name, weight in self.loss_weights.items())
 
     def prepare_student(self, student):
         """Returns the student to train, for methods that re-parameterise it."""

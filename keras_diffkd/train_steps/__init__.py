@@ -52,9 +52,19 @@ def unscaled(loss):
     return _backend().unscaled(loss)
 
 
-def without_training_logs(distiller, result):
-    """Removes what only training measures from the result of a test step."""
-    return _backend().without_training_logs(distiller, result)
+def test_step(distiller, keras_test_step, *args):
+    """Runs one step of evaluation and returns what Keras's trainer wants of it."""
+    return _backend().test_step(distiller, keras_test_step, *args)
+
+
+def predict_step(distiller, keras_predict_step, *args):
+    """Returns the student's outputs as Keras's trainer wants them."""
+    return _backend().predict_step(distiller, keras_predict_step, *args)
+
+
+def symbolic_build(distiller, build, **kwargs):
+    """Builds what is not built yet, for Keras's TensorFlow trainer."""
+    _backend().symbolic_build(distiller, build, **kwargs)
 
 
 def data_errors_as_value_errors():

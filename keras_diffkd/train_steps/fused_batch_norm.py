@@ -1,60 +1,31 @@
 """Batch normalisation as one operation, for TensorFlow graphs without XLA."""
 
-import contextlib
-import threading
-
 import keras
 import tensorflow as tf
 
-_lock = threading.Lock()
-_fused = {}
+from keras_diffkd.call_shadow import CallShadow
 
 
-@contextlib.contextmanager
 def fused(*layers):
     """See `keras_diffkd.layers.fused_batch_normalization`."""
-    found = {
-        id(layer): layer
+    return _shadow.over(
+        layer
         for outer in layers
         for layer in outer._flatten_layers()
         if type(layer) is keras.layers.BatchNormalization
-    }.values()
-    with _lock:
-        for layer in found:
-            _install(layer)
-    try:
-        yield
-    finally:
-        with _lock:
-            for layer in found:
-                _remove(layer)
+    )
 
 
-def _install(layer):
-    # Counted, since the replicas of a strategy trace the same layers in threads.
-    count, shadowed = _fused.get(id(layer), (0, None))
-    if count == 0:
-        shadowed = layer.__dict__.get("call")
-        plain = layer.call
+def _fusing(layer, plain):
+    def call(inputs, training=None, mask=None):
+        if mask is None and _fits(layer, inputs, training):
+            return _normalize(layer, inputs, training)
+        return plain(inputs, training=training, mask=mask)
 
-        def call(inputs, training=None, mask=None):
-            if mask is None and _fits(layer, inputs, training):
-                return _normalize(layer, inputs, training)
-            return plain(inputs, training=training, mask=mask)
-
-        # Past Keras's attribute tracking: this must leave no trace.
-        layer.__dict__["call"] = call
-    _fused[id(layer)] = (count + 1, shadowed)
+    return call
 
 
-def _remove(layer):
-    count, shadowed = _fused.pop(id(layer))
-    if count > 1:
-        _fused[id(layer)] = (count - 1, shadowed)
-    elif shadowed is not None:
-        layer.__dict__["call"] = shadowed
-    else:
-        del layer.__dict__["call"]
+_shadow = CallShadow(_fusing)
 
 
 def _fits(layer, inputs, training):

@@ -76,10 +76,15 @@ def train_step(distiller, state, data):
     return distiller._step.run(state, teacher, data)
 
 
-def without_training_logs(distiller, result):
-    """Removes what only training measures from the logs of a test step."""
-    logs, state = result
+def test_step(distiller, keras_test_step, state, data):
+    """Evaluates the student, without the logs of training."""
+    logs, state = keras_test_step(state, data)
     return {k: v for k, v in logs.items() if k not in distiller._trackers}, state
+
+
+def predict_step(distiller, keras_predict_step, state, data):
+    """Runs the student as Keras does."""
+    return keras_predict_step(state, data)
 
 
 @contextlib.contextmanager

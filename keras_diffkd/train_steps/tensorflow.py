@@ -13,6 +13,7 @@ from keras_diffkd.train_steps.objective import (
     teacher_variables,
     update_metrics,
 )
+from keras_diffkd.train_steps.replicas import Replicas, check_scope, is_multi_worker
 
 
 def keras_jit_compile(jit_compile):
@@ -31,6 +32,8 @@ def make_gradient_function(distiller, jit_compile):
     stay outside: inside one XLA cluster they would tie the step to one device.
     """
 
+    if _must_synchronize(distiller, jit_compile):
+        jit_compile = False
     if jit_compile == "auto":
         jit_compile = bool(tf.config.list_logical_devices("GPU"))
 
@@ -45,6 +48,30 @@ def make_gradient_function(distiller, jit_compile):
         return slopes, *results
 
     return tf.function(gradients, jit_compile=True) if jit_compile else gradients
+
+
+def _must_synchronize(distiller, jit_compile):
+    """Whether layers talk to other replicas, which XLA's clusters cannot.
+
+    Raises:
+        ValueError: If they do and XLA was asked for.
+    """
+    if distiller.distribute_strategy.num_replicas_in_sync == 1:
+        return False
+    layers = [
+        layer.path
+        for network in _networks(distiller)
+        for layer in network._flatten_layers()
+        if getattr(layer, "synchronized", False)
+    ]
+    if layers and jit_compile is True:
+        raise ValueError(
+            "jit_compile=True cannot be combined with batch normalisation that is "
+            "synchronized over replicas: compiled code cannot wait for other replicas. "
+            f"Received: {layers[0]!r} with synchronized=True. Pass "
+            'jit_compile="auto" or False.'
+        )
+    return bool(layers)
 
 
 def gradient(function, x):
@@ -75,21 +102,50 @@ def build_compiled(distiller, x, y):
     of the first step. The targets' structure is read off the data set or the
     array; data of other kinds is left to be built on the first batch.
     """
-    if isinstance(x, tf.data.Dataset):
-        _, y, _ = keras.utils.unpack_x_y_sample_weight(x.element_spec)
+    check_scope(distiller)
+    if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
+        _, y, _ = keras.utils.unpack_x_y_sample_weight(_element_spec(x))
     leaves = [leaf for leaf in tf.nest.flatten(y) if leaf is not None]
     with distiller.distribute_strategy.scope():
         distiller.optimizer.build(distiller.trainable_variables)
         if leaves and all(hasattr(leaf, "dtype") for leaf in leaves):
-            _build_loss_and_metrics(
-                distiller,
-                tf.nest.map_structure(
-                    lambda leaf: keras.KerasTensor(
-                        leaf.shape, keras.backend.standardize_dtype(leaf.dtype)
-                    ),
-                    y,
-                ),
-            )
+            _build_loss_and_metrics(distiller, _symbolic(y))
+
+
+def _element_spec(dataset):
+    """Returns the structure of a batch, of one replica if it is distributed."""
+    return tf.nest.map_structure(
+        lambda spec: getattr(spec, "_value_specs", [spec])[0], dataset.element_spec
+    )
+
+
+def symbolic_build(distiller, build, iterator=None, data_batch=None):
+    """Builds what is not built yet, before a function is traced under a strategy.
+
+    Args:
+        distiller: The `Distiller`.
+        build: What Keras does. It averages the batches of all replicas, which
+            fails where the replicas are on several machines.
+        iterator: Keras's iterator over the epoch's data.
+        data_batch: A batch, where there is no iterator.
+    """
+    if iterator is None or not is_multi_worker(distiller.distribute_strategy):
+        build(iterator=iterator, data_batch=data_batch)
+        return
+    _, y, _ = keras.utils.unpack_x_y_sample_weight(
+        _element_spec(iterator.data_adapter.get_tf_dataset())
+    )
+    with distiller.distribute_strategy.scope():
+        _build_loss_and_metrics(distiller, _symbolic(y))
+
+
+def _symbolic(structure):
+    return tf.nest.map_structure(
+        lambda leaf: keras.KerasTensor(
+            leaf.shape, keras.backend.standardize_dtype(leaf.dtype)
+        ),
+        structure,
+    )
 
 
 def _build_loss_and_metrics(distiller, y):
@@ -115,19 +171,49 @@ def train_step(distiller, data):
         replicas.id,
         optimizer.scale_loss(replicas.share),
     )
-    optimizer.apply([replicas.zero_if_idle(g) for g in slopes], variables)
+    slopes = [replicas.zero_if_idle(slope) for slope in slopes]
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        slopes = replicas.share_overflow(slopes)
+    optimizer.apply(slopes, variables)
     for variable, value in zip(state, replicas.average(new_state), strict=True):
         variable.assign(value)
     losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
     y_pred = replicas.trim(y_pred)
-    return update_metrics(
+    logs = update_metrics(
         distiller, losses, x, y, y_pred, sample_weight, replicas.batch_size
     )
+    return replicas.logs(distiller, logs)
 
 
-def without_training_logs(distiller, result):
-    """Removes what only training measures from the logs of a test step."""
-    return {k: v for k, v in result.items() if k not in distiller._trackers}
+def test_step(distiller, keras_test_step, data):
+    """Evaluates the student; other than Keras's, right for idle replicas too."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    _build_loss_and_metrics(distiller, y)
+    replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
+    filled_x, filled_y, filled_weight = replicas.fill((x, y, sample_weight))
+    y_pred = distiller(filled_x, training=False)
+    loss = distiller.compute_loss(
+        x=filled_x,
+        y=filled_y,
+        y_pred=y_pred,
+        sample_weight=filled_weight,
+        training=False,
+    )
+    distiller._loss_tracker.update_state(
+        replicas.zero_if_idle(unscaled(loss)), sample_weight=replicas.batch_size
+    )
+    logs = distiller.compute_metrics(
+        x, y, replicas.trim(y_pred), sample_weight=sample_weight
+    )
+    logs = {k: v for k, v in logs.items() if k not in distiller._trackers}
+    return replicas.logs(distiller, logs)
+
+
+def predict_step(distiller, keras_predict_step, data):
+    """Runs the student, on replicas without samples too."""
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
+    return replicas.trim(distiller(replicas.fill(x), training=False))
 
 
 @contextlib.contextmanager
@@ -151,66 +237,6 @@ def unscaled(loss):
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return loss * tf.cast(replicas, loss.dtype)
-
-
-class Replicas:
-    """What this replica is to the others of the strategy, for one step.
-
-    Args:
-        batch_size: Integer tensor, the samples of this replica. May be 0 in the
-            last batch of an epoch.
-    """
-
-    def __init__(self, batch_size):
-        self.context = tf.distribute.get_replica_context()
-        self.id = tf.convert_to_tensor(self.context.replica_id_in_sync_group, tf.int32)
-        self.count = self.context.num_replicas_in_sync
-        self.batch_size = batch_size
-        self.share = tf.ones(())
-        if self.count > 1:
-            local = tf.cast(batch_size, tf.float32)
-            self.share = local / self.context.all_reduce("SUM", local)
-
-    def fill(self, data):
-        """Gives a replica without samples one of zeros: convolutions need one."""
-        if self.count == 1:
-            return data
-        missing = tf.cast(self.batch_size == 0, tf.int32)
-
-        def pad(tensor):
-            if tensor is None:
-                return None
-            first = [[0, missing]]
-            return tf.pad(tensor, first + [[0, 0]] * (len(tensor.shape) - 1))
-
-        return tf.nest.map_structure(pad, data)
-
-    def trim(self, y_pred):
-        """Removes what `fill` has added."""
-        if self.count == 1:
-            return y_pred
-        return tf.nest.map_structure(lambda t: t[: self.batch_size], y_pred)
-
-    def zero_if_idle(self, tensor):
-        """Returns the tensor, or zeros on a replica without samples (not NaN)."""
-        if self.count == 1 or tensor is None:
-            return tensor
-        return tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
-
-    def average(self, state):
-        """Averages what the forward passes changed, weighted by their samples.
-
-        Integers (the counters of seed generators) are the same everywhere.
-        """
-        if self.count == 1:
-            return state
-        floats = [value for value in state if value.dtype.is_floating]
-        weighted = [
-            self.zero_if_idle(value) * tf.cast(self.share, value.dtype)
-            for value in floats
-        ]
-        averaged = iter(self.context.all_reduce("SUM", weighted) if weighted else [])
-        return [next(averaged) if v.dtype.is_floating else v for v in state]
 
 
 def _values(variables):

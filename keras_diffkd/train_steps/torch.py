@@ -76,9 +76,15 @@ def train_step(distiller, data):
         return update_metrics(distiller, losses, x, y, y_pred, sample_weight)
 
 
-def without_training_logs(distiller, result):
-    """Removes what only training measures from the logs of a test step."""
-    return {k: v for k, v in result.items() if k not in distiller._trackers}
+def test_step(distiller, keras_test_step, data):
+    """Evaluates the student, without the logs of training."""
+    logs = keras_test_step(data)
+    return {k: v for k, v in logs.items() if k not in distiller._trackers}
+
+
+def predict_step(distiller, keras_predict_step, data):
+    """Runs the student as Keras does."""
+    return keras_predict_step(data)
 
 
 def unscaled(loss):

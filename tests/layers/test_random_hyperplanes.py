@@ -5,6 +5,7 @@ import pytest
 from keras_diffkd.layers import RandomHyperplanes
 
 
+@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("center", ["median", "mean"])
 @pytest.mark.parametrize("batch", [8, 7])
 def test_centre_runs_along(rng, center, batch):

@@ -6,6 +6,7 @@ A process of its own: logical devices must be set before TensorFlow is used.
 import contextlib
 import json
 import sys
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -13,29 +14,60 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
 )
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
 
-from keras_diffkd import Distiller, FitNet, LogitsKD  # noqa: E402
+from keras_diffkd import DiffKD, Distiller, FitNet, LogitsKD  # noqa: E402
 
 # One for all: the collective operations of two strategies get in each other's way.
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-def train(replicas, jit_compile, frozen):
+class FixedDraws(DiffKD):
+    """A DiffKD whose draws depend on the sample, not on the replica that has it."""
+
+    def compute_losses(self, teacher_features, *args, **kwargs):
+        seed = keras.ops.cast(teacher_features, "float32")[..., : self.latent_channels]
+        timesteps = keras.ops.abs(keras.ops.sin(keras.ops.sum(seed, axis=(1, 2, 3))))
+        return super().compute_losses(
+            teacher_features,
+            *args,
+            init_noise=keras.ops.sin(37.0 * seed),
+            denoise_noise=keras.ops.cos(53.0 * seed),
+            timesteps=keras.ops.cast(999.0 * timesteps, "int32"),
+            **kwargs,
+        )
+
+
+def make_methods():
+    diffkd = FixedDraws("features", "features", latent_channels=8, name="diffkd")
+    return [FitNet("features", "features"), LogitsKD(), diffkd]
+
+
+def make_student(statistics):
+    student = small_cnn(6)
+    if statistics == "frozen":
+        student.get_layer(index=2).trainable = False
+    if statistics == "synchronized":
+        student.get_layer(index=2).synchronized = True
+    return student
+
+
+def train(replicas, jit_compile, statistics, samples=33):
     keras.utils.set_random_seed(0)
     # 33 samples in batches of 16: the last batch leaves one replica without any.
-    x, y = random_batch(np.random.default_rng(0), 33)
-    weights = np.linspace(0.5, 2.0, 33)
+    x, y = random_batch(np.random.default_rng(0), samples)
+    weights = np.linspace(0.5, 2.0, samples)
     with STRATEGY.scope() if replicas > 1 else contextlib.nullcontext():
-        student = small_cnn(6)
-        if frozen:
-            student.get_layer(index=2).trainable = False
-        distiller = Distiller(
-            small_cnn(12), student, [FitNet("features", "features"), LogitsKD()]
-        )
+        student = make_student(statistics)
+        methods = make_methods()
+        distiller = Distiller(small_cnn(12), student, methods)
+        for layer in methods[-1]._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = statistics == "moving"
         distiller.compile(
             keras.optimizers.SGD(0.05, momentum=0.9),
             cross_entropy(),
@@ -43,22 +75,113 @@ def train(replicas, jit_compile, frozen):
             jit_compile=jit_compile,
         )
     logs = distiller.fit(
-        x, y, sample_weight=weights, batch_size=16, epochs=4, shuffle=False, verbose=0
+        x,
+        y,
+        sample_weight=weights,
+        batch_size=16,
+        epochs=7,
+        validation_data=(x, y),
+        shuffle=False,
+        verbose=0,
     ).history
     moving = [v for v in student.variables if "moving" in v.path]
     copies = [STRATEGY.experimental_local_results(v.value) for v in moving]
     return {
         "logs": {name: values[-1] for name, values in logs.items()},
         "weights": [np.array(v).tolist() for v in distiller.trainable_variables],
+        "outputs": distiller.predict(x, batch_size=16, verbose=0).tolist(),
         "moved": bool(np.abs(np.array(moving[0])).max() > 0),
         "copies": [[np.array(c).tolist() for c in values] for values in copies],
     }
 
 
+def noise_of_replicas():
+    """Trains on the same sample twice; returns what the two replicas measured."""
+    keras.utils.set_random_seed(0)
+    x, y = (np.repeat(v, 2, axis=0) for v in random_batch(np.random.default_rng(0), 1))
+    with STRATEGY.scope():
+        distiller = Distiller(
+            small_cnn(12), small_cnn(6), [DiffKD("features", "features", seed=1)]
+        )
+        distiller.compile("sgd", cross_entropy())
+        distiller.optimizer.build(distiller.trainable_variables)
+
+    def draw(x, y):
+        distiller.train_step((x, y))
+        return distiller._trackers["diffkd/denoise"].total.value + 0.0
+
+    data = STRATEGY.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
+    )
+    step = tf.function(lambda batch: STRATEGY.run(draw, args=batch))
+    drawn = step(next(iter(data)))
+    return [float(v) for v in STRATEGY.experimental_local_results(drawn)]
+
+
+def overflow_on_one_replica():
+    """Trains in float16 with an infinite sample on one of the replicas."""
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.utils.set_random_seed(0)
+    x, y = random_batch(np.random.default_rng(0), 16)
+    x[15] = np.inf
+    with STRATEGY.scope():
+        distiller = Distiller(small_cnn(12), small_cnn(6), [LogitsKD()])
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05))
+        distiller.compile(optimizer, cross_entropy())
+    before = [np.array(v) for v in distiller.trainable_variables]
+    scale = optimizer.initial_scale
+    distiller.fit(x, y, batch_size=16, verbose=0)
+    after = [np.array(v) for v in distiller.trainable_variables]
+    keras.config.set_dtype_policy("float32")
+    return {
+        "unchanged": all(
+            np.array_equal(a, b) for a, b in zip(before, after, strict=True)
+        ),
+        "scale": float(np.array(optimizer.dynamic_scale)) / scale,
+    }
+
+
+def errors():
+    """What is said about models on other devices, by case."""
+    x, y = random_batch(np.random.default_rng(0), 16)
+    said = {}
+
+    def outside():
+        distiller = Distiller(small_cnn(12), small_cnn(6), [LogitsKD()])
+        distiller.compile("sgd", cross_entropy())
+        with STRATEGY.scope():
+            distiller.fit(x, y, verbose=0)
+
+    def student_outside():
+        student = small_cnn(6)
+        with STRATEGY.scope():
+            distiller = Distiller(small_cnn(12), student, [LogitsKD()])
+            distiller.compile("sgd", cross_entropy())
+        distiller.fit(x, y, verbose=0)
+
+    def synchronized():
+        with STRATEGY.scope():
+            student = make_student("synchronized")
+            distiller = Distiller(small_cnn(12), student, [LogitsKD()])
+            distiller.compile("sgd", cross_entropy(), jit_compile=True)
+
+    for case in (outside, student_outside, synchronized):
+        try:
+            case()
+        except ValueError as error:
+            said[case.__name__] = str(error)
+    return said
+
+
 results = {
-    "one": train(1, False, frozen=True),
-    "two": train(2, False, frozen=True),
-    "two_xla": train(2, True, frozen=True),
-    "two_moving": train(2, False, frozen=False),
+    "one": train(1, False, "frozen"),
+    "two": train(2, False, "frozen"),
+    "two_xla": train(2, True, "frozen"),
+    "two_moving": train(2, False, "moving"),
+    "one_synchronized": train(1, False, "synchronized", samples=32),
+    "two_synchronized": train(2, "auto", "synchronized", samples=32),
+    "noise": noise_of_replicas(),
+    "overflow": overflow_on_one_replica(),
+    "errors": errors(),
 }
 json.dump(results, sys.stdout)

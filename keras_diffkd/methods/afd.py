@@ -1,0 +1,183 @@
+"""AFD: attention decides which features of the student follow which of the teacher."""
+
+import math
+
+import keras
+
+from keras_diffkd.layers.torch_like import batch_normalization, dense
+from keras_diffkd.methods.feature_maps import as_map, check_several_taps, map_shape
+from keras_diffkd.methods.method import DistillationMethod
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class AFD(DistillationMethod):
+    """Attention-based feature distillation over several taps.
+
+    From every tapped feature comes a vector of width `d` (a query `q_i` of the
+    teacher's, a key `k_j` of the student's: dense layer and batch normalisation on
+    the mean over space) and a value `v` (the mean over channels of the squares,
+    flattened to unit length; the student's is first pooled to the teacher's grid).
+
+        a_ij = softmax_j((q_i · W k_j + p_i · p'_j) / sqrt(d))
+        distill = Σ_ij a_ij mean((v_i - v_j)²), mean over the batch
+
+    with trained `W` and position embeddings `p` and `p'`, one for each tap.
+
+    Args:
+        teacher_tap: List of layers of the teacher: maps
+            `(batch, height, width, channels)` or square tokens
+            `(batch, tokens, channels)`, of known and possibly different sizes.
+        student_tap: List of layers of the student, of any number.
+        key_dim: Integer `d`, width of queries and keys.
+        weight: Float, weight of the loss in the total loss.
+        name: String, prefix of the logs.
+
+    Losses: `distill`.
+
+    Raises:
+        ValueError: If the taps are no lists of different layers, or a feature is no
+            map of known size.
+
+    Example:
+
+    >>> method = AFD(["stage1", "features"], ["stage1", "features"], key_dim=8)
+    >>> method.build(
+    ...     [(None, 8, 8, 16), (None, 4, 4, 32)], [(None, 8, 8, 4), (None, 4, 4, 8)])
+    >>> maps = [keras.ops.ones((2, 8, 8, 16)), keras.ops.ones((2, 4, 4, 32))]
+    >>> losses = method.compute_losses(maps, [m[..., ::4] for m in maps])
+    >>> sorted(losses)
+    ['distill']
+
+    Source: Show, Attend and Distill (Ji, Heo & Park, AAAI 2021,
+    arXiv 2102.02973). One `W` for all pairs is our reading.
+    """
+
+    def __init__(
+        self, teacher_tap, student_tap, *, key_dim=128, weight=1.0, name="afd"
+    ):
+        super().__init__(teacher_tap, student_tap, name=name)
+        check_several_taps(self)
+        if key_dim < 1:
+            raise ValueError(f"`key_dim` must be at least 1. Received: {key_dim}")
+        self.key_dim = key_dim
+        self.weight = weight
+
+    def build(self, teacher_shape, student_shape):
+        self.grids = [_known_grid(shape, "teacher") for shape in teacher_shape]
+        self.queries = self._vectors(teacher_shape, "teacher", "query")
+        self.keys = self._vectors(student_shape, "student", "key")
+        self.bilinear = self.add_weight(
+            shape=(self.key_dim, self.key_dim),
+            initializer="glorot_uniform",
+            name="bilinear",
+        )
+        self.teacher_positions = self.add_weight(
+            shape=(len(teacher_shape), self.key_dim),
+            initializer="glorot_normal",
+            name="teacher_positions",
+        )
+        self.student_positions = self.add_weight(
+            shape=(len(student_shape), self.key_dim),
+            initializer="glorot_normal",
+            name="student_positions",
+        )
+        self.built = True
+
+    def _vectors(self, shapes, whose, name):
+        """Returns `(dense layer, batch normalisation)` for every feature."""
+        layers = []
+        for index, shape in enumerate(shapes):
+            height, width, channels = _known_grid(shape, whose)
+            layers.append(
+                [
+                    dense(channels, self.key_dim, name=f"{name}_{index}"),
+                    batch_normalization(name=f"{name}_bn_{index}"),
+                ]
+            )
+            layers[-1][0].build((None, channels))
+            layers[-1][1].build((None, self.key_dim))
+        return layers
+
+    @property
+    def loss_weights(self):
+        return {"distill": self.weight}
+
+    def compute_losses(
+        self, teacher_features, student_features, targets=None, training=True
+    ):
+        teacher = [
+            keras.ops.stop_gradient(as_map(x, "teacher")) for x in teacher_features
+        ]
+        student = [as_map(x, "student") for x in student_features]
+        scores = self._scores(teacher, student, training)
+        weights = self._pair_weights(scores)
+        loss = 0.0
+        for i, grid in enumerate(self.grids):
+            target = value(teacher[i], grid)
+            for j in range(len(student)):
+                gaps = keras.ops.square(value(student[j], grid) - target)
+                loss += keras.ops.mean(weights[:, i, j] * keras.ops.mean(gaps, axis=-1))
+        return {"distill": loss}
+
+    def _scores(self, teacher, student, training):
+        """Returns the attention before softmax, `(batch, teachers, students)`."""
+        queries, keys = (
+            keras.ops.stack(
+                [
+                    normalize(
+                        project(keras.ops.mean(x, axis=(1, 2))), training=training
+                    )
+                    for x, (project, normalize) in zip(maps, layers, strict=True)
+                ],
+                axis=1,
+            )
+            for maps, layers in ((teacher, self.queries), (student, self.keys))
+        )
+        content = keras.ops.einsum("bid,de,bje->bij", queries, self.bilinear, keys)
+        position = keras.ops.matmul(
+            self.teacher_positions, keras.ops.transpose(self.student_positions)
+        )
+        return (content + position) / math.sqrt(self.key_dim)
+
+    def _pair_weights(self, scores):
+        """Returns the weight of every pair of features, of the shape of `scores`."""
+        return keras.ops.softmax(scores, axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "key_dim": self.key_dim,
+            "weight": self.weight,
+        }
+
+
+def value(feature_map, grid):
+    """Returns where a feature is strong, as vectors of unit length.
+
+    Args:
+        feature_map: float32 tensor `(batch, height, width, channels)`.
+        grid: `(height, width, ...)` that the map is pooled to.
+
+    Returns:
+        float32 tensor `(batch, height * width)`.
+    """
+    energy = keras.ops.mean(keras.ops.square(feature_map), axis=-1, keepdims=True)
+    if tuple(energy.shape[1:3]) != tuple(grid[:2]):
+        energy = keras.ops.adaptive_average_pool(
+            energy, tuple(grid[:2]), data_format="channels_last"
+        )
+    flat = keras.ops.reshape(energy, (-1, grid[0] * grid[1]))
+    # Inside the root: a feature that is zero everywhere has a finite gradient.
+    squares = keras.ops.sum(keras.ops.square(flat), axis=-1, keepdims=True)
+    return flat * keras.ops.rsqrt(squares + 1e-12)
+
+
+def _known_grid(shape, whose):
+    height, width, channels = map_shape(shape, whose)
+    if len(shape) == 2 or None in (height, width):
+        raise ValueError(
+            f"The {whose}'s features must be maps (batch, height, width, channels) or "
+            f"square tokens, of known size. Received: shape {tuple(shape)}. Tap "
+            "another layer, or build the model with a fixed input size."
+        )
+    return height, width, channels

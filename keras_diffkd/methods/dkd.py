@@ -1,0 +1,73 @@
+"""DKD: what the teacher says of the target class, and of the others."""
+
+import keras
+
+from keras_diffkd import losses
+from keras_diffkd.methods.logits_method import LogitsMethod
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class DKD(LogitsMethod):
+    """Decoupled knowledge distillation. Needs class labels.
+
+    Args:
+        teacher_tap: `None` (the teacher's output) or the layer of its logits.
+        student_tap: The same for the student.
+        alpha: Float, weight of the target-class part (TCKD).
+        beta: Float, weight of the non-target part (NCKD).
+        temperature: Positive float `τ`; the loss is multiplied by `τ²`.
+        weight: Float, weight of the loss in the total loss.
+        name: String, prefix of the logs.
+
+    Losses: `distill`.
+
+    Raises:
+        ValueError: If the numbers of classes differ, the temperature is not
+            positive, or, in training, there are no labels.
+
+    Example:
+
+    >>> method = DKD()
+    >>> method.build((None, 3), (None, 3))
+    >>> logits = keras.ops.array([[2.0, 0.0, 1.0]])
+    >>> loss = method.compute_losses(logits, logits, targets=keras.ops.array([0]))
+    >>> abs(float(loss["distill"])) < 1e-5
+    True
+
+    Source: Decoupled Knowledge Distillation (arXiv 2203.08679, eq. 7).
+    """
+
+    needs_targets = True
+
+    def __init__(
+        self,
+        teacher_tap=None,
+        student_tap=None,
+        *,
+        alpha=1.0,
+        beta=8.0,
+        temperature=4.0,
+        weight=1.0,
+        name="dkd",
+    ):
+        super().__init__(
+            teacher_tap, student_tap, temperature=temperature, weight=weight, name=name
+        )
+        self.alpha = alpha
+        self.beta = beta
+
+    def compute_losses(
+        self, teacher_features, student_features, targets=None, training=True
+    ):
+        loss = losses.dkd(
+            keras.ops.stop_gradient(teacher_features),
+            student_features,
+            targets,
+            alpha=self.alpha,
+            beta=self.beta,
+            temperature=self.temperature,
+        )
+        return {"distill": loss}
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}

@@ -1,0 +1,61 @@
+"""What the methods on class scores share."""
+
+import keras
+
+from keras_diffkd.methods.feature_maps import check_single_taps
+from keras_diffkd.methods.method import DistillationMethod
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+class LogitsMethod(DistillationMethod):
+    """Base class of methods that compare the logits of teacher and student.
+
+    Subclasses return one loss, `distill`, from `compute_losses`. They have no
+    weights.
+
+    Args:
+        teacher_tap: `None` (the teacher's output) or the layer of its logits.
+        student_tap: The same for the student.
+        temperature: Positive float `τ`.
+        weight: Float, weight of the loss in the total loss.
+        name: String, prefix of the logs.
+
+    Raises:
+        ValueError: If the numbers of classes differ or the temperature is not
+            positive.
+    """
+
+    expects_logits = True
+
+    def __init__(
+        self, teacher_tap=None, student_tap=None, *, temperature, weight=1.0, name=None
+    ):
+        super().__init__(teacher_tap, student_tap, name=name)
+        check_single_taps(self)
+        if not temperature > 0:
+            raise ValueError(
+                f"`temperature` must be positive. Received: temperature={temperature}"
+            )
+        self.temperature = temperature
+        self.weight = weight
+
+    def build(self, teacher_shape, student_shape):
+        if teacher_shape[-1] != student_shape[-1]:
+            raise ValueError(
+                "Teacher and student must have the same number of classes for a "
+                f"method on logits. Received: {teacher_shape[-1]} and "
+                f"{student_shape[-1]}. Match features instead, or replace the "
+                "student's classifier."
+            )
+        self.built = True
+
+    @property
+    def loss_weights(self):
+        return {"distill": self.weight}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "temperature": self.temperature,
+            "weight": self.weight,
+        }

@@ -1,0 +1,130 @@
+"""The replicas of a `tf.distribute` strategy."""
+
+import keras
+import tensorflow as tf
+
+
+class Replicas:
+    """What this replica is to the others of the strategy, for one step.
+
+    Args:
+        batch_size: Integer tensor, the samples of this replica. May be 0 in the
+            last batch of an epoch.
+    """
+
+    def __init__(self, batch_size):
+        self.context = tf.distribute.get_replica_context()
+        self.id = tf.convert_to_tensor(self.context.replica_id_in_sync_group, tf.int32)
+        self.count = self.context.num_replicas_in_sync
+        self.batch_size = batch_size
+        self.share = tf.ones(())
+        if self.count > 1:
+            local = tf.cast(batch_size, tf.float32)
+            self.share = local / self.context.all_reduce("SUM", local)
+
+    def fill(self, data):
+        """Gives a replica without samples one of zeros: convolutions need one."""
+        if self.count == 1:
+            return data
+        missing = tf.cast(self.batch_size == 0, tf.int32)
+
+        def pad(tensor):
+            if tensor is None:
+                return None
+            first = [[0, missing]]
+            return tf.pad(tensor, first + [[0, 0]] * (len(tensor.shape) - 1))
+
+        return tf.nest.map_structure(pad, data)
+
+    def trim(self, y_pred):
+        """Removes what `fill` has added."""
+        if self.count == 1:
+            return y_pred
+        return tf.nest.map_structure(lambda t: t[: self.batch_size], y_pred)
+
+    def zero_if_idle(self, tensor):
+        """Returns the tensor, or zeros on a replica without samples (not NaN)."""
+        if self.count == 1 or tensor is None:
+            return tensor
+        return tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
+
+    def share_overflow(self, slopes):
+        """Makes all replicas' gradients NaN where those of one are not finite.
+
+        Keras's loss scaling decides by the first replica's gradients whether a step
+        is to be skipped.
+        """
+        if self.count == 1:
+            return slopes
+        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in slopes if g is not None]
+        overflows = self.context.all_reduce(
+            "SUM", tf.cast(~tf.reduce_all(finite), tf.float32)
+        )
+        poison = tf.where(overflows > 0, float("nan"), 0.0)
+        return [None if g is None else g + tf.cast(poison, g.dtype) for g in slopes]
+
+    def average(self, state):
+        """Averages what the forward passes changed, weighted by their samples.
+
+        Integers (the counters of seed generators) are the same everywhere.
+        """
+        if self.count == 1:
+            return state
+        floats = [value for value in state if value.dtype.is_floating]
+        weighted = [
+            self.zero_if_idle(value) * tf.cast(self.share, value.dtype)
+            for value in floats
+        ]
+        averaged = iter(self.context.all_reduce("SUM", weighted) if weighted else [])
+        return [next(averaged) if v.dtype.is_floating else v for v in state]
+
+    def logs(self, distiller, logs):
+        """Returns the logs of all replicas together.
+
+        Metrics count on every replica by themselves, and Keras averages their
+        results, as if all replicas had as many samples. Their variables are sums:
+        the result of the summed variables is that of the global batch.
+        """
+        if self.count == 1:
+            return logs
+        variables = distiller.metrics_variables
+        # What is read from a variable has no device of its own, which this needs.
+        values = [tf.identity(tf.convert_to_tensor(v.value)) for v in variables]
+        sums = self.context.all_reduce("SUM", values)
+        with keras.StatelessScope(list(zip(variables, sums, strict=True))):
+            of_all = distiller.get_metrics_result()
+        logs = {name: of_all.get(name, value) for name, value in logs.items()}
+        if not is_multi_worker(self.context.strategy):
+            return logs
+        # Over several machines Keras averages the logs along an axis.
+        return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
+
+
+def is_multi_worker(strategy):
+    """Whether the replicas of a strategy are on several machines."""
+    is_collective = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return is_collective and strategy.extended._in_multi_worker_mode()
+
+
+def check_scope(distiller):
+    """Raises `ValueError` unless everything was made in the strategy's scope."""
+    strategy = distiller.distribute_strategy
+    if tf.distribute.has_strategy() and tf.distribute.get_strategy() is not strategy:
+        raise ValueError(
+            "The Distiller was created outside of the strategy's scope, and would "
+            "train on one device. Create teacher, student and Distiller inside "
+            "`with strategy.scope():`. Received: a current strategy "
+            f"{type(tf.distribute.get_strategy()).__name__}"
+        )
+    if strategy.num_replicas_in_sync == 1:
+        return
+    models = {"teacher": distiller.teacher, "student": distiller.student}
+    for whose, model in models.items():
+        for variable in model.variables if model is not None else ():
+            if not strategy.extended.variable_created_in_scope(variable.value):
+                raise ValueError(
+                    f"The {whose} {model.name!r} was created outside of the strategy's "
+                    "scope: its variables are on one device. Create (or load) teacher "
+                    "and student inside `with strategy.scope():`. Received: the "
+                    f"variable {variable.path!r}"
+                )

@@ -1,0 +1,215 @@
+"""How a training is distributed: one device, one machine, or several."""
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_diffkd.recipes import flags
+
+EXAMPLE = (
+    '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
+
+@functools.cache
+def strategy():
+    """Returns the strategy of `--strategy`, the same one in the whole process.
+
+    To be called before anything else uses TensorFlow: devices and connections to
+    other workers cannot be set up later.
+
+    Returns:
+        A `tf.distribute.Strategy`, or `None` for one device.
+
+    Raises:
+        ValueError: if `TF_CONFIG` is missing or wrong, a worker cannot be reached in
+            time, or the batch cannot be shared out.
+    """
+    if flags.VIRTUAL_DEVICES.value:
+        [cpu] = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * flags.VIRTUAL_DEVICES.value
+        )
+    if flags.STRATEGY.value == "none":
+        return None
+    if flags.STRATEGY.value == "mirrored":
+        devices = None
+        if flags.VIRTUAL_DEVICES.value:
+            devices = [f"CPU:{index}" for index in range(flags.VIRTUAL_DEVICES.value)]
+        return tf.distribute.MirroredStrategy(devices)
+    workers, index = read_tf_config(os.environ.get("TF_CONFIG"))
+    wait_for_workers(workers, index, flags.CLUSTER_TIMEOUT.value)
+    created = tf.distribute.MultiWorkerMirroredStrategy()
+    replicas = created.num_replicas_in_sync
+    if flags.BATCH_SIZE.value % replicas:
+        raise ValueError(
+            "--batch_size is that of all workers together, and must be a multiple of "
+            f"their {replicas} devices. Received: --batch_size={flags.BATCH_SIZE.value}"
+        )
+    return created
+
+
+def scope():
+    """Returns the context in which models are to be created."""
+    return strategy().scope() if strategy() else contextlib.nullcontext()
+
+
+def shard():
+    """Returns `(index, count)` of this worker, or `None` on one machine."""
+    if flags.STRATEGY.value != "multi_worker":
+        return None
+    workers, index = read_tf_config(os.environ.get("TF_CONFIG"))
+    return index, len(workers)
+
+
+def is_chief():
+    """Whether this process writes what all workers have in common."""
+    return shard() is None or shard()[0] == 0
+
+
+def training_data(data):
+    """Returns the training data as `fit` wants it under the strategy.
+
+    Args:
+        data: `ClassificationData` of this worker's shard.
+    """
+    if shard() is None:
+        return data.train
+    per_replica = flags.BATCH_SIZE.value // strategy().num_replicas_in_sync
+    return strategy().distribute_datasets_from_function(
+        lambda _: data.train.rebatch(per_replica)
+    )
+
+
+@functools.cache
+def scratch_folder():
+    """Returns a folder for what only the chief keeps; it goes with the process."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+def lost_worker(error):
+    """Returns what to raise for an error of TensorFlow during training.
+
+    Args:
+        error: `tf.errors.OpError`.
+    """
+    gone = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+    )
+    if shard() is None or not isinstance(error, gone):
+        return error
+    return ConnectionError(
+        "another worker has stopped or cannot be reached any more. Start all workers "
+        "again with the same command: they resume after the last epoch. (--debug shows "
+        f"what TensorFlow said: {type(error).__name__})"
+    )
+
+
+def read_tf_config(text):
+    """Reads the workers' addresses and this one's number out of `TF_CONFIG`.
+
+    Args:
+        text: the variable's value, or `None`.
+
+    Returns:
+        `(addresses, index)`: list of `"host:port"`, and an int.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    if not text:
+        raise ValueError(
+            "--strategy=multi_worker needs the environment variable TF_CONFIG, which "
+            f"names all workers and this one: {EXAMPLE}"
+        )
+    try:
+        config = json.loads(text)
+        workers = config["cluster"]["worker"]
+        kind, index = config["task"]["type"], config["task"]["index"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"TF_CONFIG must look like {EXAMPLE}. Received: {text} "
+            f"({type(error).__name__}: {error})"
+        ) from None
+    if set(config["cluster"]) != {"worker"} or kind != "worker":
+        raise ValueError(
+            "TF_CONFIG must have tasks of type 'worker' only (the first one is the "
+            f"chief). Received: {sorted(config['cluster'])}, this task: {kind!r}"
+        )
+    if not isinstance(index, int) or not 0 <= index < len(workers):
+        raise ValueError(
+            "the task's index in TF_CONFIG must be in 0 to the number of workers - 1, "
+            f"{len(workers) - 1}. Received: {index!r}"
+        )
+    for address in workers:
+        host, _, port = str(address).rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(
+                "workers in TF_CONFIG must be written 'host:port'. "
+                f"Received: {address!r}"
+            )
+    if len(set(workers)) < len(workers):
+        raise ValueError(f"TF_CONFIG names a worker twice. Received: {workers}")
+    return workers, index
+
+
+def wait_for_workers(workers, index, timeout):
+    """Waits until every other worker listens at its address.
+
+    This one listens at its own meanwhile: either here, or, when it has seen all the
+    others, with TensorFlow's server.
+
+    Args:
+        workers: list of `"host:port"`.
+        index: int, which of them this is.
+        timeout: seconds.
+
+    Raises:
+        ValueError: naming the workers that were not there in time, or if this one
+            cannot listen at its port.
+    """
+    port = int(workers[index].rpartition(":")[2])
+    missing = [address for i, address in enumerate(workers) if i != index]
+    deadline = time.monotonic() + timeout
+    try:
+        listener = socket.create_server(("", port), backlog=len(workers))
+    except OSError as error:
+        raise ValueError(
+            f"worker {index} cannot listen at {workers[index]}: {error.strerror}. "
+            "Choose a free port in TF_CONFIG"
+        ) from None
+    with listener:
+        while missing:
+            missing = [address for address in missing if not _listens(address)]
+            if missing and time.monotonic() > deadline:
+                raise ValueError(
+                    f"worker {index} could not reach {', '.join(missing)} within "
+                    f"{timeout} s. Start all workers with the same addresses in "
+                    "TF_CONFIG, and check names, ports and firewalls"
+                )
+            if missing:
+                time.sleep(0.5)
+
+
+def _listens(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True

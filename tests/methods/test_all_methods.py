@@ -1,0 +1,101 @@
+"""What every method has to do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from every_method import METHODS, two_stages
+from small_models import cross_entropy, random_batch, weights_of
+
+from keras_diffkd import Distiller
+
+TESTS = Path(__file__).parents[1]
+
+
+def make_distiller(name, jit_compile=False, weight=1.0):
+    keras.utils.set_random_seed(0)
+    distiller = Distiller(
+        two_stages(12), two_stages(8), [METHODS[name]()], task_loss_weight=weight
+    )
+    distiller.compile(
+        keras.optimizers.Adam(0.01), cross_entropy(), jit_compile=jit_compile
+    )
+    return distiller
+
+
+def losses_of(distiller):
+    [method] = distiller.methods
+    return [f"{method.name}/{loss}" for loss in method.loss_weights]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_trains_saves_and_leaves_a_clean_student(name, rng, tmp_path):
+    x, y = random_batch(rng)
+    # The labels are random: they would pull elsewhere.
+    distiller = make_distiller(name, weight=0.0)
+    teacher = weights_of(distiller.teacher)
+    history = distiller.fit(x, y, epochs=25, verbose=0).history
+    for loss in losses_of(distiller):
+        assert np.mean(history[loss][-3:]) < np.mean(history[loss][:2]), loss
+    for before, after in zip(teacher, weights_of(distiller.teacher), strict=True):
+        np.testing.assert_array_equal(after, before)
+
+    distiller.save(tmp_path / "run.keras")
+    loaded = keras.models.load_model(tmp_path / "run.keras")
+    loaded.attach_teacher(distiller.teacher)
+    assert loaded.methods[0].get_config() == distiller.methods[0].get_config()
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), distiller.predict(x, verbose=0), rtol=1e-5
+    )
+    ours, theirs = (
+        d.train_on_batch(x, y, return_dict=True) for d in (distiller, loaded)
+    )
+    assert set(ours) == set(theirs)
+
+    student, original = distiller.strip(), two_stages(8)
+    assert [type(layer) for layer in student.layers] == [
+        type(layer) for layer in original.layers
+    ]
+    assert [w.shape for w in weights_of(student)] == [
+        w.shape for w in weights_of(original)
+    ]
+    np.testing.assert_allclose(
+        student.predict(x, verbose=0), distiller.predict(x, verbose=0), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_trains_in_mixed_precision_and_compiled(name, rng):
+    keras.config.set_dtype_policy("mixed_float16")
+    x, y = random_batch(rng)
+    distiller = make_distiller(name, jit_compile=True)
+    before = weights_of(distiller.strip())
+    history = distiller.fit(x, y, epochs=3, batch_size=16, verbose=0).history
+    for loss in losses_of(distiller):
+        assert np.all(np.isfinite(history[loss])), loss
+    after = weights_of(distiller.strip())
+    assert any(np.any(a != b) for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.backend("tensorflow")
+def test_every_method_trains_on_two_replicas():
+    result = subprocess.run(
+        [sys.executable, TESTS / "methods" / "mirrored_methods_script.py"],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    results = json.loads(result.stdout)
+    assert set(results) == set(METHODS)
+    for name, (logs, copies) in results.items():
+        assert all(np.all(np.isfinite(values)) for values in logs.values()), name
+        assert copies
+        for first, second in copies:
+            np.testing.assert_array_equal(first, second, err_msg=name)

@@ -1,0 +1,195 @@
+"""Training on several workers: TF_CONFIG, two real processes, a worker that dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_diffkd.recipes.cluster import read_tf_config, wait_for_workers
+from keras_diffkd.recipes.metrics_log import read_metrics
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from keras_diffkd.recipes.train_teacher import run; run()",
+]
+
+
+def config(workers=("a:1", "b:2"), index=0, **changes):
+    return json.dumps(
+        {
+            "cluster": {"worker": list(workers)},
+            "task": {"type": "worker", "index": index},
+            **changes,
+        }
+    )
+
+
+def test_workers_and_index_are_read():
+    assert read_tf_config(config(index=1)) == (["a:1", "b:2"], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "needs the environment variable TF_CONFIG.*host1:2222"),
+        ("{", "must look like.*Received: {"),
+        ("[]", "must look like"),
+        ('{"cluster": {"worker": ["a:1"]}}', "must look like.*KeyError: 'task'"),
+        (config(index=2), "0 to the number of workers - 1, 1. Received: 2"),
+        (config(index="0"), "Received: '0'"),
+        (config(["a", "b:2"]), "written 'host:port'. Received: 'a'"),
+        (config(["a:1", "a:1"]), "names a worker twice"),
+        (config(cluster={"worker": ["a:1"], "ps": ["b:2"]}), "of type 'worker' only"),
+    ],
+)
+def test_what_is_wrong_with_tf_config_is_named(text, message):
+    with pytest.raises(ValueError, match=message):
+        read_tf_config(text)
+
+
+def free_addresses(count):
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    addresses = [f"localhost:{s.getsockname()[1]}" for s in sockets]
+    for s in sockets:
+        s.close()
+    return addresses
+
+
+def test_a_worker_that_is_not_there_is_named_in_time():
+    here, missing = free_addresses(2)
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=f"could not reach {missing} within 1 s"):
+        wait_for_workers([here, missing], 0, timeout=1)
+    assert time.monotonic() - started < 10
+
+
+def test_a_port_in_use_is_named():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match="cannot listen at.*Choose a free port"):
+            wait_for_workers([f"localhost:{port}"], 0, timeout=1)
+
+
+def start(run_dir, data_dir, *flags, addresses=(), index=0):
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if addresses:
+        env["TF_CONFIG"] = config(addresses, index)
+        flags = ("--strategy=multi_worker", "--cluster_timeout=60", *flags)
+    return subprocess.Popen(
+        [
+            *COMMAND,
+            f"--run_dir={run_dir}",
+            f"--data_dir={data_dir}",
+            "--dataset=digits",
+            "--teacher=digits_student",
+            "--steps_per_epoch=4",
+            *flags,
+        ],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, status=0):
+    output, errors = process.communicate(timeout=200)
+    assert process.returncode == status, errors
+    return output, errors
+
+
+def test_a_killed_worker_ends_the_other_and_both_resume(tmp_path, data_dir):
+    run = tmp_path / "run"
+    addresses = free_addresses(2)
+    workers = [
+        start(run, data_dir, "--epochs=1000", addresses=addresses, index=i)
+        for i in range(2)
+    ]
+    metrics = run / "teacher" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while len(read_metrics(metrics)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers[1].send_signal(signal.SIGKILL)
+    workers[1].communicate()
+    _, errors = finish(workers[0], status=1)
+    last_line = [line for line in errors.splitlines() if "diffkd" in line][-1]
+    assert "another worker has stopped" in last_line
+    assert "Start all workers again with the same command" in last_line
+
+    done = len(read_metrics(metrics))
+    assert done >= 2
+    for path in (run / "teacher" / "flags.txt",):
+        path.write_text(
+            path.read_text().replace("--epochs=1000", f"--epochs={done + 2}")
+        )
+    addresses = free_addresses(2)
+    workers = [
+        start(run, data_dir, f"--epochs={done + 2}", addresses=addresses, index=i)
+        for i in range(2)
+    ]
+    output, _ = finish(workers[0])
+    silent, _ = finish(workers[1])
+    assert f"Resuming {run / 'teacher'} after epoch" in output
+    assert silent == ""
+    assert [line["epoch"] for line in read_metrics(metrics)] == list(range(1, done + 3))
+    keras.models.load_model(run / "teacher.keras")
+
+
+def test_two_workers_see_the_batches_of_one(data_dir):
+    from keras_diffkd.datasets import load_classification
+
+    arguments = {"data_dir": data_dir, "batch_size": 16, "seed": 3, "start_step": 40}
+    whole = load_classification("digits", **arguments)
+    shares = [
+        load_classification("digits", shard=(i, 2), **arguments) for i in range(2)
+    ]
+    iterators = [iter(data.train.as_numpy_iterator()) for data in (whole, *shares)]
+    for _ in range(3):
+        (images, labels), *parts = map(next, iterators)
+        assert [len(part[1]) for part in parts] == [8, 8]
+        np.testing.assert_array_equal(parts[0][0], images[0::2])
+        np.testing.assert_array_equal(parts[1][0], images[1::2])
+        np.testing.assert_array_equal(
+            np.stack([p[1] for p in parts], 1).ravel(), labels
+        )
+    assert shares[0].num_test_examples == whole.num_test_examples
+    with pytest.raises(
+        ValueError, match=r"multiple of count. Received: shard=\(0, 3\)"
+    ):
+        load_classification("digits", shard=(0, 3), **arguments)
+
+
+def test_two_virtual_devices_train_like_one(tmp_path, data_dir):
+    runs = {}
+    for name, flags in {
+        "one": [],
+        "two": ["--strategy=mirrored", "--virtual_devices=2", "--jit_compile=true"],
+    }.items():
+        process = start(tmp_path / name, data_dir, "--epochs=2", *flags)
+        finish(process)
+        runs[name] = read_metrics(tmp_path / name / "teacher" / "metrics.jsonl")
+    # Batch normalisation sees half of the batch.
+    for one, two in zip(runs["one"], runs["two"], strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=0.15)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path, data_dir):
+    addresses = free_addresses(2)
+    workers = [
+        start(
+            tmp_path / "run", data_dir, "--batch_size=15", addresses=addresses, index=i
+        )
+        for i in range(2)
+    ]
+    for worker in workers:
+        _, errors = finish(worker, status=1)
+        assert "a multiple of their 2 devices. Received: --batch_size=15" in errors
+    assert not (tmp_path / "run").exists()
