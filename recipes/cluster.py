@@ -20,7 +20,6 @@ EXAMPLE = (
 )
 
 
-@functools.cache
 def strategy():
     """Returns the strategy of `--strategy`, the same one in the whole process.
 
@@ -34,14 +33,19 @@ def strategy():
         ValueError: if `TF_CONFIG` is missing or wrong, a worker cannot be reached in
             time, or the batch cannot be shared out.
     """
+    return _create_strategy(flags.STRATEGY.value)
+
+
+@functools.cache
+def _create_strategy(kind):
     if flags.VIRTUAL_DEVICES.value:
         [cpu] = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * flags.VIRTUAL_DEVICES.value
         )
-    if flags.STRATEGY.value == "none":
+    if kind == "none":
         return None
-    if flags.STRATEGY.value == "mirrored":
+    if kind == "mirrored":
         devices = None
         if flags.VIRTUAL_DEVICES.value:
             devices = [f"CPU:{index}" for index in range(flags.VIRTUAL_DEVICES.value)]

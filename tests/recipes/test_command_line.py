@@ -25,7 +25,7 @@ def test_help_shows_every_flag_and_succeeds(parse, capsys, help_flag):
     for name in [*flags.recorded(), "data_dir", "dataset", "teacher", "baseline"]:
         assert f"--{name}:" in out or f"--[no]{name}:" in out
     # With the defaults.
-    assert "--batch_size: Images per training step.\n    (default: '64')" in out
+    assert "on all devices.\n    (default: '64')" in out
 
 
 @pytest.mark.parametrize(

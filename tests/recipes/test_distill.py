@@ -118,7 +118,7 @@ def test_another_experiment_in_the_same_folder_is_refused(distil):
         (["--teacher="], "--teacher is required"),
         (["--student="], "--student is required"),
         (["--method=magic"], "--method must be of none, kd"),
-        (["--strategy=mirrored"], "--strategy must be 'none'"),
+        (["--strategy=multi_worker"], "needs the environment variable TF_CONFIG"),
         (["--dataset=digitz"], "digitz"),
         (["--dataset=cifar100"], "--download"),
         (["--train_split=train[:0]"], "no examples"),
