@@ -26,6 +26,10 @@ def pytest_collection_modifyitems(items):
         if wanted and BACKEND not in wanted:
             reason = f"about the backend {' or '.join(wanted)}, not {BACKEND}"
             item.add_marker(pytest.mark.skip(reason=reason))
+        compiles = "jit_compile" in getattr(item, "fixturenames", ())
+        if compiles and BACKEND == "torch" and item.callspec.params["jit_compile"]:
+            reason = "torch.compile takes minutes; test_torch.py compiles a small step"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=BACKEND == "torch")
@@ -33,6 +37,8 @@ def _tensors_become_arrays(monkeypatch):
     """PyTorch refuses to, for results that a gradient may be asked of."""
     import torch
 
+    # Small operations in many threads, in several test processes, take for ever.
+    torch.set_num_threads(1)
     refusing = torch.Tensor.__array__
 
     def to_array(self, dtype=None, copy=None):

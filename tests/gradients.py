@@ -1,7 +1,23 @@
-"""Gradients on every backend, for tests."""
+"""Gradients and compiled functions on every backend, for tests."""
 
 import keras
 import numpy as np
+
+
+def compiled(function):
+    """Returns the function under XLA; on PyTorch, the function itself.
+
+    On TensorFlow alone it may change variables.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
 
 
 def value_and_gradients(function, tensors, layer=None):

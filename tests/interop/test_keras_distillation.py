@@ -77,7 +77,9 @@ def test_losses_of_keras_train_in_our_distiller(rng, tmp_path):
 
 
 def test_values_are_those_of_keras(rng):
-    teacher, student = (rng.normal(size=(6, 4)).astype("float32") for _ in range(2))
+    teacher, student = keras.ops.convert_to_tensor(
+        rng.normal(size=(2, 6, 4)).astype("float32")
+    )
     for loss in (divergence(), MeanMatching()):
         ours = KerasDistillation(loss).compute_losses(teacher, student)["distill"]
         np.testing.assert_allclose(ours, loss.compute_loss(teacher, student), rtol=1e-6)

@@ -54,7 +54,7 @@ def test_config_round_trip(method):
 def test_labels_are_asked_for(method, logits):
     method.build((None, 4), (None, 4))
     with pytest.raises(ValueError, match="needs the class labels"):
-        method.compute_losses(*logits)
+        method.compute_losses(*map(keras.ops.convert_to_tensor, logits))
 
 
 @pytest.mark.parametrize("method_class", [DIST, DKD])

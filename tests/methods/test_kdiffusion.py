@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import compiled, value_and_gradients
 from small_models import (
     SubclassedCNN,
     cross_entropy,
@@ -238,23 +238,24 @@ def test_value_and_gradient(rng, shuffle):
     loss = np.mean([np.mean(gap**2) for gap in gaps])
     slope = 2 * np.array(gaps) @ kernel.T / np.array(gaps).size
 
-    features = [tf.constant(f, tf.float32) for f in features]
-    teacher = tf.constant(teacher, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch([teacher, features])
-        ours = method.compute_losses(teacher, features)["distill"]
+    ours, (of_teacher, *of_features), _ = value_and_gradients(
+        lambda teacher, *features: method.compute_losses(teacher, features)["distill"],
+        [f.astype("float32") for f in (teacher, *features)],
+        method,
+    )
     np.testing.assert_allclose(ours, loss, rtol=1e-5)
-    of_teacher, of_features = tape.gradient(ours, [teacher, features])
-    assert of_teacher is None
+    assert not np.any(of_teacher)
     np.testing.assert_allclose(of_features[:3], slope, rtol=1e-3, atol=1e-6)
-    assert of_features[3] is None
+    assert not np.any(of_features[3])
 
 
 @pytest.mark.backend("tensorflow")
 def test_levels_change_branches_from_step_to_step():
     method = built_method()
-    step = tf.function(lambda x: method._noisy(x), jit_compile=True)
-    feature = 1e6 * tf.ones((1, 2, 2, 1))  # The noise is nothing beside it.
+    step = method._noisy
+    if keras.backend.backend() == "tensorflow":
+        step = compiled(lambda x: method._noisy(x))
+    feature = 1e6 * keras.ops.ones((1, 2, 2, 1))  # The noise is nothing beside it.
     alphas = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     levels = 1e6 * np.sqrt(alphas[[0, 166, 332]])
     orders = set()
@@ -294,8 +295,8 @@ def test_beside_another_method_on_the_same_layer(rng):
     ]
     student = student_cnn()
     distiller = Distiller(small_cnn(12), student, methods)
-    distiller.compile("adam", cross_entropy())
-    history = distiller.fit(x, y, epochs=3, verbose=0).history
+    distiller.compile(keras.optimizers.Adam(0.01), cross_entropy())
+    history = distiller.fit(x, y, epochs=10, verbose=0).history
     assert history["fitnet/distill"][-1] < history["fitnet/distill"][0]
     assert distiller.strip().get_config() == student.get_config()
 

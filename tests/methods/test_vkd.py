@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import value_and_gradients
 from small_models import cross_entropy, random_batch, small_cnn, weights_of
 
 from keras_diffkd import Distiller, VkD
@@ -44,28 +44,28 @@ def test_value_and_gradient(rng, kind, shape):
     loss = np.where(np.abs(gap) < 1, gap**2 / 2, np.abs(gap) - 0.5).mean()
     slope = np.clip(gap, -1, 1) @ projection.T / gap.size / max(1, np.prod(shape))
 
-    student = tf.constant(student, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(student)
-        ours = method.compute_losses(tf.constant(teacher, tf.float32), student)
-    np.testing.assert_allclose(ours["distill"], loss, rtol=1e-4)
-    ours = tape.gradient(ours["distill"], student)
+    value, (ours,), _ = value_and_gradients(
+        lambda student: method.compute_losses(teacher, student)["distill"],
+        [student.astype("float32")],
+    )
+    np.testing.assert_allclose(value, loss, rtol=1e-4)
     expected = np.broadcast_to(np.expand_dims(slope, axes), ours.shape)
-    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-6)
+    atol = 3e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=atol)
 
 
 @pytest.mark.backend("tensorflow")
 def test_no_gradient_reaches_the_teacher(rng):
     method = VkD()
     method.build((None, 6), (None, 8))
-    teacher = tf.constant(rng.normal(size=(4, 6)), tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(teacher)
-        loss = method.compute_losses(teacher, tf.ones((4, 8)))["distill"]
-    tangent = method.projection.tangent.value
-    slopes = tape.gradient(loss, [teacher, tangent])
-    assert slopes[0] is None
-    assert np.abs(slopes[1]).max() > 0
+    teacher = rng.normal(size=(4, 6)).astype("float32")
+    _, (to_teacher,), (to_tangent,) = value_and_gradients(
+        lambda t: method.compute_losses(t, np.ones((4, 8), "float32"))["distill"],
+        [teacher],
+        method,
+    )
+    assert not np.any(to_teacher)
+    assert np.abs(to_tangent).max() > 0
 
 
 @pytest.mark.parametrize("widths", [(12, 6), (6, 12)])
@@ -87,6 +87,7 @@ def test_projection_is_orthogonal_after_training(rng, widths, jit_compile):
     assert np.abs(gram - np.eye(6)).max() < 1e-5
 
 
+@pytest.mark.backend("tensorflow", "jax")
 @pytest.mark.parametrize("kind", ["batch", "whiten"])
 def test_normalisations_of_the_batch_under_xla(rng, kind):
     x, y = random_batch(rng, 32)
