@@ -17,7 +17,6 @@ def deviation(layer):
     return np.abs(matrix.T @ matrix - np.eye(matrix.shape[1])).max()
 
 
-@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("sizes", [(24, 40), (40, 24), (16, 16), (1, 3)])
 @pytest.mark.parametrize("learning_rate", [1e-2, 1.0])
 def test_stays_orthogonal_and_learns(rng, sizes, learning_rate):
@@ -54,7 +53,6 @@ def test_rotation_is_the_matrix_exponential(rng):
     )
 
 
-@pytest.mark.backend("tensorflow")
 def test_wide_layers_are_orthogonal_under_xla():
     layer = OrthogonalProjection(384, 512)
     layer.build((None, 384))
@@ -62,7 +60,6 @@ def test_wide_layers_are_orthogonal_under_xla():
     assert np.abs(matrix @ matrix.T - np.eye(384)).max() < 1e-5
 
 
-@pytest.mark.backend("tensorflow")
 def test_gradient_at_the_identity_is_finite():
     layer = OrthogonalProjection(3, 4)
     layer.build((None, 3))

@@ -20,7 +20,6 @@ def test_value_and_gradient(rng):
     )
 
 
-@pytest.mark.backend("tensorflow")
 def test_large_values_are_finite_and_the_teacher_gets_no_gradient():
     features = np.array([[[1.0, -1.0]], [[-1e4, -1e4]]], "float32")
     loss, (to_teacher, to_student), _ = value_and_gradients(lsh, features)

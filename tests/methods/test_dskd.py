@@ -51,7 +51,6 @@ def test_without_guidance_sampling_is_that_of_diffkd(rng, gamma, training):
     )
 
 
-@pytest.mark.backend("tensorflow")
 def test_guidance_gradient_against_finite_differences(rng):
     image = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(4, 5, name="features")(image)
@@ -109,7 +108,6 @@ def test_guidance_makes_the_label_likelier(rng):
     np.testing.assert_allclose(likelihood(np.eye(10)[y]), likelihood(y), rtol=1e-5)
 
 
-@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("source", ["student", "teacher"])
 def test_where_gradients_flow(rng, source):
     distiller = distiller_of(diffusion_source=source, mse_weight=1.0)
@@ -140,7 +138,6 @@ def test_where_gradients_flow(rng, source):
     assert any(np.any(s) for s in denoiser)
 
 
-@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("normalize", [True, False])
 def test_value_and_gradient_of_the_hashing_loss(rng, normalize):
     method = DSKD(

@@ -221,7 +221,6 @@ def drawn(method):
     return np.array(timesteps), np.array(noise, "float64")
 
 
-@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_value_and_gradient(rng, shuffle):
     method = built_method(shuffle=shuffle)
@@ -249,7 +248,6 @@ def test_value_and_gradient(rng, shuffle):
     assert not np.any(of_features[3])
 
 
-@pytest.mark.backend("tensorflow")
 def test_levels_change_branches_from_step_to_step():
     method = built_method()
     step = method._noisy

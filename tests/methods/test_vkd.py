@@ -29,7 +29,6 @@ def normalized(x, kind):
     return x @ inverse
 
 
-@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("kind", ["layer", "batch", "whiten", None])
 @pytest.mark.parametrize("shape", [(4, 4), (9,), ()], ids=["map", "tokens", "vector"])
 def test_value_and_gradient(rng, kind, shape):
@@ -54,7 +53,6 @@ def test_value_and_gradient(rng, kind, shape):
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=atol)
 
 
-@pytest.mark.backend("tensorflow")
 def test_no_gradient_reaches_the_teacher(rng):
     method = VkD()
     method.build((None, 6), (None, 8))
