@@ -79,28 +79,54 @@ def draw_accuracy_against_time(accuracies, seconds, path):
         seconds: Dict from the same names to seconds per step.
         path: The file to write; its folder exists.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5))
+    FigureCanvasAgg(figure)  # Where labels go is measured in its pixels.
     axes = figure.add_subplot()
     names = sorted(accuracies, key=lambda name: np.mean(accuracies[name]))
     colours = {True: "#b5651d", False: "#3b6ea5"}
+    points = {}
     for name in names:
         mean, half = interval_of_mean(100 * np.array(accuracies[name]))
-        milliseconds = 1000 * seconds[name]
+        points[name] = (1000 * seconds[name], mean)
         colour = colours[name.startswith("DiffKD")]
         axes.errorbar(
-            milliseconds, mean, yerr=half, fmt="o", color=colour, capsize=3, alpha=0.9
-        )
-        axes.annotate(
-            name,
-            (milliseconds, mean),
-            textcoords="offset points",
-            xytext=(6, 4),
-            fontsize=8,
+            *points[name], yerr=half, fmt="o", color=colour, capsize=3, alpha=0.9
         )
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds per training step")
     axes.set_ylabel("test accuracy of the student, %, 95% interval of the mean")
     axes.grid(alpha=0.3)
+    figure.tight_layout()
+    _label_points(axes, points)
     figure.savefig(path)
+
+
+def _label_points(axes, points):
+    """Writes the names beside their points, where no other point or name is."""
+    markers = [axes.transData.transform(point) for point in points.values()]
+    taken = []
+    for name, point in points.items():
+        boxes = []
+        for x, y in ((6, 4), (6, -11), (-6, 4), (-6, -11), (6, 14), (-6, 14), (6, -21)):
+            label = axes.annotate(
+                name,
+                point,
+                textcoords="offset points",
+                xytext=(x, y),
+                fontsize=8,
+                horizontalalignment="left" if x > 0 else "right",
+            )
+            box = label.get_window_extent()
+            hidden = sum(box.overlaps(other) for other in taken)
+            hidden += sum(box.contains(*marker) for marker in markers)
+            boxes.append((hidden, label, box))
+            if not hidden:
+                break
+        _, kept, box = min(boxes, key=lambda candidate: candidate[0])
+        taken.append(box)
+        for _, label, _ in boxes:
+            if label is not kept:
+                label.remove()

@@ -1,0 +1,109 @@
+"""DiffKD's options under `fit`: what a user combines."""
+
+import keras
+import numpy as np
+import pytest
+from small_models import cross_entropy, random_batch
+
+from keras_diffkd import DiffKD, Distiller
+
+
+def cnn(width):
+    """Maps of 4x4 (`middle`) and 2x2 (`last`)."""
+    image = keras.Input((8, 8, 1))
+    x = image
+    for name, channels in (("middle", width), ("last", 2 * width)):
+        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same")(x)
+        x = keras.layers.ReLU(name=name)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(10, name="logits")(x))
+
+
+def attention(x, width, name):
+    normal = keras.layers.LayerNormalization()(x)
+    x = x + keras.layers.MultiHeadAttention(2, width // 2)(normal, normal)
+    mlp = keras.layers.Dense(2 * width, "gelu")(keras.layers.LayerNormalization()(x))
+    return keras.layers.Add(name=name)([x, keras.layers.Dense(width)(mlp)])
+
+
+def vit(width):
+    """16 tokens (`middle`, `last`) without a class token."""
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(width, 2, strides=2)(image)
+    x = keras.layers.Reshape((16, width))(x)
+    for name in ("middle", "last"):
+        x = attention(x, width, name)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(image, keras.layers.Dense(10, name="logits")(x))
+
+
+def swin(width):
+    """16 tokens from windows of 4 (`middle`), merged into 4 tokens (`last`)."""
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(width, 2, strides=2)(image)
+    windows = keras.ops.reshape(x, (-1, 2, 2, 2, 2, width))
+    windows = keras.ops.transpose(windows, (0, 1, 3, 2, 4, 5))
+    x = attention(keras.ops.reshape(windows, (-1, 4, width)), width, "windows")
+    x = keras.ops.reshape(x, (-1, 2, 2, 2, 2, width))
+    x = keras.ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    x = keras.layers.Reshape((16, width), name="middle")(x)
+    x = keras.ops.reshape(x, (-1, 2, 2, 2, 2, width))
+    x = keras.ops.reshape(
+        keras.ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, 4, 4 * width)
+    )
+    x = attention(keras.layers.Dense(2 * width)(x), 2 * width, "last")
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(image, keras.layers.Dense(10, name="logits")(x))
+
+
+def distil(teacher, student, methods, rng, epochs=20):
+    keras.utils.set_random_seed(0)
+    x, y = random_batch(rng)
+    distiller = Distiller(teacher, student, methods, task_loss_weight=0.0)
+    distiller.compile(keras.optimizers.Adam(0.01), cross_entropy(), jit_compile=False)
+    history = distiller.fit(x, y, epochs=epochs, verbose=0).history
+    for method in distiller.methods:
+        for name in method.loss_weights:
+            values = history[f"{method.name}/{name}"]
+            assert np.mean(values[-3:]) < np.mean(values[:3]), f"{method.name}/{name}"
+    np.testing.assert_allclose(
+        distiller.strip().predict(x, verbose=0),
+        distiller.predict(x, verbose=0),
+        atol=1e-6,
+    )
+    return history
+
+
+@pytest.mark.parametrize(("teacher", "student"), [(vit, cnn), (cnn, vit), (swin, swin)])
+def test_tokens_and_maps_in_any_combination(teacher, student, rng):
+    # Where a map of 4x4 meets 16 tokens: the two grids are the same.
+    tap = {vit: "last", swin: "last", cnn: "middle"}
+    method = DiffKD(tap[teacher], tap[student], latent_channels=8)
+    distil(teacher(8), student(8), [method], rng)
+
+
+def test_several_at_once_keep_their_names(rng):
+    methods = [
+        DiffKD("middle", "middle", latent_channels=8, name="middle"),
+        DiffKD("last", "last", name="last"),
+        DiffKD(distance="kl", temperature=2.0, name="logits"),
+    ]
+    history = distil(cnn(8), cnn(4), methods, rng)
+    assert {"middle/reconstruct", "last/distill", "logits/gamma"} <= set(history)
+    assert "last/reconstruct" not in history
+
+
+def test_resize_between_stages(rng):
+    distil(cnn(8), cnn(4), [DiffKD("middle", "last", resize="bilinear")], rng)
+
+
+@pytest.mark.parametrize("distance", ["dist", "dkd", keras.losses.Huber()])
+def test_distances_on_logits(distance, rng):
+    distil(cnn(8), cnn(4), [DiffKD(distance=distance)], rng)
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_any_number_of_steps_without_noise_adaptation(steps, rng):
+    method = DiffKD("last", "last", num_inference_steps=steps, adapt_noise=False)
+    history = distil(cnn(8), cnn(4), [method], rng)
+    assert "diffkd/gamma" not in history

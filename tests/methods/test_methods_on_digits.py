@@ -1,0 +1,75 @@
+"""Every method on real digits, down to the artefacts of its student."""
+
+import keras
+import numpy as np
+import pytest
+from every_method import METHODS, two_stages
+from small_models import cross_entropy
+
+from keras_diffkd import Distiller, datasets
+from keras_diffkd.export import export_student
+
+pytestmark = pytest.mark.backend("tensorflow")
+
+FORMATS = ["saved_model", "onnx", "tflite"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return datasets.load_classification(
+        "digits", data_dir=str(folder), batch_size=64, augment="none"
+    )
+
+
+@pytest.fixture(scope="module")
+def teacher(digits):
+    keras.utils.set_random_seed(0)
+    teacher = two_stages(32)
+    teacher.compile(keras.optimizers.Adam(0.01), cross_entropy(), metrics=["accuracy"])
+    teacher.fit(digits.train, epochs=1, steps_per_epoch=200, shuffle=False, verbose=0)
+    accuracy = teacher.evaluate(digits.test, verbose=0)[1]
+    assert accuracy > 0.85
+    return teacher
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_learns_from_the_teacher_and_ships(name, digits, teacher, tmp_path):
+    keras.utils.set_random_seed(1)
+    [method] = [METHODS[name]()]
+    distiller = Distiller(teacher, two_stages(8), [method])
+    distiller.compile(
+        keras.optimizers.Adam(0.01), cross_entropy(), metrics=["accuracy"]
+    )
+    history = distiller.fit(
+        digits.train,
+        epochs=4,
+        steps_per_epoch=150,
+        validation_data=digits.test,
+        shuffle=False,
+        verbose=0,
+    ).history
+
+    [method] = distiller.methods
+    for loss in method.loss_weights:
+        values = history[f"{method.name}/{loss}"]
+        assert values[-1] < values[0], f"{loss}: {values}"
+    assert history["task_loss"][-1] < history["task_loss"][0]
+    assert history["val_accuracy"][-1] > 0.4
+
+    images, labels = next(iter(digits.test.unbatch().batch(200)))
+    manifest = export_student(
+        distiller.strip(),
+        tmp_path / "export",
+        FORMATS,
+        samples=(images.numpy(), labels.numpy()),
+        labels=digits.label_names,
+        normalization=digits.normalization,
+    )
+    assert set(manifest["artefacts"]) == set(FORMATS)
+    expected = np.mean(distiller.predict(images, verbose=0).argmax(-1) == labels)
+    for artefact in manifest["artefacts"].values():
+        found = artefact["verification"]
+        assert found["max_difference"] < 1e-4
+        assert found["agreement"] == 1.0
+        assert found["accuracy"] == pytest.approx(expected)
