@@ -96,6 +96,8 @@ def draw_accuracy_against_time(accuracies, seconds, path):
             *points[name], yerr=half, fmt="o", color=colour, capsize=3, alpha=0.9
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("milliseconds per training step")
     axes.set_ylabel("test accuracy of the student, %, 95% interval of the mean")
     axes.grid(alpha=0.3)
@@ -122,6 +124,7 @@ def _label_points(axes, points):
             box = label.get_window_extent()
             hidden = sum(box.overlaps(other) for other in taken)
             hidden += sum(box.contains(*marker) for marker in markers)
+            hidden += box.x0 < axes.bbox.x0 or box.x1 > axes.bbox.x1
             boxes.append((hidden, label, box))
             if not hidden:
                 break
