@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.methods.method import DistillationMethod
-from keras_diffkd.taps import input_spec
+from keras_diffkd.taps import check_is_tensor, input_spec
 
 
 def check_model(model, whose):
@@ -67,6 +67,8 @@ def check_logits(method, teacher, student, teacher_outputs, student_outputs):
     """
     if method.teacher_tap is not None or method.student_tap is not None:
         return
+    if isinstance(teacher_outputs, dict):
+        return  # A pyramid, whose levels the method compares.
     if teacher_outputs.shape[-1] != student_outputs.shape[-1]:
         raise ValueError(
             f"Method {method.name!r} compares the outputs of teacher and student, "
@@ -79,6 +81,26 @@ def check_logits(method, teacher, student, teacher_outputs, student_outputs):
         return
     check_gives_logits(method, teacher, "teacher")
     check_gives_logits(method, student, "student")
+
+
+def check_single_features(method, teacher, student, teacher_features, student_features):
+    """Raises `ValueError` if a tap gives a pyramid to a method that takes none.
+
+    Args:
+        method: The method.
+        teacher: The teacher.
+        student: The student.
+        teacher_features: Dict from the teacher's taps to their features.
+        student_features: The same of the student.
+    """
+    if method.takes_pyramid:
+        return
+    for model, taps, features in (
+        (teacher, method.teacher_tap, teacher_features),
+        (student, method.student_tap, student_features),
+    ):
+        for tap in taps if isinstance(taps, (list, tuple)) else [taps]:
+            check_is_tensor(model, tap, features[tap])
 
 
 def check_gives_logits(method, model, whose):

@@ -158,13 +158,16 @@ class Distiller(keras.Model):
             inputs, self._taps("teacher")
         )
         for method in self.methods:
+            checks.check_single_features(
+                method, self.teacher, self.student, teacher_features, student_features
+            )
             checks.check_logits(
                 method, self.teacher, self.student, teacher_outputs, student_outputs
             )
         return [
             (
-                _gather(method.teacher_tap, teacher_features, lambda t: tuple(t.shape)),
-                _gather(method.student_tap, student_features, lambda t: tuple(t.shape)),
+                _gather(method.teacher_tap, teacher_features, _shapes),
+                _gather(method.student_tap, student_features, _shapes),
             )
             for method in self.methods
         ]
@@ -425,6 +428,8 @@ class Distiller(keras.Model):
         name = loss if isinstance(loss, str) else getattr(loss, "name", None)
         if name != "sparse_categorical_crossentropy":
             return None
+        if getattr(loss, "ignore_class", None) is not None:
+            return None  # One label that is no class is meant to be there.
         return getattr(self.output_spec, "shape", (None,))[-1]
 
     @property
@@ -437,3 +442,10 @@ def _gather(tap, features, convert=lambda tensor: tensor):
     if isinstance(tap, (list, tuple)):
         return [convert(features[name]) for name in tap]
     return convert(features[tap])
+
+
+def _shapes(feature):
+    """Returns the shape of a feature, or of every level of a pyramid."""
+    if isinstance(feature, dict):
+        return {level: tuple(tensor.shape) for level, tensor in feature.items()}
+    return tuple(feature.shape)

@@ -32,7 +32,10 @@ class FrozenTeacher:
         _, features = call_with_taps(
             self.model, self._prepared(x), taps, training=False
         )
-        return {tap: keras.ops.stop_gradient(t) for tap, t in features.items()}
+        return {
+            tap: keras.tree.map_structure(keras.ops.stop_gradient, feature)
+            for tap, feature in features.items()
+        }
 
     def specs(self, inputs, taps):
         """Returns `(outputs, features)` as `KerasTensor`s, for such inputs."""

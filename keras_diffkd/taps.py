@@ -1,12 +1,17 @@
 """Reading intermediate features out of any Keras model.
 
 A tap is `None` (the model's output), the name of a layer, or a path of names
-into nested models (`"backbone/stack3"`). The model is not edited: while it
-runs, the tapped layers remember what they return.
+into nested models (`"backbone/stack3"`); a name may also be that of an attribute
+that holds a layer, as KerasHub's tasks call theirs `backbone`, and it may lack the
+number that Keras added to it, if that leaves no doubt. Of a layer that
+gives a dictionary, `"backbone/fpn:P3"` is one entry and `":cls_logits"` one of
+the model's own output. The model is not edited: while it runs, the tapped layers
+remember what they return.
 """
 
 import contextlib
 import difflib
+import re
 import threading
 
 import keras
@@ -21,7 +26,8 @@ def find_layer(model, tap):
 
     Args:
         model: A `keras.Model`.
-        tap: String, a layer name or a path such as `"backbone/stack3"`.
+        tap: String, a layer name or a path such as `"backbone/stack3"`. What
+            follows a colon is not looked at.
 
     Raises:
         ValueError: If there is no such layer; names the closest ones.
@@ -32,12 +38,11 @@ def find_layer(model, tap):
     >>> find_layer(model, "fc").name
     'fc'
     """
-    layer = model
-    for name in tap.split("/"):
-        matches = [child for child in _children(layer) if child.name == name]
-        if not matches:
-            raise ValueError(_unknown_layer_message(model, tap))
-        layer = matches[0]
+    layer, path = model, _split(tap)[0]
+    for name in path.split("/"):
+        layer = _child(layer, name)
+        if layer is None:
+            raise ValueError(_unknown_layer_message(model, path))
     return layer
 
 
@@ -51,11 +56,12 @@ def call_with_taps(model, inputs, taps, **kwargs):
         **kwargs: Passed to the model, `training=...` for example.
 
     Returns:
-        `(outputs, features)`, where `features` maps each tap to its tensor.
+        `(outputs, features)`, where `features` maps each tap to its tensor, or
+        to the dictionary of tensors that its layer gives.
 
     Raises:
-        ValueError: If a tap names no layer, its layer does not run exactly once
-            in this forward pass, or gives anything but one tensor.
+        ValueError: If a tap names no layer or no entry, or its layer does not run
+            exactly once in this forward pass or gives something else.
 
     Example:
 
@@ -66,16 +72,15 @@ def call_with_taps(model, inputs, taps, **kwargs):
     TensorShape([1, 2])
     """
     taps = list(dict.fromkeys(taps))
-    layers = {tap: find_layer(model, tap) for tap in taps if tap is not None}
+    layers = {tap: find_layer(model, tap) for tap in taps if _split(tap)[0]}
     with _recording(layers.values()) as records:
         outputs = model(inputs, **kwargs)
     features = {}
     for tap in taps:
-        if tap is None:
-            features[tap] = outputs
-        else:
-            features[tap] = _single_record(model, tap, records[id(layers[tap])])
-        _check_is_tensor(model, tap, features[tap])
+        feature = outputs
+        if tap in layers:
+            feature = _single_record(model, tap, records[id(layers[tap])])
+        features[tap] = _selected(model, tap, feature)
     return outputs, features
 
 
@@ -176,14 +181,58 @@ def _single_record(model, tap, record):
     )
 
 
-def _check_is_tensor(model, tap, feature):
-    if not hasattr(feature, "shape") or not hasattr(feature, "dtype"):
-        what = "output" if tap is None else f"tap {tap!r}"
-        names = f" with the keys {list(feature)}" if isinstance(feature, dict) else ""
+def _split(tap):
+    """Returns `(path, key)` of a tap; an empty path is the model's output."""
+    path, _, key = (tap or "").partition(":")
+    return path, key
+
+
+def _selected(model, tap, feature):
+    """Returns the tensor, or dictionary of tensors, that a tap names."""
+    path, key = _split(tap)
+    if key and not (isinstance(feature, dict) and key in feature):
+        received = list(feature) if isinstance(feature, dict) else "a tensor"
         raise ValueError(
-            f"The {what} of model {model.name!r} must be a single tensor. Received: "
-            f"{type(feature).__name__}{names}. Tap the layer that gives the tensor."
+            f"Tap {tap!r} of model {model.name!r} names the entry {key!r} of a "
+            f"dictionary that is not there. Received: {received}."
         )
+    feature = feature[key] if key else feature
+    values = list(feature.values()) if isinstance(feature, dict) else [feature]
+    if not all(hasattr(v, "shape") and hasattr(v, "dtype") for v in values):
+        raise ValueError(
+            f"The {_named(tap)} of model {model.name!r} must be a tensor, or a "
+            f"dictionary of tensors. Received: {type(feature).__name__}. Tap the layer "
+            "that gives the tensor."
+        )
+    return feature
+
+
+def check_is_tensor(model, tap, feature):
+    """Raises `ValueError` if a tap gives a dictionary where one tensor is needed."""
+    if isinstance(feature, dict):
+        raise ValueError(
+            f"The {_named(tap)} of model {model.name!r} must be a single tensor. "
+            f"Received: dict with the keys {list(feature)}. Tap one of its entries: "
+            f"'{tap or ''}:{next(iter(feature))}' for example."
+        )
+
+
+def _named(tap):
+    return "output" if tap is None else f"tap {tap!r}"
+
+
+def _child(layer, name):
+    """Returns the layer inside another that a name means, or `None`."""
+    children = list(_children(layer))
+    for child in children:
+        if child.name == name:
+            return child
+    attribute = getattr(layer, name, None) if name.isidentifier() else None
+    if isinstance(attribute, keras.layers.Layer):
+        return attribute
+    # Keras numbers the names it gives: "pooling" is "pooling_3" in a fourth model.
+    numbered = [c for c in children if re.fullmatch(rf"{re.escape(name)}_\d+", c.name)]
+    return numbered[0] if len(numbered) == 1 else None
 
 
 def _children(layer):

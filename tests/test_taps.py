@@ -101,11 +101,11 @@ def test_a_layer_that_runs_twice_or_never_is_refused(images):
 
 def test_a_tap_that_is_no_tensor_is_refused(images):
     image = keras.Input((8, 8, 1))
-    outputs = {"a": keras.layers.Flatten(name="a")(image), "b": image}
+    outputs = [keras.layers.Flatten(name="a")(image), image]
     model = keras.Model(image, outputs, name="two_outputs")
-    with pytest.raises(ValueError, match=r"model 'two_outputs'.*\['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"output of model 'two_outputs'.*list"):
         call_with_taps(model, images, [None], training=False)
-    outer = keras.Model(image, model(image)["a"])
+    outer = keras.Model(image, model(image)[0])
     with pytest.raises(ValueError, match="tap 'two_outputs'"):
         call_with_taps(outer, images, ["two_outputs"], training=False)
 
@@ -145,3 +145,45 @@ def test_specs_have_the_shapes_of_the_real_features(images):
     outputs, features = output_specs(model, spec, [None, "body/features"])
     assert outputs.shape == (None, 10)
     assert features["body/features"].shape == (None, 4, 4, 8)
+
+
+class TwoMaps(keras.layers.Layer):
+    def call(self, x):
+        return {"P3": x, "P4": x[:, ::2, ::2]}
+
+
+class WithAttribute(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.backbone = TwoMaps(name="something_7")
+
+    def call(self, x):
+        return self.backbone(x)
+
+
+def test_one_entry_of_a_dictionary(images):
+    model = WithAttribute()
+    model(images)
+    taps = ["backbone", "something:P3", ":P4", None]
+    outputs, features = call_with_taps(model, images, taps, training=False)
+    assert set(features["backbone"]) == set(features[None]) == {"P3", "P4"}
+    np.testing.assert_array_equal(features["something:P3"], outputs["P3"])
+    np.testing.assert_array_equal(features[":P4"], outputs["P4"])
+
+
+@pytest.mark.parametrize("tap", ["backbone:P5", ":P5"])
+def test_an_entry_that_is_not_there(tap, images):
+    model = WithAttribute()
+    model(images)
+    with pytest.raises(ValueError, match=r"'P5'.*Received: \['P3', 'P4'\]"):
+        call_with_taps(model, images, [tap], training=False)
+
+
+def test_a_number_that_keras_added_may_be_left_out():
+    def model(*names):
+        layers = [keras.layers.Dense(2, name=name) for name in names]
+        return keras.Sequential([keras.Input((2,)), *layers])
+
+    assert find_layer(model("dense_3"), "dense").name == "dense_3"
+    with pytest.raises(ValueError, match="no layer 'dense'"):
+        find_layer(model("dense_3", "dense_4"), "dense")

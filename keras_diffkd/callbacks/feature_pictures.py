@@ -95,7 +95,7 @@ class FeaturePictures(keras.callbacks.Callback):
             self._writer = None
 
     def _stages(self):
-        """Returns a dict from method name to its stages as arrays."""
+        """Returns a dict from method name (and level) to its stages as arrays."""
         results = {}
         # Nothing that is assigned in here reaches a variable.
         with keras.StatelessScope():
@@ -103,8 +103,13 @@ class FeaturePictures(keras.callbacks.Callback):
             for method, (teacher, student) in zip(
                 self.model.methods, features, strict=True
             ):
-                if hasattr(method, "stages"):
+                if not hasattr(method, "stages"):
+                    continue
+                if not method.levels:
                     results[method.name] = method.stages(teacher, student)
+                    continue
+                for level, of_level, features in method.by_level(teacher, student):
+                    results[f"{method.name}_{level}"] = of_level.stages(*features)
         return keras.tree.map_structure(keras.ops.convert_to_numpy, results)
 
     def _images(self):

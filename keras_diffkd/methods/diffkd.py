@@ -1,5 +1,7 @@
 """DiffKD: denoise the student's feature before comparing it."""
 
+import types
+
 import keras
 
 from keras_diffkd.diffusion import (
@@ -17,11 +19,10 @@ from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
     check_same_grid,
-    check_single_taps,
     map_shape,
     resize_to,
 )
-from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.methods.pyramid import PyramidMethod
 
 # An overcomplete linear autoencoder is legal (the paper's ImageNet set-up has
 # 1024 latent channels on 512), but beyond this factor it is a slip of the pen.
@@ -29,7 +30,7 @@ LARGEST_EXPANSION = 4
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
-class DiffKD(DistillationMethod):
+class DiffKD(PyramidMethod):
     """Knowledge diffusion: a student's feature is a noisy teacher's feature.
 
     A small diffusion model is trained on the teacher's features (compressed by
@@ -42,7 +43,9 @@ class DiffKD(DistillationMethod):
         teacher_tap: `None` (the output) or the layer of the teacher's feature: a
             map `(batch, height, width, channels)`, tokens
             `(batch, tokens, channels)` in a square grid, or a vector
-            `(batch, channels)`.
+            `(batch, channels)`. A layer that gives a dictionary of maps (a feature
+            pyramid), or a list of layers: each level is denoised and compared on
+            its own, and losses are means over the levels.
         student_tap: The same for the student; channels may differ.
         latent_channels: Integer, channels of the autoencoder's latent; `None`
             for no autoencoder. Only for maps and tokens.
@@ -60,6 +63,8 @@ class DiffKD(DistillationMethod):
         distill_weight: Float, weight of the distance.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map to the teacher's grid if they differ.
+        share_denoiser: Whether all levels of a pyramid share one diffusion model;
+            projections, autoencoders and noise adapters are each level's own.
         seed: Integer seed of the noise, or `None`.
         name: String, prefix of the logs.
 
@@ -80,7 +85,8 @@ class DiffKD(DistillationMethod):
     ['denoise', 'distill', 'gamma', 'reconstruct']
 
     Source: Knowledge Diffusion for Distillation (NeurIPS 2023,
-    arXiv 2305.15712) and the authors' code. `resize` is ours.
+    arXiv 2305.15712) and the authors' code. `resize` and `share_denoiser` are
+    ours.
     """
 
     def __init__(
@@ -99,11 +105,11 @@ class DiffKD(DistillationMethod):
         reconstruction_weight=1.0,
         distill_weight=1.0,
         resize=None,
+        share_denoiser=False,
         seed=None,
         name="diffkd",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
-        check_single_taps(self)
         check_distance(distance, temperature)
         check_interpolation(resize)
         if latent_channels is not None and latent_channels < 1:
@@ -128,7 +134,9 @@ class DiffKD(DistillationMethod):
         self.reconstruction_weight = reconstruction_weight
         self.distill_weight = distill_weight
         self.resize = resize
+        self.share_denoiser = share_denoiser
         self.seed = seed
+        self._given = types.SimpleNamespace(denoiser=None)
         self.schedule = NoiseSchedule(num_train_timesteps)
         self.sampler = DDIMSampler(self.schedule, num_inference_steps)
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -148,7 +156,7 @@ class DiffKD(DistillationMethod):
     def metric_names(self):
         return ("gamma",) if self.adapt_noise else ()
 
-    def build(self, teacher_shape, student_shape):
+    def build_feature(self, teacher_shape, student_shape):
         teacher_map = map_shape(teacher_shape, "teacher")
         student_map = map_shape(student_shape, "student")
         check_same_grid(teacher_map, student_map, self.resize)
@@ -174,13 +182,33 @@ class DiffKD(DistillationMethod):
                 channels, kernel_size, name="noise_adapter"
             )
             self.noise_adapter.build(latent_map)
-        self.denoiser = Denoiser(channels, kernel_size, name="denoiser")
-        self.denoiser.build(latent_map, (None,))
+        self._set_denoiser(channels, kernel_size, latent_map)
         self.output_conv = dense(channels, channels, name="output_conv")
         self.output_conv.build(latent_map)
         self.output_bn = batch_normalization(name="output_bn")
         self.output_bn.build(latent_map)
-        self.built = True
+
+    def level_method(self, level):
+        method = super().level_method(level)
+        if self.share_denoiser and self.levels:
+            # A plain namespace: it is tracked as `denoiser` once it fits.
+            first = next(iter(self.levels.values()))
+            method._given = types.SimpleNamespace(denoiser=first.denoiser)
+        return method
+
+    def _set_denoiser(self, channels, kernel_size, latent_map):
+        """Creates the diffusion model, or takes that of the first level."""
+        denoiser = self._given.denoiser
+        if denoiser is None:
+            denoiser = Denoiser(channels, kernel_size, name="denoiser")
+            denoiser.build(latent_map, (None,))
+        elif denoiser.channels != channels:
+            raise ValueError(
+                "`share_denoiser=True` needs as many channels at every level. "
+                f"Received: {denoiser.channels} and {channels}. Pass "
+                "`latent_channels`, or `share_denoiser=False`."
+            )
+        self.denoiser = denoiser
 
     def _latent_width(self, teacher_channels, is_vector):
         """Returns the channels in which the diffusion model works."""
@@ -202,7 +230,7 @@ class DiffKD(DistillationMethod):
             )
         return self.latent_channels
 
-    def compute_losses(
+    def feature_losses(
         self,
         teacher_features,
         student_features,
@@ -280,7 +308,8 @@ class DiffKD(DistillationMethod):
             training: Whether batch normalisation uses batch statistics.
 
         Returns:
-            Dict of float32 tensors: the maps `target` (of the teacher), `student`
+            Of one feature (`levels` holds the methods of a pyramid's levels): dict
+            of float32 tensors: the maps `target` (of the teacher), `student`
             (projected, before denoising) and `denoised`, all
             `(batch, height, width, latent channels)`; and `gamma` of shape
             `(batch,)` with `adapt_noise`.
@@ -356,6 +385,7 @@ class DiffKD(DistillationMethod):
             "reconstruction_weight": self.reconstruction_weight,
             "distill_weight": self.distill_weight,
             "resize": self.resize,
+            "share_denoiser": self.share_denoiser,
             "seed": self.seed,
         }
 

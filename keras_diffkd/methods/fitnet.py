@@ -8,15 +8,14 @@ from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
     check_same_grid,
-    check_single_taps,
     map_shape,
     resize_to,
 )
-from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.methods.pyramid import PyramidMethod
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
-class FitNet(DistillationMethod):
+class FitNet(PyramidMethod):
     """Mean squared error of the projected student's feature.
 
     `mean((Conv1x1(F_s) - F_t)²)`, with the projection trained along.
@@ -24,7 +23,9 @@ class FitNet(DistillationMethod):
     Args:
         teacher_tap: `None`, or the layer of the teacher's feature: a map
             `(batch, height, width, channels)`, square tokens
-            `(batch, tokens, channels)` or a vector `(batch, channels)`.
+            `(batch, tokens, channels)` or a vector `(batch, channels)`. A layer
+            that gives a dictionary of maps (a feature pyramid), or a list of
+            layers: one projection for each, and the mean of their losses.
         student_tap: The same for the student; channels may differ.
         weight: Float, weight of the loss in the total loss.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
@@ -59,24 +60,22 @@ class FitNet(DistillationMethod):
         name="fitnet",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
-        check_single_taps(self)
         check_interpolation(resize)
         self.weight = weight
         self.resize = resize
 
-    def build(self, teacher_shape, student_shape):
+    def build_feature(self, teacher_shape, student_shape):
         teacher_map = map_shape(teacher_shape, "teacher")
         student_map = map_shape(student_shape, "student")
         check_same_grid(teacher_map, student_map, self.resize)
         self.projection = dense(student_map[-1], teacher_map[-1], name="projection")
         self.projection.build((None, *student_map))
-        self.built = True
 
     @property
     def loss_weights(self):
         return {"distill": self.weight}
 
-    def compute_losses(
+    def feature_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
         target = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd.taps import input_spec, output_specs
+from keras_diffkd.taps import check_is_tensor, input_spec, output_specs
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -18,7 +18,8 @@ class DistillationMethod(keras.layers.Layer):
 
     Args:
         teacher_tap: `None` (the teacher's output), a layer name, a path into
-            nested models (`"backbone/stack3"`), or a list of those.
+            nested models (`"backbone/stack3"`), an entry of a layer's dictionary
+            (`"backbone/fpn:P3"`), or a list of those.
         student_tap: The same for the student.
         name: String, prefix of the logs: `<name>/<loss name>`. Unique within a
             `Distiller`.
@@ -44,6 +45,8 @@ class DistillationMethod(keras.layers.Layer):
     needs_targets = False
     # Whether both features are class scores before softmax.
     expects_logits = False
+    # Whether a tap may be a layer that gives a dictionary of features.
+    takes_pyramid = False
     # Whether the method wants the teacher's layers after its tap.
     needs_teacher_head = False
     # Then a `TeacherHead`, set by `Distiller` before `build`: a callable from the
@@ -107,14 +110,10 @@ class DistillationMethod(keras.layers.Layer):
         """
         problem = "needs the labels" if self.needs_targets else None
         if problem is None:
-            shapes = (
-                tuple(output_specs(model, input_spec(model), [tap])[1][tap].shape)
-                for model, tap in (
-                    (teacher, self.teacher_tap),
-                    (student, self.student_tap),
-                )
+            self.build(
+                _tapped_shape(teacher, self.teacher_tap),
+                _tapped_shape(student, self.student_tap),
             )
-            self.build(*shapes)
             problem = "trains weights of its own" if self.trainable_weights else None
         if problem is not None:
             raise ValueError(
@@ -144,3 +143,9 @@ class DistillationMethod(keras.layers.Layer):
             "student_tap": self.student_tap,
             "name": self.name,
         }
+
+
+def _tapped_shape(model, tap):
+    _, features = output_specs(model, input_spec(model), [tap])
+    check_is_tensor(model, tap, features[tap])
+    return tuple(features[tap].shape)

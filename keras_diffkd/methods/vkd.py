@@ -4,14 +4,14 @@ import keras
 
 from keras_diffkd import losses
 from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
-from keras_diffkd.methods.feature_maps import check_single_taps, pooled, pooled_width
-from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.methods.feature_maps import pooled, pooled_width
+from keras_diffkd.methods.pyramid import PyramidMethod
 
 EPSILON = 1e-5
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
-class VkD(DistillationMethod):
+class VkD(PyramidMethod):
     """Smooth L1 between the projected student's and the normalised teacher's feature.
 
     `smooth_l1(P f_s, norm(f_t))` on features pooled over space or tokens. The
@@ -21,7 +21,8 @@ class VkD(DistillationMethod):
     Args:
         teacher_tap: `None`, or the layer of the teacher's feature: a vector
             `(batch, channels)`, or anything `(batch, ..., channels)`, which is
-            averaged over the axes between.
+            averaged over the axes between. A feature pyramid (a dictionary, or a
+            list of layers) is compared level by level.
         student_tap: The same for the student; channels may differ.
         normalization: What is done to the teacher's pooled feature: `"layer"`
             (layer normalisation without weights; classification), `"batch"`
@@ -61,7 +62,6 @@ class VkD(DistillationMethod):
         name="vkd",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
-        check_single_taps(self)
         if normalization not in NORMALIZATIONS:
             raise ValueError(
                 f"`normalization` must be one of {list(NORMALIZATIONS)}. "
@@ -70,20 +70,19 @@ class VkD(DistillationMethod):
         self.normalization = normalization
         self.weight = weight
 
-    def build(self, teacher_shape, student_shape):
+    def build_feature(self, teacher_shape, student_shape):
         self.projection = OrthogonalProjection(
             pooled_width(student_shape, "student"),
             pooled_width(teacher_shape, "teacher"),
             name="projection",
         )
         self.projection.build((None, self.projection.input_features))
-        self.built = True
 
     @property
     def loss_weights(self):
         return {"distill": self.weight}
 
-    def compute_losses(
+    def feature_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
         normalize = NORMALIZATIONS[self.normalization]

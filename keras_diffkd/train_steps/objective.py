@@ -6,11 +6,18 @@ import keras
 def state_variables(distiller):
     """Returns the variables that a forward pass may change."""
     variables = list(distiller.non_trainable_variables)
-    if distiller._compile_loss is not None:
-        # Losses of several outputs keep a running mean each.
-        for metric in distiller._compile_loss.metrics:
-            variables += metric.variables
+    # Losses of several outputs keep a running mean each.
+    container = task_compile_loss(distiller)
+    for metric in container.metrics if container is not None else []:
+        variables += metric.variables
     return variables
+
+
+def task_compile_loss(distiller):
+    """Returns Keras's container of the task's losses: ours, or the student's own."""
+    if distiller._compile_loss is not None:
+        return distiller._compile_loss
+    return distiller.student._compile_loss
 
 
 def teacher_variables(distiller):

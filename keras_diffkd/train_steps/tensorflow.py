@@ -6,10 +6,12 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.checks import labels_message
+from keras_diffkd.taps import input_spec
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
+    task_compile_loss,
     teacher_variables,
     update_metrics,
 )
@@ -152,6 +154,23 @@ def _build_loss_and_metrics(distiller, y):
     for compiled in (distiller._compile_loss, distiller._compile_metrics):
         if compiled is not None and not compiled.built:
             compiled.build(y, distiller.output_spec)
+    own_loss = task_compile_loss(distiller)
+    if own_loss is not None and not own_loss.built:
+        # The student's own, of targets that only its `compute_loss` knows.
+        inputs = (input_spec(distiller.student), y, distiller.output_spec)
+        _TaskLoss(distiller).compute_output_spec(inputs)
+
+
+class _TaskLoss(keras.layers.Layer):
+    """Lets Keras run the task loss symbolically."""
+
+    def __init__(self, distiller):
+        super().__init__()
+        self._compute_loss = distiller.compute_loss
+
+    def call(self, inputs):
+        x, y, y_pred = inputs
+        return self._compute_loss(x=x, y=y, y_pred=y_pred)
 
 
 def train_step(distiller, data):
