@@ -48,7 +48,7 @@ def test_folder_that_cannot_be_written(tmp_path):
     [
         ("cifar1000", "Received: 'cifar1000'. Did you mean 'cifar100'"),
         ("digit", "Did you mean 'digits'"),
-        ("xxxxxxxxxx", "Received: 'xxxxxxxxxx'. Expected 'digits' or"),
+        ("xxxxxxxxxx", "Received: 'xxxxxxxxxx'. Expected 'digits', 'digit_scenes' or"),
         ("not a name", "Received: 'not a name'"),
         ("", "Received: ''"),
         # Would be looked up in the network.
