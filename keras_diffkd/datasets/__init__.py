@@ -7,7 +7,15 @@ from keras_diffkd.datasets.classification import (
     ClassificationData,
     load_classification,
 )
+from keras_diffkd.datasets.detection import DetectionData, load_detection
 from keras_diffkd.datasets.digit_scenes import DigitScenes
 from keras_diffkd.datasets.digits import Digits
 
-__all__ = ["ClassificationData", "DigitScenes", "Digits", "load_classification"]
+__all__ = [
+    "ClassificationData",
+    "DetectionData",
+    "DigitScenes",
+    "Digits",
+    "load_classification",
+    "load_detection",
+]
