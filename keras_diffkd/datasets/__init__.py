@@ -10,12 +10,15 @@ from keras_diffkd.datasets.classification import (
 from keras_diffkd.datasets.detection import DetectionData, load_detection
 from keras_diffkd.datasets.digit_scenes import DigitScenes
 from keras_diffkd.datasets.digits import Digits
+from keras_diffkd.datasets.segmentation import SegmentationData, load_segmentation
 
 __all__ = [
     "ClassificationData",
     "DetectionData",
     "DigitScenes",
     "Digits",
+    "SegmentationData",
     "load_classification",
     "load_detection",
+    "load_segmentation",
 ]

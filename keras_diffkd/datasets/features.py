@@ -47,7 +47,7 @@ def find_image(name, features):
     return only(
         found,
         "image",
-        f"{name} has no image to train on: expected one of uint8, or one called 'image'.",
+        f"{name} has no image to train on: expected one uint8 image, or 'image'.",
         features,
     )
 
@@ -55,7 +55,8 @@ def find_image(name, features):
 def find_mask(name, features):
     """Returns the key of the one uint8 image whose pixels are classes.
 
-    A `tfds.features.LabeledImage`, or else an image of one channel.
+    A `tfds.features.LabeledImage`, or else an image of one channel that is called
+    "segmentation...".
 
     Args:
         name: The data set, for the error.
@@ -67,7 +68,7 @@ def find_mask(name, features):
     labeled = [
         key
         for key, feature in features.items()
-        if isinstance(feature, tfds.features.LabeledImage)
+        if isinstance(feature, tfds.features.LabeledImage) and _is_image(feature, {1})
     ]
     named = [
         key
@@ -78,8 +79,8 @@ def find_mask(name, features):
         labeled or named,
         "segmentation_mask",
         f"{name} is not a semantic segmentation data set: expected one mask, a "
-        "`tfds.features.LabeledImage` or a uint8 image of one channel whose name "
-        "begins with 'segmentation'.",
+        "uint8 `tfds.features.LabeledImage`, or a uint8 image of one channel whose "
+        "name begins with 'segmentation'.",
         features,
     )
 
