@@ -25,7 +25,7 @@ def only(found, preferred, expectation, features):
         return preferred
     if len(found) != 1:
         raise ValueError(
-            f"{expectation} Found {found or 'none'} among the features "
+            f"{expectation} Found {sorted(found) or 'none'} among the features "
             f"{sorted(features)}."
         )
     return found[0]
@@ -42,7 +42,7 @@ def find_image(name, features):
         ValueError: If there is none, or several and none is called "image".
     """
     found = [key for key, feature in features.items() if _is_image(feature, {3})]
-    if not found and _is_image(features.get("image"), {1}):
+    if not found and "image" in features and _is_image(features["image"], {1}):
         found = ["image"]
     return only(
         found,

@@ -96,12 +96,13 @@ def make_scenes(make_data_set):
 
     `examples` maps the names of splits to lists of (image, boxes, labels); boxes
     are not checked. Names are such that nothing relies on those of COCO.
+    `more_of_objects` maps further features of objects to (feature, values).
     """
 
-    def make_scenes(examples, image=None, label=None, **more_of_objects):
+    def make_scenes(examples, image=None, **more_of_objects):
         objects = {
             "corners": tfds.features.BBoxFeature(bbox_format=None),
-            "kind": label or tfds.features.ClassLabel(num_classes=3),
+            "kind": tfds.features.ClassLabel(num_classes=3),
             **{key: feature for key, (feature, _) in more_of_objects.items()},
         }
         features = {
