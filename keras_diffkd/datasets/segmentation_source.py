@@ -91,22 +91,14 @@ class SegmentationSource(TfdsSource):
 
         Raises:
             ValueError: If the split is unknown or empty, or if one of the first
-                masks (4096 small ones, or 64 million pixels) has pixels that are
-                no class or has nothing but pixels without a class.
+                masks (4096 small ones, or 64 million pixels) has pixels of an
+                unknown class, or if all of them are void.
         """
         examples = self.read(split)
         masks = examples.map(lambda _, mask: self._count_values(mask), tf.data.AUTOTUNE)
         found, pixels, looked_at = np.zeros(256, np.int64), 0, 0
         for histogram in masks.take(_NUM_MASKS_CHECKED).as_numpy_iterator():
-            unknown = np.flatnonzero((histogram > 0) & (self._classes == _UNKNOWN))
-            if unknown.size:
-                raise ValueError(
-                    f"{self._name} has masks with unknown classes. Example "
-                    f"{looked_at} of {split!r} has the pixel values "
-                    f"{unknown[:10].tolist()}; expected those of its "
-                    f"{self.num_classes} classes, {self._known_values()}. Choose "
-                    "another split, or repair the data set."
-                )
+            self._check_values(histogram, f"Example {looked_at} of {split!r}")
             found += histogram
             looked_at += 1
             pixels += histogram.sum()
@@ -120,6 +112,16 @@ class SegmentationSource(TfdsSource):
                 f"all pixels of the first {looked_at} are void. Choose another split."
             )
         return int(examples.cardinality())
+
+    def _check_values(self, histogram, place):
+        unknown = np.flatnonzero((histogram > 0) & (self._classes == _UNKNOWN))
+        if unknown.size:
+            raise ValueError(
+                f"{self._name} has masks with unknown classes. {place} has the pixel "
+                f"values {unknown[:10].tolist()}; expected those of its "
+                f"{self.num_classes} classes, {self._known_values()}. Choose another "
+                "split, or repair the data set."
+            )
 
     def _count_values(self, mask):
         pixels = tf.cast(self._mask.decode_example(mask), tf.int32)
