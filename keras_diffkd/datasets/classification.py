@@ -6,13 +6,15 @@ import tensorflow as tf
 
 from keras_diffkd.datasets.augmentation import AUGMENTATIONS, center
 from keras_diffkd.datasets.known import CONVENTIONS, Conventions
+from keras_diffkd.datasets.normalization import Normalization
 from keras_diffkd.datasets.preparation import prepared_builder
 from keras_diffkd.datasets.source import ClassificationSource
-
-# Encoded images in the shuffle buffer: the whole of a usual data set of small
-# images, or about 2 GB of photographs.
-_BUFFER_SMALL_IMAGES = 100_000
-_BUFFER_PHOTOGRAPHS = 16_384
+from keras_diffkd.datasets.stream import (
+    check_arguments,
+    check_integer,
+    test_batches,
+    train_batches,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +116,7 @@ def load_classification(
     >>> images.shape
     TensorShape([64, 8, 8, 1])
     """
-    _check_integer("batch_size", batch_size, 1)
-    _check_integer("seed", seed, 0)
-    _check_integer("start_step", start_step, 0)
-    _check_shard(shard, batch_size)
+    check_arguments(batch_size, seed, start_step, shard)
     builder = prepared_builder(name, data_dir, download)
     source = ClassificationSource(builder)
     known = CONVENTIONS.get(builder.name, Conventions())
@@ -126,91 +125,44 @@ def load_classification(
     channels = source.image_shape[-1]
     size = _target_size(image_size, source.image_shape)
     augmentation = _augmentation(augment or known.augment, source.image_shape)
-    mean, std = known.mean or (0.5,) * channels, known.std or (0.5,) * channels
+    normalize = Normalization.of(known, channels)
 
-    def training_example(index, example):
-        seeds = tf.stack([tf.constant(seed, tf.int64), index])
-        image = augmentation(source.decode(example[0]), size, seeds)
-        return (image / 255.0 - mean) / std, source.check_label(example[1])
+    def training_example(seeds, example):
+        image, label = example
+        image = augmentation(source.decode(image), size, seeds)
+        return normalize(image), source.check_label(label)
 
-    def test_example(image, label):
+    def test_example(example):
+        image, label = example
         image = center(source.decode(image), size)
-        return (image / 255.0 - mean) / std, source.check_label(label)
+        return normalize(image), source.check_label(label)
 
-    examples = _shuffled_epochs(
-        source, train_split, num_train, seed, first=start_step * batch_size
-    )
-    index, count = shard or (0, 1)
-    # Before decoding: what other workers train on costs this one nothing.
-    examples = examples.shard(count, index)
-    train = examples.map(training_example, tf.data.AUTOTUNE)
-    test = source.read(test_split).map(test_example, tf.data.AUTOTUNE)
     return ClassificationData(
-        train=_batches(train, batch_size // count, infinite=True),
-        test=_batches(test, batch_size, infinite=False),
+        train=train_batches(
+            source,
+            train_split,
+            num_train,
+            training_example,
+            batch_size=batch_size,
+            seed=seed,
+            start_step=start_step,
+            shard=shard,
+        ),
+        test=test_batches(source, test_split, test_example, batch_size),
         steps_per_epoch=max(1, num_train // batch_size),
         num_train_examples=num_train,
         num_test_examples=num_test,
         num_classes=source.num_classes,
         image_shape=(*size, channels),
         label_names=source.label_names,
-        normalization={
-            "mean": list(mean),
-            "std": list(std),
-            "input_range": [0, 255],
-        },
+        normalization=normalize.as_dict(),
     )
-
-
-def _shuffled_epochs(source, split, num_examples, seed, first):
-    """Returns the endless stream of (index, example), from index `first` on.
-
-    Each epoch's order comes from its own number, not from a state that an earlier
-    epoch left behind, so that whole epochs can be left out.
-    """
-    photographs = source.image_shape[0] is None
-    limit = _BUFFER_PHOTOGRAPHS if photographs else _BUFFER_SMALL_IMAGES
-    buffer_size = min(num_examples, limit)
-
-    @tf.autograph.experimental.do_not_convert
-    def epoch(number):
-        # Otherwise the global seed would decide, too. It is set for the graph of
-        # this function only.
-        tf.compat.v1.set_random_seed(1)
-        file_seed, order_seed = tf.unstack(
-            tf.random.stateless_uniform(
-                [2], [seed, number], minval=None, maxval=None, dtype=tf.int64
-            )
-        )
-        examples = source.read(split, file_seed)
-        return examples.shuffle(
-            buffer_size, seed=order_seed, reshuffle_each_iteration=False
-        ).enumerate(number * num_examples)
-
-    first_epoch, inside = divmod(first, num_examples)
-    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max // num_examples)
-    return epochs.flat_map(epoch).skip(inside)
-
-
-def _batches(examples, batch_size, infinite):
-    batches = examples.batch(batch_size, drop_remainder=infinite)
-    if infinite:
-        batches = batches.apply(
-            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-        )
-    options = tf.data.Options()
-    options.deterministic = True
-    # Workers take turns with the examples of one stream, whatever the files.
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.DATA
-    )
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _target_size(image_size, image_shape):
     if image_size is None:
         return (224, 224) if image_shape[0] is None else image_shape[:2]
-    _check_integer("image_size", image_size, 1)
+    check_integer("image_size", image_size, 1)
     return (image_size, image_size)
 
 
@@ -227,21 +179,3 @@ def _augmentation(name, image_shape):
             "Use 'random_resized_crop' or 'none'."
         )
     return AUGMENTATIONS[name]
-
-
-def _check_shard(shard, batch_size):
-    if shard is None:
-        return
-    index, count = shard
-    if not 0 <= index < count or batch_size % count:
-        raise ValueError(
-            "`shard` must be (index, count) with 0 <= index < count, and `batch_size` "
-            f"a multiple of count. Received: shard={shard}, batch_size={batch_size}"
-        )
-
-
-def _check_integer(name, value, minimum):
-    if not isinstance(value, int) or value < minimum:
-        raise ValueError(
-            f"`{name}` must be an integer of at least {minimum}. Received: {value!r}."
-        )

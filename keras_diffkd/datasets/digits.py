@@ -4,7 +4,7 @@ import numpy as np
 import sklearn.datasets
 import tensorflow_datasets as tfds
 
-_CITATION = """\
+CITATION = """\
 @misc{alpaydin1998digits,
   author = {Alpaydin, E. and Kaynak, C.},
   title  = {Optical Recognition of Handwritten Digits},
@@ -63,7 +63,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage="https://archive.ics.uci.edu/dataset/80",
-            citation=_CITATION,
+            citation=CITATION,
             license="CC BY 4.0",
         )
 
@@ -75,10 +75,20 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, test):
-        source = sklearn.datasets.load_digits()
-        images = np.rint(source.images * (255 / 16)).astype("uint8")[..., None]
-        seen = [0] * 10
-        for index, (image, label) in enumerate(zip(images, source.target, strict=True)):
-            seen[label] += 1
-            if (seen[label] % _TEST_EVERY == 0) == test:
-                yield index, {"image": image, "label": int(label)}
+        for index, image, label in source_digits(test):
+            yield index, {"image": image[..., None], "label": label}
+
+
+def source_digits(test):
+    """Yields (number in the source, uint8 `(8, 8)`, label) of the digits of a split.
+
+    Args:
+        test: Whether to yield the test split: every fourth image of each class.
+    """
+    source = sklearn.datasets.load_digits()
+    images = np.rint(source.images * (255 / 16)).astype("uint8")
+    seen = [0] * 10
+    for index, (image, label) in enumerate(zip(images, source.target, strict=True)):
+        seen[label] += 1
+        if (seen[label] % _TEST_EVERY == 0) == test:
+            yield index, image, int(label)

@@ -24,6 +24,49 @@ class Conventions:
     test_split: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class DetectionConventions(Conventions):
+    """How an object detection data set is usually read.
+
+    Attributes:
+        max_boxes: The most objects that an image has. `None`: 100, or more where
+            a look at the data finds more.
+        empty_boxes: Whether a few boxes are known to have no area.
+    """
+
+    max_boxes: int | None = None
+    empty_boxes: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationConventions(Conventions):
+    """What the pixels of a data set's masks stand for.
+
+    Attributes:
+        label_names: Names of the classes, in their order. `None`: the data set's
+            metadata has them.
+        values: The pixel value of each class. `None`: 0, 1, ...
+        ignored: Pixel values that stand for no class.
+    """
+
+    label_names: tuple | None = None
+    values: tuple | None = None
+    ignored: tuple = ()
+
+
+def find_conventions(table, builder, default):
+    """Returns what is known of a data set: of its config, or of all of them.
+
+    Args:
+        table: `CONVENTIONS`, `DETECTION` or `SEGMENTATION`.
+        builder: A `tfds.core.DatasetBuilder`.
+        default: What to return for another data set.
+    """
+    config = builder.builder_config
+    full_name = f"{builder.name}/{config.name}" if config else builder.name
+    return table.get(full_name) or table.get(builder.name) or default
+
+
 CONVENTIONS = {
     # Mean and standard deviation of the pixels of the training split.
     "digits": Conventions((0.3049,), (0.3756,), "crop"),
@@ -39,5 +82,73 @@ CONVENTIONS = {
     ),
     "imagenette": Conventions(
         **_IMAGENET, augment="random_resized_crop", test_split="validation"
+    ),
+}
+
+# Mean and standard deviation of the pixels of the training split. Mirrored digits
+# are no digits.
+_DIGIT_SCENES = {"mean": (0.1615,) * 3, "std": (0.1706,) * 3, "augment": "crop"}
+
+# Lin et al., arXiv 1708.02002, only mirror. The test split has no boxes.
+_COCO = DetectionConventions(
+    **_IMAGENET,
+    augment="flip",
+    test_split="validation",
+    max_boxes=100,
+    # A few in the training split of 2017.
+    empty_boxes=True,
+)
+
+DETECTION = {
+    "digit_scenes": DetectionConventions(**_DIGIT_SCENES, max_boxes=3),
+    "digit_scenes/large": DetectionConventions(**_DIGIT_SCENES, max_boxes=8),
+    "coco": _COCO,
+    "voc": DetectionConventions(**_IMAGENET, augment="flip", max_boxes=64),
+    # The test split of 2012 has no boxes.
+    "voc/2012": DetectionConventions(
+        **_IMAGENET, augment="flip", test_split="validation", max_boxes=64
+    ),
+}
+
+_CITYSCAPES = {
+    "road": 7,
+    "sidewalk": 8,
+    "building": 11,
+    "wall": 12,
+    "fence": 13,
+    "pole": 17,
+    "traffic light": 19,
+    "traffic sign": 20,
+    "vegetation": 21,
+    "terrain": 22,
+    "sky": 23,
+    "person": 24,
+    "rider": 25,
+    "car": 26,
+    "truck": 27,
+    "bus": 28,
+    "train": 31,
+    "motorcycle": 32,
+    "bicycle": 33,
+}
+
+SEGMENTATION = {
+    "digit_scenes": SegmentationConventions(
+        **_DIGIT_SCENES, label_names=("background", *map(str, range(10)))
+    ),
+    "oxford_iiit_pet": SegmentationConventions(
+        **_IMAGENET,
+        augment="crop_flip",
+        label_names=("pet", "background", "border"),
+        values=(1, 2, 3),
+    ),
+    # The 19 classes of the benchmark, of 34. The masks of the test split are void.
+    "cityscapes": SegmentationConventions(
+        **_IMAGENET,
+        augment="crop_flip",
+        test_split="validation",
+        label_names=tuple(_CITYSCAPES),
+        values=tuple(_CITYSCAPES.values()),
+        ignored=(*sorted(set(range(34)) - set(_CITYSCAPES.values())), 255),
     ),
 }

@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import tensorflow_datasets as tfds
 
+from keras_diffkd.datasets.digit_scenes import DigitScenes
 from keras_diffkd.datasets.digits import Digits
 
 # name[/config][:version]. TFDS looks names with a namespace up in the network.
@@ -16,9 +17,9 @@ _NAME = r"\w+(/[^:]+)?(:[\d.*]+)?"
 def prepared_builder(name, data_dir=None, download=False):
     """Returns the TFDS builder of a data set that is ready to be read.
 
-    `digits` is prepared when it is not there yet: it needs no download. TFDS
-    prepares aside and moves the result into place, so that processes that do so
-    at the same time do not disturb each other.
+    `digits` and `digit_scenes` are prepared when they are not there yet: they need
+    no download. TFDS prepares aside and moves the result into place, so that
+    processes that do so at the same time do not disturb each other.
 
     Args:
         name: Name of a TFDS data set, optionally with config and version, for
@@ -36,8 +37,8 @@ def prepared_builder(name, data_dir=None, download=False):
     <SplitInfo num_examples=445, num_shards=1>
     """
     builder = _find_builder(name, data_dir)
-    if isinstance(builder, Digits):
-        # A matter of a second, not worth the progress bars.
+    if isinstance(builder, Digits | DigitScenes):
+        # A matter of seconds, not worth the progress bars.
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             builder = _prepare(builder, name, data_dir)
     elif download:
@@ -67,7 +68,7 @@ def _unknown(name):
     return (
         f"Unknown data set. Received: {name!r}. "
         + (f"Did you mean {' or '.join(map(repr, close))}? " if close else "")
-        + "Expected 'digits' or a name of the TFDS catalogue "
+        + "Expected 'digits', 'digit_scenes' or a name of the TFDS catalogue "
         "(https://www.tensorflow.org/datasets/catalog)."
     )
 

@@ -6,15 +6,14 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from keras_diffkd.datasets.tfds_source import TfdsSource
+
 # Labels of so many examples of a split are looked at before anything starts.
 _NUM_LABELS_CHECKED = 4096
 
 
-class ClassificationSource:
+class ClassificationSource(TfdsSource):
     """The image and the class label of a prepared TFDS data set.
-
-    Images stay encoded until `decode`: a shuffle buffer of photographs takes a
-    fifth of the memory that way.
 
     Args:
         builder: A `tfds.core.DatasetBuilder` whose data is prepared.
@@ -39,7 +38,7 @@ class ClassificationSource:
     """
 
     def __init__(self, builder):
-        self._builder = builder
+        super().__init__(builder)
         keys = builder.info.supervised_keys
         features = builder.info.features
         if (
@@ -69,17 +68,6 @@ class ClassificationSource:
         self.num_classes = label.num_classes
         self.label_names = list(label.names)
 
-    @property
-    def _name(self):
-        return f"The data set {self._builder.info.full_name!r}"
-
-    def default_test_split(self):
-        """Returns "test", or "validation" where there is no "test"."""
-        splits = self._builder.info.splits
-        return (
-            "validation" if "test" not in splits and "validation" in splits else "test"
-        )
-
     def read(self, split, file_seed=None):
         """Returns a `tf.data.Dataset` of (encoded image, int64 label).
 
@@ -91,23 +79,8 @@ class ClassificationSource:
         Raises:
             ValueError: If the split is unknown or empty.
         """
-        config = tfds.ReadConfig(
-            shuffle_seed=file_seed,
-            shuffle_reshuffle_each_iteration=False,
-            try_autocache=False,
-            enable_ordering_guard=False,
-        )
-        try:
-            examples = self._builder.as_dataset(
-                split=split,
-                shuffle_files=file_seed is not None,
-                decoders={self._image_key: tfds.decode.SkipDecoding()},
-                read_config=config,
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"{self._name} has no examples in the split {split!r}: {error}"
-            ) from error
+        decoders = {self._image_key: tfds.decode.SkipDecoding()}
+        examples = self._examples(split, file_seed, decoders)
         return examples.map(operator.itemgetter(self._image_key, self._label_key))
 
     def count(self, split):
@@ -121,7 +94,7 @@ class ClassificationSource:
         labels = examples.map(lambda image, label: label).take(_NUM_LABELS_CHECKED)
         labels = np.fromiter(labels.as_numpy_iterator(), np.int64)
         if not labels.size:
-            raise ValueError(f"{self._name} has no examples in the split {split!r}.")
+            raise ValueError(self._no_examples(split))
         wrong = labels[(labels < 0) | (labels >= self.num_classes)]
         if wrong.size:
             raise ValueError(

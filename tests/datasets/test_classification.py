@@ -115,7 +115,7 @@ def test_files_are_read_in_another_order_every_epoch(
     make_builder, flat_images, tmp_path, monkeypatch
 ):
     # Without a shuffle buffer, the files alone make the order.
-    monkeypatch.setattr("keras_diffkd.datasets.classification._BUFFER_SMALL_IMAGES", 1)
+    monkeypatch.setattr("keras_diffkd.datasets.stream._BUFFER_SMALL_IMAGES", 1)
     examples = flat_images([0] * 40)
     make_builder({"train": examples, "test": examples}, num_shards=8)
 

@@ -17,6 +17,12 @@ def test_prepares_digits_once(tmp_path, monkeypatch, capfd):
     assert prepared_builder("digits", tmp_path).is_prepared()
 
 
+def test_prepares_digit_scenes_in_silence(tmp_path, capfd):
+    builder = prepared_builder("digit_scenes/small", tmp_path)
+    assert builder.info.splits["test"].num_examples == 32
+    assert capfd.readouterr().out == ""
+
+
 def test_reads_a_prepared_data_set_without_its_code(
     make_builder, flat_images, tmp_path
 ):
@@ -48,7 +54,7 @@ def test_folder_that_cannot_be_written(tmp_path):
     [
         ("cifar1000", "Received: 'cifar1000'. Did you mean 'cifar100'"),
         ("digit", "Did you mean 'digits'"),
-        ("xxxxxxxxxx", "Received: 'xxxxxxxxxx'. Expected 'digits' or"),
+        ("xxxxxxxxxx", "Received: 'xxxxxxxxxx'. Expected 'digits', 'digit_scenes' or"),
         ("not a name", "Received: 'not a name'"),
         ("", "Received: ''"),
         # Would be looked up in the network.

@@ -1,0 +1,181 @@
+"""Semantic segmentation data sets of TFDS as batches for training and testing."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from keras_diffkd.datasets.canvas import canvas_size
+from keras_diffkd.datasets.known import (
+    SEGMENTATION,
+    SegmentationConventions,
+    find_conventions,
+)
+from keras_diffkd.datasets.normalization import Normalization
+from keras_diffkd.datasets.preparation import prepared_builder
+from keras_diffkd.datasets.segmentation_source import SegmentationSource
+from keras_diffkd.datasets.stream import check_arguments, test_batches, train_batches
+from keras_diffkd.datasets.view import find_view, letterbox
+
+_IGNORE_LABEL = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationData:
+    """A semantic segmentation data set, ready for `fit` and `evaluate`.
+
+    Attributes:
+        train: Infinite `tf.data.Dataset` of `(image, mask)`: float32
+            `(batch_size, height, width, channels)`, normalised and augmented, and
+            int32 `(batch_size, height, width)`, the class of each pixel, or
+            `ignore_label`. Shuffled; every iteration over it starts at the same
+            first batch and gives the same batches.
+        test: Finite dataset of the same, not augmented, in the order of the data
+            set; the last batch may be smaller.
+        steps_per_epoch: Integer, whole batches in the training split, at least 1.
+        num_train_examples: Integer.
+        num_test_examples: Integer.
+        num_classes: Integer.
+        image_shape: `(height, width, channels)`.
+        label_names: List of strings, one per class.
+        normalization: `{"mean": [...], "std": [...], "input_range": [0, 255]}`,
+            per channel: `image = (pixel / 255 - mean) / std`.
+        ignore_label: 255, which pixels of no class have and those around an image
+            that does not fill the canvas; `None` where there can be none. Losses
+            and metrics of Keras take it as `ignore_class`.
+    """
+
+    train: tf.data.Dataset
+    test: tf.data.Dataset
+    steps_per_epoch: int
+    num_train_examples: int
+    num_test_examples: int
+    num_classes: int
+    image_shape: tuple
+    label_names: list
+    normalization: dict
+    ignore_label: int | None
+
+
+def load_segmentation(
+    name,
+    *,
+    data_dir=None,
+    batch_size,
+    image_size=None,
+    train_split="train",
+    test_split=None,
+    augment=None,
+    seed=0,
+    start_step=0,
+    shard=None,
+    download=False,
+):
+    """Loads a semantic segmentation data set of TFDS.
+
+    Images and masks keep their proportions: they are resized until they fit, at the
+    top left; what is left of the canvas is black, and ignored in the mask. The test
+    masks have the size of the images, too.
+
+    The training data is a pure function of `seed` and of the number of the batch.
+
+    Args:
+        name: `digit_scenes` (the background and ten digits), `oxford_iiit_pet` (pet,
+            background and border), `cityscapes` (the 19 classes of the benchmark),
+            or a data set of TFDS whose mask is a `tfds.features.LabeledImage`; of
+            that, pixels of 255 are ignored.
+        data_dir: Folder of prepared data sets. Defaults to that of TFDS.
+        batch_size: Integer, the global batch size.
+        image_size: Integer, side of the square images, or `(height, width)`.
+            Defaults to the size of the data set's images, or 512 where they differ.
+        train_split: A split or slice of it in the notation of TFDS, for example
+            "train[:80%]".
+        test_split: Like `train_split`. Defaults to "test", or to "validation"
+            where there is no "test" with masks.
+        augment: "flip", "crop" (enlarged or shrunk by up to a quarter and moved),
+            "crop_flip", or "none". Defaults to "crop_flip", or "crop" for digits.
+        seed: Non-negative integer for order and augmentation.
+        start_step: Integer, the number of the first training batch: a training
+            that is resumed goes on where it was, without decoding what it skips.
+        shard: `None`, or `(index, count)` of a worker: its `train` has batches of
+            `batch_size // count`, and those of all workers together are the batches
+            without sharding. `test` is whole.
+        download: Whether TFDS may download the data set. `digit_scenes` never
+            needs it.
+
+    Returns:
+        A `SegmentationData`.
+
+    Raises:
+        ValueError: If the data set or split is unknown, not prepared, empty or has
+            no image and mask of known classes; if an argument is out of its range;
+            or if one of the first masks of a split (4096 small ones, or 64 million
+            pixels) has unknown classes. A later such mask raises
+            `tf.errors.InvalidArgumentError` when its batch is read.
+
+    Example:
+
+    >>> data = load_segmentation(
+    ...     "digit_scenes/small", data_dir="/tmp/data", batch_size=8
+    ... )
+    >>> data.image_shape, data.num_classes, data.ignore_label
+    ((64, 64, 3), 11, 255)
+    >>> images, masks = next(iter(data.train))
+    >>> images.shape, masks.shape
+    (TensorShape([8, 64, 64, 3]), TensorShape([8, 64, 64]))
+    """
+    check_arguments(batch_size, seed, start_step, shard)
+    builder = prepared_builder(name, data_dir, download)
+    default = SegmentationConventions(ignored=(_IGNORE_LABEL,))
+    known = find_conventions(SEGMENTATION, builder, default)
+    source = SegmentationSource(builder, known, _IGNORE_LABEL)
+    size = canvas_size(image_size, source.image_shape)
+    augment = augment or known.augment or "crop_flip"
+    view_of = find_view(augment)
+    test_split = test_split or known.test_split or source.default_test_split()
+    num_train, num_test = source.count(train_split), source.count(test_split)
+    normalize = Normalization.of(known, source.image_shape[-1])
+
+    def show(example, view_of_image):
+        image = source.decode(example[0])
+        mask = source.decode_mask(example[1])
+        view = view_of_image(tf.shape(image))
+        return (
+            normalize(view.show_image(image)),
+            view.show_mask(mask, outside=_IGNORE_LABEL),
+        )
+
+    def training_example(seeds, example):
+        return show(example, lambda shape: view_of(shape, size, seeds))
+
+    def test_example(example):
+        return show(example, lambda shape: letterbox(shape, size))
+
+    fills = augment in ("none", "flip") and _fills(source.image_shape, size)
+    return SegmentationData(
+        train=train_batches(
+            source,
+            train_split,
+            num_train,
+            training_example,
+            batch_size=batch_size,
+            seed=seed,
+            start_step=start_step,
+            shard=shard,
+        ),
+        test=test_batches(source, test_split, test_example, batch_size),
+        steps_per_epoch=max(1, num_train // batch_size),
+        num_train_examples=num_train,
+        num_test_examples=num_test,
+        num_classes=source.num_classes,
+        image_shape=(*size, source.image_shape[-1]),
+        label_names=source.label_names,
+        normalization=normalize.as_dict(),
+        ignore_label=None if fills and not known.ignored else _IGNORE_LABEL,
+    )
+
+
+def _fills(image_shape, size):
+    """Returns whether every image fills the canvas, so that nothing is padded."""
+    if None in image_shape[:2]:
+        return False
+    return tuple(letterbox(image_shape, size).extent.numpy().tolist()) == size

@@ -1,0 +1,121 @@
+"""From the examples of a source to batches: what every task does alike."""
+
+import tensorflow as tf
+
+# Encoded images in the shuffle buffer: the whole of a usual data set of small
+# images, or about 2 GB of photographs.
+_BUFFER_SMALL_IMAGES = 100_000
+_BUFFER_PHOTOGRAPHS = 16_384
+_BUFFER_BYTES = 2**31
+
+
+def train_batches(
+    source, split, num_examples, prepare, *, batch_size, seed, start_step, shard
+):
+    """Returns the endless training batches: a function of `seed` and their number.
+
+    Args:
+        source: A `TfdsSource`.
+        split: Split or slice of one.
+        num_examples: Integer, the examples in `split`.
+        prepare: Function of a seed (int64 tensor of shape `(2,)`, different for
+            every example of every epoch) and an example of `source.read`.
+        batch_size: Integer, the global batch size.
+        seed: Non-negative integer.
+        start_step: Integer, the number of the first batch.
+        shard: `None`, or `(index, count)` of a worker.
+    """
+    examples = _shuffled_epochs(
+        source, split, num_examples, seed, first=start_step * batch_size
+    )
+    index, count = shard or (0, 1)
+    # Before decoding: what other workers train on costs this one nothing.
+    examples = examples.shard(count, index)
+
+    def prepare_seeded(number, example):
+        return prepare(tf.stack([tf.constant(seed, tf.int64), number]), example)
+
+    examples = examples.map(prepare_seeded, tf.data.AUTOTUNE)
+    return _batches(examples, batch_size // count, infinite=True)
+
+
+def test_batches(source, split, prepare, batch_size):
+    """Returns the batches of a split in its order; the last one may be smaller."""
+    examples = source.read(split).map(
+        lambda *example: prepare(example), tf.data.AUTOTUNE
+    )
+    return _batches(examples, batch_size, infinite=False)
+
+
+def _shuffled_epochs(source, split, num_examples, seed, first):
+    """Returns the endless stream of (index, example), from index `first` on.
+
+    Each epoch's order comes from its own number, not from a state that an earlier
+    epoch left behind, so that whole epochs can be left out.
+    """
+    buffer_size = min(num_examples, _buffer_limit(source.image_shape))
+
+    @tf.autograph.experimental.do_not_convert
+    def epoch(number):
+        # Otherwise the global seed would decide, too. It is set for the graph of
+        # this function only.
+        tf.compat.v1.set_random_seed(1)
+        file_seed, order_seed = tf.unstack(
+            tf.random.stateless_uniform(
+                [2], [seed, number], minval=None, maxval=None, dtype=tf.int64
+            )
+        )
+        examples = source.read(split, file_seed)
+        return examples.shuffle(
+            buffer_size, seed=order_seed, reshuffle_each_iteration=False
+        ).enumerate(number * num_examples)
+
+    first_epoch, inside = divmod(first, num_examples)
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max // num_examples)
+    return epochs.flat_map(epoch).skip(inside)
+
+
+def _buffer_limit(image_shape):
+    height, width = image_shape[:2]
+    if height is None:
+        return _BUFFER_PHOTOGRAPHS
+    # An encoded image takes about a byte per pixel.
+    return min(_BUFFER_SMALL_IMAGES, _BUFFER_BYTES // (height * width))
+
+
+def _batches(examples, batch_size, infinite):
+    batches = examples.batch(batch_size, drop_remainder=infinite)
+    if infinite:
+        batches = batches.apply(
+            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        )
+    options = tf.data.Options()
+    options.deterministic = True
+    # Workers take turns with the examples of one stream, whatever the files.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA
+    )
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def check_arguments(batch_size, seed, start_step, shard):
+    """Raises a ValueError for the first argument that is out of its range."""
+    check_integer("batch_size", batch_size, 1)
+    check_integer("seed", seed, 0)
+    check_integer("start_step", start_step, 0)
+    if shard is None:
+        return
+    index, count = shard
+    if not 0 <= index < count or batch_size % count:
+        raise ValueError(
+            "`shard` must be (index, count) with 0 <= index < count, and `batch_size` "
+            f"a multiple of count. Received: shard={shard}, batch_size={batch_size}"
+        )
+
+
+def check_integer(name, value, minimum):
+    """Raises a ValueError unless `value` is an integer of at least `minimum`."""
+    if not isinstance(value, int) or value < minimum:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {minimum}. Received: {value!r}."
+        )
