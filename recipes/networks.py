@@ -61,7 +61,7 @@ def load_teacher(run, data, methods):
         _check_same_file(run.teacher, Path(spec))
         path = spec
     elif not run.teacher.exists():
-        if trained_here or pretrained_preprocessing(spec) is None:
+        if trained_here or not _is_pretrained(spec):
             build_network(spec, data)  # A name that means nothing is named first.
             raise FileNotFoundError(
                 f"{run.teacher} does not exist, and --teacher={spec} is to be trained: "
@@ -167,6 +167,13 @@ def with_preprocessing(model, preprocess, normalization):
     outputs = model(conversion(image))
     conversion.set_weights([kernel[None, None], bias])
     return keras.Model(image, outputs, name=f"{model.name}_with_preprocessing")
+
+
+def _is_pretrained(spec):
+    """Whether weights come with the name; asks no network, unlike loading them."""
+    return spec.startswith("hub:") or (
+        spec.startswith("applications:") and spec.endswith("+imagenet")
+    )
 
 
 def _hub_preprocessing(preset):
