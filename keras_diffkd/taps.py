@@ -129,6 +129,47 @@ def output_specs(model, inputs, taps):
     return outputs, dict(zip(taps, features, strict=True))
 
 
+def list_taps(model):
+    """Returns what can be tapped in a model, and the shape it gives.
+
+    Args:
+        model: A built `keras.Model` that says what it takes (see `input_spec`).
+
+    Returns:
+        Dict from path to shape tuple, in the order in which the model holds its
+        layers: those that run exactly once and return one tensor.
+
+    Raises:
+        ValueError: If the model's input shape is unknown.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
+    >>> list_taps(model)
+    {'fc': (None, 2)}
+    """
+    inputs = input_spec(model)
+    if inputs is None:
+        raise ValueError(
+            f"The input shape of {model.name!r} is unknown, so it cannot be run to see "
+            "what its layers give. Call `model.build(input_shape)`, or define it with "
+            "keras.Input."
+        )
+    layers = {path: find_layer(model, path) for path in _all_paths(model)}
+    taps = []
+
+    class RecordedCall(keras.layers.Layer):
+        def call(self, inputs):
+            with _recording(layers.values()) as records:
+                model(inputs, training=False)
+            record_of = {path: records[id(layer)] for path, layer in layers.items()}
+            taps[:] = [path for path in layers if _is_one_tensor(record_of[path])]
+            return [record_of[path][0] for path in taps]
+
+    specs = RecordedCall(dtype=model.dtype_policy).compute_output_spec(inputs)
+    return {path: tuple(spec.shape) for path, spec in zip(taps, specs, strict=True)}
+
+
 @contextlib.contextmanager
 def _recording(layers):
     """Lets the layers remember what they return while the block runs.
@@ -176,8 +217,16 @@ def _single_record(model, tap, record):
     )
 
 
+def _is_tensor(feature):
+    return hasattr(feature, "shape") and hasattr(feature, "dtype")
+
+
+def _is_one_tensor(record):
+    return len(record) == 1 and _is_tensor(record[0])
+
+
 def _check_is_tensor(model, tap, feature):
-    if not hasattr(feature, "shape") or not hasattr(feature, "dtype"):
+    if not _is_tensor(feature):
         what = "output" if tap is None else f"tap {tap!r}"
         names = f" with the keys {list(feature)}" if isinstance(feature, dict) else ""
         raise ValueError(
