@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd import DiffKD, Distiller
+from keras_diffkd.models import with_preprocessing
 from keras_diffkd.taps import list_taps, output_specs
 
 keras_hub = pytest.importorskip("keras_hub")
@@ -262,10 +263,7 @@ def test_patches_without_class_tokens(make_model, class_tokens, rng):
     distil_one_step(teacher, tap, student, "patches", rng)
 
 
-@pytest.mark.backend("tensorflow")
 def test_a_model_behind_its_preprocessing():
-    from keras_diffkd.recipes.networks import with_preprocessing
-
     model = small_mobilenet()
     normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}
     wrapped = with_preprocessing(model, lambda pixels: pixels, normalization)
