@@ -134,6 +134,50 @@ def output_specs(model, inputs, taps):
     return outputs, dict(zip(taps, features, strict=True))
 
 
+def list_taps(model):
+    """Returns what can be tapped in a model, and the shape it gives.
+
+    Args:
+        model: A built `keras.Model` that says what it takes (see `input_spec`).
+
+    Returns:
+        Dict from path to shape tuple, in the order in which the model holds its
+        layers: those that run exactly once and return a tensor, or a dictionary of
+        tensors (`"neck:P3"` is one of them).
+
+    Raises:
+        ValueError: If the model's input shape is unknown.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
+    >>> list_taps(model)
+    {'fc': (None, 2)}
+    """
+    inputs = input_spec(model)
+    if inputs is None:
+        raise ValueError(
+            f"The input shape of {model.name!r} is unknown, so it cannot be run to see "
+            "what its layers give. Call `model.build(input_shape)`, or define it with "
+            "keras.Input."
+        )
+    layers = {path: find_layer(model, path) for path in _all_paths(model)}
+    taps = []
+
+    class RecordedCall(keras.layers.Layer):
+        def call(self, inputs):
+            with _recording(layers.values()) as records:
+                model(inputs, training=False)
+            found = {}
+            for path, layer in layers.items():
+                found |= _tensors_of(path, records[id(layer)])
+            taps[:] = found
+            return list(found.values())
+
+    specs = RecordedCall(dtype=model.dtype_policy).compute_output_spec(inputs)
+    return {path: tuple(spec.shape) for path, spec in zip(taps, specs, strict=True)}
+
+
 @contextlib.contextmanager
 def _recording(layers):
     """Lets the layers remember what they return while the block runs.
@@ -181,6 +225,20 @@ def _single_record(model, tap, record):
     )
 
 
+def _is_tensor(feature):
+    return hasattr(feature, "shape") and hasattr(feature, "dtype")
+
+
+def _tensors_of(path, record):
+    """Returns a dict from tap to tensor of what a layer returned, if it ran once."""
+    if len(record) != 1:
+        return {}
+    output = record[0]
+    if isinstance(output, dict):
+        return {f"{path}:{k}": t for k, t in output.items() if _is_tensor(t)}
+    return {path: output} if _is_tensor(output) else {}
+
+
 def _split(tap):
     """Returns `(path, key)` of a tap; an empty path is the model's output."""
     path, _, key = (tap or "").partition(":")
@@ -198,7 +256,7 @@ def _selected(model, tap, feature):
         )
     feature = feature[key] if key else feature
     values = list(feature.values()) if isinstance(feature, dict) else [feature]
-    if not all(hasattr(v, "shape") and hasattr(v, "dtype") for v in values):
+    if not all(map(_is_tensor, values)):
         raise ValueError(
             f"The {_named(tap)} of model {model.name!r} must be a tensor, or a "
             f"dictionary of tensors. Received: {type(feature).__name__}. Tap the layer "

@@ -1,13 +1,10 @@
 """Building the teacher and the student that the flags name."""
 
-import inspect
 import shutil
 from pathlib import Path
 
-import keras
-import numpy as np
-
 from keras_diffkd import checks, models
+from keras_diffkd.models import pretrained_preprocessing, with_preprocessing
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.run_directory import read_flags, save_model, written_aside
 
@@ -61,7 +58,7 @@ def load_teacher(run, data, methods):
         _check_same_file(run.teacher, Path(spec))
         path = spec
     elif not run.teacher.exists():
-        if trained_here or pretrained_preprocessing(spec) is None:
+        if trained_here or not _is_pretrained(spec):
             build_network(spec, data)  # A name that means nothing is named first.
             raise FileNotFoundError(
                 f"{run.teacher} does not exist, and --teacher={spec} is to be trained: "
@@ -121,61 +118,11 @@ def check_outputs_logits(model, name):
         )
 
 
-def pretrained_preprocessing(spec):
-    """Returns what a pretrained model expects to be done to pixels of 0 to 255.
-
-    Args:
-        spec: str, what `--teacher` or `--student` takes.
-
-    Returns:
-        Callable on float arrays `(batch, height, width, 3)`, or `None` where `spec`
-        names no pretrained model.
-    """
-    if spec.startswith("hub:"):
-        return _hub_preprocessing(spec.removeprefix("hub:"))
-    if spec.startswith("applications:") and spec.endswith("+imagenet"):
-        name = spec.removeprefix("applications:").removesuffix("+imagenet")
-        for _, module in inspect.getmembers(keras.applications, inspect.ismodule):
-            if hasattr(module, name) and hasattr(module, "preprocess_input"):
-                return module.preprocess_input
-    return None
-
-
-def with_preprocessing(model, preprocess, normalization):
-    """Puts a fixed layer in front of a model that converts its input's colours.
-
-    Args:
-        model: `keras.Model` of images `preprocess` was applied to.
-        preprocess: callable on pixels of 0 to 255, `(batch, height, width, 3)`,
-            affine in the colours of each pixel; all those of Keras are.
-        normalization: dict with `mean` and `std`, what the new model's images were
-            normalised with: `(pixel / 255 - mean) / std`.
-
-    Returns:
-        `keras.Model` of normalised images, with `model` as its last layer: taps
-        inside are written `"<model name>/<layer name>"`.
-    """
-    mean, std = (np.array(normalization[key], "float32") for key in ("mean", "std"))
-    # Where black and the three pure colours of the normalised space go.
-    points = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype("float32")
-    pixels = (points * std + mean) * 255.0
-    mapped = np.array(preprocess(pixels[:, None, None, :].copy())).reshape(4, 3)
-    kernel, bias = mapped[1:] - mapped[0], mapped[0]
-
-    conversion = keras.layers.Conv2D(3, 1, trainable=False, name="preprocessing")
-    image = keras.Input(model.input_shape[1:], name="image")
-    outputs = model(conversion(image))
-    conversion.set_weights([kernel[None, None], bias])
-    return keras.Model(image, outputs, name=f"{model.name}_with_preprocessing")
-
-
-def _hub_preprocessing(preset):
-    import keras_hub
-
-    converter = keras_hub.layers.ImageConverter.from_preset(preset)
-    scale = 1.0 if converter.scale is None else np.array(converter.scale)
-    offset = 0.0 if converter.offset is None else np.array(converter.offset)
-    return lambda pixels: pixels * scale + offset
+def _is_pretrained(spec):
+    """Whether weights come with the name; asks no network, unlike loading them."""
+    return spec.startswith("hub:") or (
+        spec.startswith("applications:") and spec.endswith("+imagenet")
+    )
 
 
 def _was_trained_here(run):

@@ -31,7 +31,7 @@ def test_the_python_example_runs_as_it_stands(tmp_path):
 def test_links_and_folders_exist():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     folders = re.findall(r"^\| `(\w+/)`", README, re.MULTILINE)
-    assert len(folders) == 6
+    assert len(folders) == 7
     for path in (*folders, *(link for link in links if "://" not in link)):
         assert (ROOT / path).exists(), path
 

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from small_models import SubclassedCNN, small_cnn
 
-from keras_diffkd.taps import call_with_taps, find_layer, input_spec, output_specs
+from keras_diffkd.taps import (
+    call_with_taps,
+    find_layer,
+    input_spec,
+    list_taps,
+    output_specs,
+)
 
 
 def nested_model():
@@ -110,6 +116,27 @@ def test_a_tap_that_is_no_tensor_is_refused(images):
         call_with_taps(outer, images, ["two_outputs"], training=False)
 
 
+def test_the_taps_of_a_model():
+    assert list_taps(nested_model()) == {
+        "backbone": (None, 6, 6, 4),
+        "backbone/stem": (None, 6, 6, 4),
+        "backbone/stack": (None, 6, 6, 4),
+        "backbone/stack/act": (None, 6, 6, 4),
+        "flatten": (None, 144),
+    }
+
+
+def test_only_what_runs_once_and_gives_a_tensor_is_listed():
+    image = keras.Input((8, 8, 1), name="image")
+    shared = keras.layers.ReLU(name="shared")
+    x = keras.layers.Conv2D(1, 1, name="conv")(shared(shared(image)))
+    model = keras.Model(image, {"x": x}, name="inner")
+    outer = keras.Model(image, model(image)["x"])
+    assert list_taps(outer) == {"inner/conv": (None, 8, 8, 1)}
+    with pytest.raises(ValueError, match="input shape of 'unbuilt' is unknown"):
+        list_taps(SubclassedCNN(name="unbuilt"))
+
+
 def test_threads_keep_their_records_apart(rng):
     model = small_cnn(4)
     batches = [rng.normal(size=(2, 8, 8, 1)).astype("float32") for _ in range(4)]
@@ -177,6 +204,12 @@ def test_an_entry_that_is_not_there(tap, images):
     model(images)
     with pytest.raises(ValueError, match=r"'P5'.*Received: \['P3', 'P4'\]"):
         call_with_taps(model, images, [tap], training=False)
+
+
+def test_entries_of_dictionaries_are_listed():
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, TwoMaps(name="neck")(image))
+    assert list_taps(model) == {"neck:P3": (None, 8, 8, 1), "neck:P4": (None, 4, 4, 1)}
 
 
 def test_a_number_that_keras_added_may_be_left_out():

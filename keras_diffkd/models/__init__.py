@@ -2,6 +2,16 @@
 
 from keras_diffkd.models.loading import load_model
 from keras_diffkd.models.precision import with_dtype_policy
+from keras_diffkd.models.preprocessing import (
+    pretrained_preprocessing,
+    with_preprocessing,
+)
 from keras_diffkd.models.zoo import build_model
 
-__all__ = ["build_model", "load_model", "with_dtype_policy"]
+__all__ = [
+    "build_model",
+    "load_model",
+    "pretrained_preprocessing",
+    "with_dtype_policy",
+    "with_preprocessing",
+]

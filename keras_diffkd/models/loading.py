@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import textwrap
 import warnings
 import zipfile
 from pathlib import Path
@@ -40,9 +41,9 @@ def load_model(spec, *, input_shape=None, num_classes=None):
         A `keras.Model` without optimizer and loss.
 
     Raises:
-        ValueError: If there is no such model or file, if the file is damaged, or
-            if the model has another input shape or number of classes (which a
-            subclassed model does not tell).
+        ValueError: If there is no such model or file, if the file is damaged, if a
+            preset cannot be downloaded, or if the model has another input shape or
+            number of classes (which a subclassed model does not tell).
         ImportError: If `spec` is a preset and KerasHub is not installed.
 
     Example:
@@ -107,6 +108,7 @@ def _load_preset(spec, input_shape, num_classes):
             f"{spec!r} needs KerasHub: pip install keras-diffkd[hub]"
         ) from error
     preset = spec.removeprefix("hub:")
+    _check_preset_exists(preset, keras_hub.models.ImageClassifier.presets)
     options = {"preprocessor": None, "activation": None}
     if input_shape is not None:
         options["image_shape"] = tuple(input_shape)
@@ -117,10 +119,43 @@ def _load_preset(spec, input_shape, num_classes):
         return _with_head(load, spec, num_classes)
     # KerasHub, Kaggle and Hugging Face each raise errors of their own.
     except Exception as error:
+        if _is_offline(error):
+            raise ValueError(_offline_message(spec)) from error
+        # Weights that do not fit are printed in full, all hundred thousand numbers.
+        reason = textwrap.shorten(str(error), 600, placeholder=" ...")
         raise ValueError(
             f"KerasHub could not load {spec!r} as an image classifier for "
-            f"input_shape={input_shape} and num_classes={num_classes}: {error}"
+            f"input_shape={input_shape} and num_classes={num_classes}: {reason}"
         ) from error
+
+
+def _check_preset_exists(preset, known):
+    """Raises if this is neither a preset's name, nor a handle, nor a folder."""
+    if preset in known or "://" in preset or Path(preset).exists():
+        return
+    raise ValueError(
+        f"KerasHub could not load 'hub:{preset}': there is no image classifier of this "
+        f"name, and no such folder. {closest(preset, known)}Expected hub:NAME with one "
+        f"of the {len(known)} names that sorted(keras_hub.models.ImageClassifier."
+        "presets) lists, a handle such as hub:hf://OWNER/MODEL, or hub:FOLDER with a "
+        "folder that save_to_preset wrote."
+    )
+
+
+def _is_offline(error):
+    """Whether no host was reached, as opposed to one that said no."""
+    # By name: requests, httpx and Python have each their own.
+    names = {"ConnectionError", "ConnectError", "Timeout", "TimeoutException"}
+    return any(kind.__name__ in names for kind in type(error).__mro__)
+
+
+def _offline_message(spec):
+    return (
+        f"KerasHub could not download {spec!r}: it is not in the cache, and its host "
+        "was not reached. Connect this machine to the network once, or load the model "
+        "on another machine, write it with model.save_to_preset(FOLDER), copy the "
+        "folder here and give hub:FOLDER."
+    )
 
 
 def _with_head(load, spec, num_classes):

@@ -1,5 +1,6 @@
 import importlib
 import io
+import socket
 import sys
 import warnings
 import zipfile
@@ -229,6 +230,56 @@ def test_preset_gets_a_head_for_other_classes(presets, name):
 def test_bad_presets(presets, name, options):
     with pytest.raises(ValueError, match=f"could not load 'hub:.*/{name}'"):
         load_model(f"hub:{presets[0]}/{name}", **options)
+
+
+@pytest.mark.parametrize(
+    ("preset", "close"),
+    [
+        ("resnet_50_imagenett", "Did you mean 'resnet_50_imagenet' or "),
+        ("no_such_preset", "no such folder. Expected hub:NAME"),
+        ("bert_base_en", "there is no image classifier of this name"),
+    ],
+)
+def test_unknown_preset_is_answered_with_the_closest(no_network, preset, close):
+    pytest.importorskip("keras_hub")
+    with pytest.raises(ValueError, match=close) as error:
+        load_model(f"hub:{preset}")
+    message = str(error.value)
+    assert message.startswith(f"KerasHub could not load 'hub:{preset}'")
+    assert "sorted(keras_hub.models.ImageClassifier.presets)" in message
+    assert "\n" not in message
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "empty"))
+
+
+def test_preset_that_cannot_be_downloaded(no_network):
+    pytest.importorskip("keras_hub")
+    with pytest.raises(ValueError, match="'hub:resnet_18_imagenet'") as error:
+        load_model("hub:resnet_18_imagenet", num_classes=10)
+    message = str(error.value)
+    assert "not in the cache" in message
+    assert "save_to_preset" in message
+    assert "\n" not in message
+
+
+def test_preset_whose_weights_do_not_fit(tmp_path):
+    """KerasHub prints the position embeddings, all of them."""
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ViTBackbone((32, 32, 3), 8, 1, 2, 32, 8)
+    classifier = keras_hub.models.ViTImageClassifier(backbone, num_classes=5)
+    classifier.save_to_preset(str(tmp_path / "vit"))
+    assert load_model(f"hub:{tmp_path}/vit", input_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match=r"input_shape=\(16, 16, 3\)") as error:
+        load_model(f"hub:{tmp_path}/vit", input_shape=(16, 16, 3))
+    assert len(str(error.value)) < 1000
 
 
 def test_preset_without_keras_hub(monkeypatch):

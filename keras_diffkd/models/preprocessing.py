@@ -1,0 +1,83 @@
+"""The colours that pretrained models expect."""
+
+import importlib
+import inspect
+
+import keras
+import numpy as np
+
+
+def pretrained_preprocessing(spec):
+    """Returns what a pretrained model expects to be done to pixels of 0 to 255.
+
+    Args:
+        spec: String, what `load_model` takes.
+
+    Returns:
+        Callable on float arrays `(batch, height, width, 3)`, or `None` where `spec`
+        names no pretrained model.
+
+    Raises:
+        OSError: If what a preset expects is not in the cache and cannot be fetched.
+
+    Example:
+
+    >>> preprocess = pretrained_preprocessing("applications:MobileNetV2+imagenet")
+    >>> preprocess(np.full((1, 1, 1, 3), 255.0)).tolist()
+    [[[[1.0, 1.0, 1.0]]]]
+    >>> pretrained_preprocessing("resnet20") is None
+    True
+    """
+    if spec.startswith("hub:"):
+        return _hub_preprocessing(spec.removeprefix("hub:"))
+    if spec.startswith("applications:") and spec.endswith("+imagenet"):
+        name = spec.removeprefix("applications:").removesuffix("+imagenet")
+        for _, module in inspect.getmembers(keras.applications, inspect.ismodule):
+            if hasattr(module, name) and hasattr(module, "preprocess_input"):
+                return module.preprocess_input
+    return None
+
+
+def with_preprocessing(model, preprocess, normalization):
+    """Puts a fixed layer in front of a model that converts its input's colours.
+
+    Args:
+        model: `keras.Model` of images `preprocess` was applied to.
+        preprocess: callable on pixels of 0 to 255, `(batch, height, width, 3)`,
+            affine in the colours of each pixel; all those of Keras are.
+        normalization: dict with `mean` and `std`, what the new model's images were
+            normalised with: `(pixel / 255 - mean) / std`.
+
+    Returns:
+        `keras.Model` of normalised images, with `model` as its last layer: taps
+        inside are written `"<model name>/<layer name>"`.
+
+    Example:
+
+    >>> image = keras.Input((4, 4, 3))
+    >>> model = keras.Model(image, keras.layers.Identity()(image), name="net")
+    >>> colours = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    >>> wrapped = with_preprocessing(model, lambda pixels: pixels, colours)
+    >>> float(keras.ops.max(wrapped(keras.ops.zeros((1, 4, 4, 3)))))
+    127.5
+    """
+    mean, std = (np.array(normalization[key], "float32") for key in ("mean", "std"))
+    # Where black and the three pure colours of the normalised space go.
+    points = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype("float32")
+    pixels = (points * std + mean) * 255.0
+    mapped = np.array(preprocess(pixels[:, None, None, :].copy())).reshape(4, 3)
+    kernel, bias = mapped[1:] - mapped[0], mapped[0]
+
+    conversion = keras.layers.Conv2D(3, 1, trainable=False, name="preprocessing")
+    image = keras.Input(model.input_shape[1:], name="image")
+    outputs = model(conversion(image))
+    conversion.set_weights([kernel[None, None], bias])
+    return keras.Model(image, outputs, name=f"{model.name}_with_preprocessing")
+
+
+def _hub_preprocessing(preset):
+    keras_hub = importlib.import_module("keras_hub")
+    converter = keras_hub.layers.ImageConverter.from_preset(preset)
+    scale = 1.0 if converter.scale is None else np.array(converter.scale)
+    offset = 0.0 if converter.offset is None else np.array(converter.offset)
+    return lambda pixels: pixels * scale + offset

@@ -1,0 +1,87 @@
+"""The example as a newcomer runs it: a process, without a network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "distil_own_images.py"
+pytestmark = pytest.mark.backend("tensorflow")
+
+
+def run(*arguments):
+    result = subprocess.run(
+        [sys.executable, SCRIPT, "--epochs=1", *arguments],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_digits_then_own_images_with_the_teacher_that_was_saved(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    printed = run("--num_digits=120", "--teacher_epochs=1", f"--output_dir={first}")
+    check_results(first, printed, 8)
+    assert "Tapped: features features" in printed
+    printed = run(
+        f"--images={first / 'digits'}",
+        f"--teacher={first / 'teacher.keras'}",
+        "--student=digits_student",
+        "--size=8",
+        f"--output_dir={second}",
+    )
+    check_results(second, printed, 8)
+    assert not (second / "digits").exists()
+    assert not (second / "teacher.keras").exists()
+
+    third = tmp_path / "third"
+    preset = small_preset(tmp_path / "preset")
+    printed = run(
+        f"--images={first / 'digits'}",
+        f"--teacher={preset}",
+        f"--student={preset}",
+        "--size=32",
+        "--teacher_epochs=1",
+        f"--output_dir={third}",
+    )
+    check_results(third, printed, 32)
+    assert "/res_net_backbone/stack1_block0_out" in printed
+
+
+def small_preset(folder):
+    """A classifier for other classes, with what it wants done to the colours."""
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64, 8],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+    )
+    converter = keras_hub.layers.ResNetImageConverter(image_size=(32, 32), scale=0.01)
+    preprocessor = keras_hub.models.ResNetImageClassifierPreprocessor(converter)
+    classifier = keras_hub.models.ResNetImageClassifier(
+        backbone=backbone, num_classes=5, preprocessor=preprocessor
+    )
+    classifier.save_to_preset(str(folder))
+    return f"hub:{folder}"
+
+
+def check_results(output_dir, printed, size):
+    student = keras.models.load_model(output_dir / "student.keras")
+    assert student(np.zeros((2, size, size, 3), "float32")).shape == (2, 10)
+    export = output_dir / "export"
+    manifest = json.loads((export / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["labels"] == [str(digit) for digit in range(10)]
+    for name in ("saved_model", "student.onnx", "student.tflite"):
+        assert (export / name).exists()
+        assert f"\n{name} " in printed
