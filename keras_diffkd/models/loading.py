@@ -1,7 +1,6 @@
 """Any Keras classifier by a one-line specification."""
 
 import functools
-import importlib
 import inspect
 import textwrap
 import warnings
@@ -10,18 +9,26 @@ from pathlib import Path
 
 import keras
 
+from keras_diffkd.models.hub import import_keras_hub
 from keras_diffkd.models.zoo import ZOO, build_model, closest
 
+# What loads a preset for a task.
+HUB_CLASSES = {
+    "classification": "ImageClassifier",
+    "detection": "ObjectDetector",
+    "segmentation": "ImageSegmenter",
+}
 
-def load_model(spec, *, input_shape=None, num_classes=None):
-    """Builds or loads the image classifier that a specification names.
+
+def load_model(spec, *, input_shape=None, num_classes=None, task="classification"):
+    """Builds or loads the model that a specification names.
 
     | `spec` | model |
     | --- | --- |
     | `resnet20` | a model of the zoo, new weights (see `build_model`) |
     | `applications:MobileNetV2` | of `keras.applications`, new weights |
     | `applications:MobileNetV2+imagenet` | the same with its trained weights |
-    | `hub:PRESET` | a KerasHub `ImageClassifier`, trained weights |
+    | `hub:PRESET` | KerasHub's model for the task, trained weights |
     | `runs/one/teacher.keras` | a saved model |
 
     Models of the zoo, applications and presets return logits; a saved model
@@ -36,6 +43,8 @@ def load_model(spec, *, input_shape=None, num_classes=None):
             models, the shape that they must accept.
         num_classes: Integer. Needed for the zoo and for untrained models; of
             other models, the number of classes that they must have.
+        task: `"classification"`, `"detection"` or `"segmentation"`: what a preset
+            is loaded for.
 
     Returns:
         A `keras.Model` without optimizer and loss.
@@ -54,7 +63,7 @@ def load_model(spec, *, input_shape=None, num_classes=None):
     if spec.startswith("applications:"):
         model = _load_application(spec, input_shape, num_classes)
     elif spec.startswith("hub:"):
-        model = _load_preset(spec, input_shape, num_classes)
+        model = _load_preset(spec, input_shape, num_classes, task)
     elif spec.endswith(".keras"):
         model = _load_file(Path(spec))
     else:
@@ -100,21 +109,15 @@ def _load_application(spec, input_shape, num_classes):
         ) from error
 
 
-def _load_preset(spec, input_shape, num_classes):
-    try:
-        keras_hub = importlib.import_module("keras_hub")
-    except ImportError as error:
-        raise ImportError(
-            f"{spec!r} needs KerasHub: pip install keras-diffkd[hub]"
-        ) from error
+def _load_preset(spec, input_shape, num_classes, task):
+    keras_hub = import_keras_hub(f"{spec!r}")
+    kind = getattr(keras_hub.models, HUB_CLASSES[task])
     preset = spec.removeprefix("hub:")
-    _check_preset_exists(preset, keras_hub.models.ImageClassifier.presets)
+    _check_preset_exists(preset, kind)
     options = {"preprocessor": None, "activation": None}
     if input_shape is not None:
         options["image_shape"] = tuple(input_shape)
-    load = functools.partial(
-        keras_hub.models.ImageClassifier.from_preset, preset, **options
-    )
+    load = functools.partial(kind.from_preset, preset, **options)
     try:
         return _with_head(load, spec, num_classes)
     # KerasHub, Kaggle and Hugging Face each raise errors of their own.
@@ -124,19 +127,20 @@ def _load_preset(spec, input_shape, num_classes):
         # Weights that do not fit are printed in full, all hundred thousand numbers.
         reason = textwrap.shorten(str(error), 600, placeholder=" ...")
         raise ValueError(
-            f"KerasHub could not load {spec!r} as an image classifier for "
+            f"KerasHub could not load {spec!r} as {kind.__name__} for "
             f"input_shape={input_shape} and num_classes={num_classes}: {reason}"
         ) from error
 
 
-def _check_preset_exists(preset, known):
+def _check_preset_exists(preset, kind):
     """Raises if this is neither a preset's name, nor a handle, nor a folder."""
+    known = kind.presets
     if preset in known or "://" in preset or Path(preset).exists():
         return
     raise ValueError(
-        f"KerasHub could not load 'hub:{preset}': there is no image classifier of this "
+        f"KerasHub could not load 'hub:{preset}': there is no {kind.__name__} of this "
         f"name, and no such folder. {closest(preset, known)}Expected hub:NAME with one "
-        f"of the {len(known)} names that sorted(keras_hub.models.ImageClassifier."
+        f"of the {len(known)} names that sorted(keras_hub.models.{kind.__name__}."
         "presets) lists, a handle such as hub:hf://OWNER/MODEL, or hub:FOLDER with a "
         "folder that save_to_preset wrote."
     )
@@ -219,11 +223,15 @@ def _check(model, spec, input_shape, num_classes):
             f"expected {(None, *input_shape)} (batch, height, width, channels). "
             "Choose another model or image size."
         )
-    if num_classes is not None and not _matches(model.output_shape, [num_classes]):
+    output = model.output
+    if isinstance(output, dict):  # A detector's.
+        output = output.get("cls_logits", next(iter(output.values())))
+    scores = tuple(getattr(output, "shape", (None,)))
+    if num_classes is not None and scores[-1] not in (None, num_classes):
         raise ValueError(
             f"{spec!r} has another number of classes. Received an output of shape "
-            f"{model.output_shape}, expected {(None, num_classes)} (batch, classes). "
-            "Was it trained on another data set?"
+            f"{scores}, expected {num_classes} as the last axis. Was it trained on "
+            "another data set?"
         )
 
 

@@ -3,7 +3,9 @@
 import difflib
 import functools
 
+from keras_diffkd.models.deeplab import deeplab_v3
 from keras_diffkd.models.digits import digits_net
+from keras_diffkd.models.hub import RESNETS
 from keras_diffkd.models.mobilenet import mobilenet_v1
 from keras_diffkd.models.resnet import (
     basic_block,
@@ -11,12 +13,22 @@ from keras_diffkd.models.resnet import (
     cifar_resnet,
     imagenet_resnet,
 )
+from keras_diffkd.models.retinanet import retinanet
 from keras_diffkd.models.wide_resnet import wide_resnet
 
 _CIFAR_WIDTHS = (16, 16, 32, 64)
 _CIFAR_WIDTHS_X4 = (32, 64, 128, 256)
+_SCENES_ENCODER = {"blocks": (1, 1, 1), "block_type": "basic_block"}
+_SCENES_DETECTOR = {
+    **_SCENES_ENCODER,
+    "levels": (3, 4),
+    "num_scales": 2,
+    "aspect_ratios": (1.5,),
+    "anchor_size": 2.0,
+}
+_SCENES_SEGMENTER = {**_SCENES_ENCODER, "pyramid_level": "P4", "upsampling_size": 4}
 
-ZOO = {
+CLASSIFIERS = {
     "digits_teacher": functools.partial(
         digits_net, widths=(32, 64), blocks_per_stage=(2, 3)
     ),
@@ -43,6 +55,43 @@ ZOO = {
     ),
     "mobilenet_v1": mobilenet_v1,
 }
+DETECTORS = {
+    "retinanet_scenes_teacher": functools.partial(
+        retinanet, filters=(64, 64, 128), head_convs=1, **_SCENES_DETECTOR
+    ),
+    "retinanet_scenes_student": functools.partial(
+        retinanet, filters=(64, 16, 16), head_convs=0, **_SCENES_DETECTOR
+    ),
+    **{
+        f"retinanet_{encoder}": functools.partial(
+            retinanet, filters=filters, blocks=blocks, block_type=block_type
+        )
+        for encoder, (filters, blocks, block_type) in RESNETS.items()
+    },
+}
+SEGMENTERS = {
+    "deeplabv3_scenes_teacher": functools.partial(
+        deeplab_v3,
+        filters=(64, 64, 64),
+        dilation_rates=(2, 4),
+        projection_filters=16,
+        **_SCENES_SEGMENTER,
+    ),
+    "deeplabv3_scenes_student": functools.partial(
+        deeplab_v3,
+        filters=(64, 16, 16),
+        dilation_rates=(2,),
+        projection_filters=8,
+        **_SCENES_SEGMENTER,
+    ),
+    **{
+        f"deeplabv3_{encoder}": functools.partial(
+            deeplab_v3, filters=filters, blocks=blocks, block_type=block_type
+        )
+        for encoder, (filters, blocks, block_type) in RESNETS.items()
+    },
+}
+ZOO = {**CLASSIFIERS, **DETECTORS, **SEGMENTERS}
 
 
 def build_model(name, input_shape, num_classes):
@@ -51,12 +100,17 @@ def build_model(name, input_shape, num_classes):
     For CIFAR-sized images: `resnet20`, `resnet32`, `resnet56`, `resnet110`,
     `resnet8x4`, `resnet32x4`, `wrn_16_2`, `wrn_40_1`, `wrn_40_2`. For ImageNet:
     `resnet18`, `resnet34`, `resnet50`, `mobilenet_v1`. For 8x8 digits:
-    `digits_teacher`, `digits_student`.
+    `digits_teacher`, `digits_student`. Each is made of Keras's own layers, so that its
+    file loads without this package. Its input is named `image`; `features` is its last
+    feature map, `(batch, height, width, channels)` after the last activation; `logits`
+    is its output, float32 under any dtype policy.
 
-    Every model is made of Keras's own layers, so that its file loads without this
-    package. Its input is named `image`; `features` is its last feature map,
-    `(batch, height, width, channels)` after the last activation; `logits` is its
-    output, float32 under any dtype policy.
+    On KerasHub (`pip install keras-diffkd[hub]`), detectors: `retinanet_resnet18`,
+    `retinanet_resnet50`, `retinanet_resnet101`, and segmenters: `deeplabv3_resnet18`,
+    `deeplabv3_resnet50`, `deeplabv3_resnet101`; small ones for `digit_scenes`:
+    `retinanet_scenes_teacher`, `retinanet_scenes_student`, `deeplabv3_scenes_teacher`,
+    `deeplabv3_scenes_student`. See `models.retinanet` and `models.deeplab` for what
+    they give and what to tap.
 
     Args:
         name: Name of the model.
@@ -64,10 +118,12 @@ def build_model(name, input_shape, num_classes):
         num_classes: Integer, classes in the output.
 
     Returns:
-        A `keras.Model` from `(batch, *input_shape)` to logits
-        `(batch, num_classes)`.
+        A `keras.Model` from `(batch, *input_shape)` to logits: `(batch, num_classes)`
+        of a classifier, `(batch, height, width, num_classes)` of a segmenter, and a
+        dictionary of a detector.
 
     Raises:
+        ImportError: If the model is one of KerasHub's and that is not installed.
         ValueError: If the zoo has no such model, or if `input_shape` or
             `num_classes` is not one.
 

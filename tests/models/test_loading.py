@@ -237,7 +237,7 @@ def test_bad_presets(presets, name, options):
     [
         ("resnet_50_imagenett", "Did you mean 'resnet_50_imagenet' or "),
         ("no_such_preset", "no such folder. Expected hub:NAME"),
-        ("bert_base_en", "there is no image classifier of this name"),
+        ("bert_base_en", "there is no ImageClassifier of this name"),
     ],
 )
 def test_unknown_preset_is_answered_with_the_closest(no_network, preset, close):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from keras_diffkd.models import build_model
-from keras_diffkd.models.zoo import ZOO
+from keras_diffkd.models.zoo import CLASSIFIERS
 
 # Deep models take long to build; the others have all that they are made of.
-QUICK = [name for name in ZOO if name not in ("resnet110", "resnet56", "wrn_40_2")]
+QUICK = [
+    name for name in CLASSIFIERS if name not in ("resnet110", "resnet56", "wrn_40_2")
+]
 
 
 def input_shape(name):

@@ -1,0 +1,51 @@
+"""KerasHub, which is an optional dependency."""
+
+import importlib
+
+
+def import_keras_hub(what):
+    """Returns the module `keras_hub`.
+
+    Args:
+        what: String, what needs it, for the error.
+
+    Raises:
+        ImportError: If KerasHub is not installed; says how to install it.
+    """
+    try:
+        return importlib.import_module("keras_hub")
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs KerasHub: pip install keras-diffkd[hub]"
+        ) from error
+
+
+def resnet_encoder(input_shape, filters, blocks, block_type, strides=(1, 2, 2, 2)):
+    """Returns a KerasHub ResNet whose `pyramid_outputs` detectors and segmenters read.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        filters: Integers, channels of each stage (a quarter of its outputs for
+            `"bottleneck_block"`).
+        blocks: Integers, residual blocks of each stage.
+        block_type: `"basic_block"` or `"bottleneck_block"`.
+        strides: Integers, strides of each stage.
+    """
+    return import_keras_hub("A ResNet encoder").models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=list(filters),
+        stackwise_num_blocks=list(blocks),
+        stackwise_num_strides=list(strides[: len(filters)]),
+        block_type=block_type,
+        image_shape=tuple(input_shape),
+        name="encoder",
+    )
+
+
+# Filters, blocks and block type of the ResNets of the literature.
+RESNETS = {
+    "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),
+    "resnet50": ((64, 128, 256, 512), (3, 4, 6, 3), "bottleneck_block"),
+    "resnet101": ((64, 128, 256, 512), (3, 4, 23, 3), "bottleneck_block"),
+}

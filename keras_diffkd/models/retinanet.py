@@ -1,0 +1,94 @@
+"""RetinaNet detectors on KerasHub."""
+
+import math
+
+import keras
+
+from keras_diffkd.models.hub import import_keras_hub, resnet_encoder
+
+# Every anchor starts as an object with this probability (arXiv 1708.02002, 4.1).
+_PRIOR = 0.01
+
+
+def retinanet(
+    input_shape,
+    num_classes,
+    *,
+    filters,
+    blocks,
+    block_type,
+    levels=(3, 7),
+    num_scales=3,
+    aspect_ratios=(0.5, 1.0, 2.0),
+    anchor_size=4.0,
+    head_convs=4,
+    name,
+):
+    """Builds a RetinaNet with boxes as `xyxy` pixels.
+
+    Its feature pyramid is `"backbone/fpn"`, a dictionary of maps `P3`, `P4`, ... of
+    256 channels; its outputs are the dictionary `bbox_regression` (encoded boxes,
+    `(batch, anchors, 4)`) and `cls_logits` (`(batch, anchors, classes)`).
+
+    Args:
+        input_shape: `(height, width, 3)`, known: anchors depend on it.
+        num_classes: Integer.
+        filters: See `resnet_encoder`, as `blocks` and `block_type`.
+        blocks: Integers.
+        block_type: String.
+        levels: First and last level of the pyramid.
+        num_scales: Integer, anchor sizes at each level.
+        aspect_ratios: Floats, heights over widths of the anchors.
+        anchor_size: Float, side of the smallest anchor in strides of its level.
+        head_convs: Integer, convolutions before the outputs.
+        name: String.
+
+    Returns:
+        A `keras_hub.models.RetinaNetObjectDetector`.
+    """
+    keras_hub = import_keras_hub(f"{name!r}")
+    first, last = levels
+    backbone = keras_hub.models.RetinaNetBackbone(
+        image_encoder=resnet_encoder(input_shape, filters, blocks, block_type),
+        min_level=first,
+        max_level=last,
+        use_p5=False,
+        image_shape=tuple(input_shape),
+        name="backbone",
+    )
+    detector = keras_hub.models.RetinaNetObjectDetector(
+        backbone=backbone,
+        num_classes=num_classes,
+        bounding_box_format="xyxy",
+        anchor_generator=keras_hub.layers.AnchorGenerator(
+            "xyxy",
+            first,
+            last,
+            num_scales=num_scales,
+            aspect_ratios=list(aspect_ratios),
+            anchor_size=anchor_size,
+        ),
+        pre_logits_num_conv_layers=head_convs,
+        name=name,
+    )
+    _repair_initial_weights(detector)
+    return detector
+
+
+def _repair_initial_weights(detector):
+    """Puts the prior where RetinaNet has it, and makes the pyramid's levels differ.
+
+    KerasHub 0.32 gives the prior's bias to the boxes instead of the classes, and the
+    same initial weights to every convolution of the pyramid.
+    """
+    boxes = detector.box_head.prediction_layer
+    boxes.bias.assign(keras.ops.zeros_like(boxes.bias))
+    classes = detector.classification_head.prediction_layer
+    bias = -math.log((1 - _PRIOR) / _PRIOR)
+    classes.bias.assign(keras.ops.full_like(classes.bias, bias))
+    pyramid = detector.backbone.feature_pyramid
+    for convolutions in (pyramid.lateral_conv_layers, pyramid.output_conv_layers):
+        for convolution in convolutions.values():
+            kernel = convolution.kernel
+            initializer = keras.initializers.VarianceScaling()
+            kernel.assign(initializer(kernel.shape, kernel.dtype))
