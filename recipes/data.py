@@ -2,10 +2,10 @@
 
 import math
 
+import keras
 import numpy as np
 
-from keras_diffkd import datasets
-from keras_diffkd.recipes import cluster, flags
+from keras_diffkd.recipes import cluster, flags, tasks
 
 # What the images that artefacts are compared on may take up.
 MAX_SAMPLE_BYTES = 2**30
@@ -18,12 +18,13 @@ def load_data(start_step=0):
         start_step: int, the training step that the training data starts at.
 
     Returns:
-        `keras_diffkd.datasets.ClassificationData`.
+        `ClassificationData`, `DetectionData` or `SegmentationData` of
+        `keras_diffkd.datasets`, as the task has it.
 
     Raises:
         ValueError: if the data set is unknown, empty, or not there.
     """
-    return datasets.load_classification(
+    return tasks.current().load(
         flags.DATASET.value,
         data_dir=flags.DATA_DIR.value,
         batch_size=flags.BATCH_SIZE.value,
@@ -42,14 +43,13 @@ def take_samples(data):
     """Collects the test split, or as much of it as reasonably fits into memory.
 
     Args:
-        data: `ClassificationData`.
+        data: What `load_data` returned.
 
     Returns:
-        `(images, labels)`: float32 array `(examples, height, width, channels)` and
-        integer array `(examples,)`.
+        `(images, targets)`: float32 array `(examples, height, width, channels)` and
+        what belongs to them, an array or a dictionary of arrays.
     """
     bytes_per_image = 4 * math.prod(data.image_shape)
     count = min(data.num_test_examples, MAX_SAMPLE_BYTES // bytes_per_image)
     batches = list(data.test.unbatch().take(count).batch(1024).as_numpy_iterator())
-    images, labels = zip(*batches, strict=True)
-    return np.concatenate(images), np.concatenate(labels)
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)

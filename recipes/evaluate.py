@@ -13,14 +13,11 @@ import keras
 import numpy as np
 
 from keras_diffkd import models
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tables import format_table
-
-# From this many classes on, top-5 accuracy says something.
-MIN_CLASSES_FOR_TOP5 = 100
 
 
 def main(argv):
@@ -37,8 +34,7 @@ def main(argv):
             raise FileNotFoundError(f"there is no {path}: the run is not finished")
     data = load_data()
     networks = load_networks(run, data)
-    logits, labels = predict_test_split(networks, data)
-    print(comparison(networks, logits, labels, data, settings))
+    print(comparison(networks, measure(networks, data), data, settings))
     if "student alone" not in networks:
         print("The student alone was not trained: diffkd-distill --baseline does that.")
 
@@ -48,7 +44,7 @@ def load_networks(run, data):
 
     Args:
         run: `RunDirectory`.
-        data: `ClassificationData`; images and classes have to fit it.
+        data: The data set; images have to fit it.
 
     Returns:
         dict of `keras.Model`, by the names in the table.
@@ -65,69 +61,77 @@ def load_networks(run, data):
     }
 
 
-def predict_test_split(networks, data):
+def measure(networks, data):
     """Runs all models over the test split, once through the data.
 
     Args:
         networks: dict of `keras.Model`.
-        data: `ClassificationData`.
+        data: The data set.
 
     Returns:
-        dict of float arrays `(examples, classes)`, and the labels `(examples,)`.
+        dict from model to a dict from metric to float. Beside the task's metrics
+        there is "agreement with teacher", where that is comparable: the share of
+        images, or pixels, of which both say the same.
     """
-    outputs, labels = {name: [] for name in networks}, []
-    for images, batch_labels in data.test:
-        labels.append(np.array(batch_labels))
-        for name, network in networks.items():
-            outputs[name].append(network.predict_on_batch(images))
-    logits = {name: np.concatenate(batches) for name, batches in outputs.items()}
-    return logits, np.concatenate(labels)
+    task = tasks.current()
+    evaluations = {
+        name: task.evaluation(network, data) for name, network in networks.items()
+    }
+    forwards = {name: tasks.forward(network) for name, network in networks.items()}
+    same = {name: [] for name in networks}
+    for images, targets in data.test:
+        targets = keras.tree.map_structure(np.array, targets)
+        outputs = {name: forward(images) for name, forward in forwards.items()}
+        for name, evaluation in evaluations.items():
+            evaluation.update(outputs[name], targets)
+            same[name].append(_agreement(outputs, name))
+    results = {name: evaluation.result() for name, evaluation in evaluations.items()}
+    for name, shares in same.items():
+        if None not in shares:
+            # The last batch may be smaller: weigh by what was compared.
+            agreeing, compared = np.sum(shares, axis=0)
+            results[name]["agreement with teacher"] = agreeing / compared
+    return results
 
 
-def comparison(networks, logits, labels, data, settings):
+def comparison(networks, results, data, settings):
     """Lays out the table of the comparison.
 
     Args:
         networks: dict of `keras.Model`.
-        logits: dict of arrays `(examples, classes)`, of the same names.
-        labels: integer array `(examples,)`.
-        data: `ClassificationData`.
+        results: dict of dicts, what `measure` returned.
+        data: The data set.
         settings: the run's recorded flags.
 
     Returns:
         str of several lines.
     """
-    with_top5 = data.num_classes >= MIN_CLASSES_FOR_TOP5
-    headers = ["model", "parameters", "top-1 accuracy"]
-    headers += ["top-5 accuracy"] if with_top5 else []
-    headers += ["agreement with teacher"]
-    rows = []
-    for name, network in networks.items():
-        row = [name, f"{network.count_params():,}"]
-        # A teacher whose features alone were used may know other classes.
-        comparable = logits[name].shape[-1] == data.num_classes
-        ranks = (1, 5) if with_top5 else (1,)
-        row += [
-            f"{top_k_accuracy(logits[name], labels, k):.2%}" if comparable else None
-            for k in ranks
+    metrics = dict.fromkeys(key for found in results.values() for key in found)
+    rows = [
+        [
+            name,
+            f"{network.count_params():,}",
+            *(
+                f"{results[name][key]:.2%}" if key in results[name] else None
+                for key in metrics
+            ),
         ]
-        row.append(_agreement(logits, name))
-        rows.append(row)
-    title = f"{settings['dataset']}, {len(labels)} test images, {settings['method']}"
-    return f"{title}\n{format_table(headers, rows)}"
+        for name, network in networks.items()
+    ]
+    images = f"{data.num_test_examples} test images"
+    title = f"{settings['dataset']}, {images}, {settings['method']}"
+    return f"{title}\n{format_table(['model', 'parameters', *metrics], rows)}"
 
 
-def top_k_accuracy(logits, labels, k):
-    """The share of rows whose label is among the k largest logits."""
-    hits = keras.ops.in_top_k(labels, keras.ops.convert_to_tensor(logits), k)
-    return float(np.mean(np.array(hits)))
-
-
-def _agreement(logits, name):
-    teacher = logits.get("teacher")
-    if name == "teacher" or teacher is None or teacher.shape != logits[name].shape:
+def _agreement(outputs, name):
+    """Returns how many decisions agree with the teacher's, and of how many."""
+    teacher, student = outputs.get("teacher"), outputs[name]
+    if name == "teacher" or not isinstance(teacher, np.ndarray):
         return None
-    return f"{np.mean(teacher.argmax(-1) == logits[name].argmax(-1)):.2%}"
+    if teacher.shape != student.shape:
+        return None
+    agreeing = teacher.argmax(-1) == student.argmax(-1)
+    return np.sum(agreeing), agreeing.size
 
 
 def run():

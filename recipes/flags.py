@@ -10,7 +10,13 @@ RUN_DIR = flags.DEFINE_string(
 DATASET = flags.DEFINE_string(
     "dataset",
     None,
-    "Data set: 'digits' or the name of any TFDS classification data set.",
+    "Data set: 'digits', 'digit_scenes', or the name of a TFDS data set for the task.",
+)
+TASK = flags.DEFINE_enum(
+    "task",
+    "classification",
+    ["classification", "detection", "segmentation"],
+    "What the models are trained to do; detection and segmentation need KerasHub.",
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "TFDS data folder; unset: the one TFDS uses by default."
@@ -34,7 +40,7 @@ IMAGE_SIZE = flags.DEFINE_integer(
 AUGMENT = flags.DEFINE_enum(
     "augment",
     None,
-    ["none", "crop", "crop_flip", "random_resized_crop"],
+    ["none", "flip", "crop", "crop_flip", "random_resized_crop"],
     "Augmentation of the training images; unset: what is usual for the data set.",
 )
 BATCH_SIZE = flags.DEFINE_integer(
@@ -75,10 +81,14 @@ METHOD = flags.DEFINE_list(
     "the student alone.",
 )
 TEACHER_TAP = flags.DEFINE_string(
-    "teacher_tap", "features", "Layer of the teacher that feature methods read."
+    "teacher_tap",
+    None,
+    "Layer of the teacher that feature methods read (docs/taps.md); unset: that of "
+    "the zoo's models for the task: 'features', 'backbone/fpn' (all levels of the "
+    "feature pyramid) or 'backbone/spatial_pyramid_pooling'.",
 )
 STUDENT_TAP = flags.DEFINE_string(
-    "student_tap", "features", "Layer of the student that feature methods read."
+    "student_tap", None, "Layer of the student that feature methods read; see above."
 )
 STUDENT_CONVOLUTION = flags.DEFINE_string(
     "student_convolution",
@@ -88,13 +98,14 @@ STUDENT_CONVOLUTION = flags.DEFINE_string(
 )
 TEACHER_TAPS = flags.DEFINE_list(
     "teacher_taps",
-    ["stage1", "features"],
-    "Layers of the teacher that afd and rtk read, separated by commas.",
+    None,
+    "Layers of the teacher that afd and rtk read, separated by commas; unset: "
+    "'stage1,features', and two levels of the feature pyramid for detection.",
 )
 STUDENT_TAPS = flags.DEFINE_list(
     "student_taps",
-    ["stage1", "features"],
-    "Layers of the student that afd and rtk read.",
+    None,
+    "Layers of the student that afd and rtk read; see above.",
 )
 REPRESENTATIVE_KEYS = flags.DEFINE_integer(
     "representative_keys",
@@ -113,6 +124,14 @@ LATENT_CHANNELS = flags.DEFINE_integer(
     None,
     "Channels of DiffKD's autoencoder for features; unset: no autoencoder.",
     lower_bound=1,
+)
+SHARE_DENOISER = flags.DEFINE_boolean(
+    "share_denoiser",
+    False,
+    "One diffusion model of DiffKD for all levels of a feature pyramid.",
+)
+BOX_LOSS_WEIGHT = flags.DEFINE_float(
+    "box_loss_weight", 1.0, "Weight of the boxes in a detector's loss.", lower_bound=0.0
 )
 NUM_INFERENCE_STEPS = flags.DEFINE_integer(
     "num_inference_steps", 5, "Denoising steps of DiffKD and DSKD.", lower_bound=1
@@ -242,6 +261,7 @@ _DISTILLATION = (
     "student_taps",
     "representative_keys",
     "student_convolution",
+    "share_denoiser",
     "resize",
     "latent_channels",
     "num_inference_steps",

@@ -12,7 +12,7 @@ from keras_diffkd import (
     LogitsKD,
     VkD,
 )
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import flags, tasks
 
 
 def build_methods(names):
@@ -44,6 +44,14 @@ def build_methods(names):
             "--method is one or several methods, or 'none' alone. "
             f"Received: {','.join(names)!r}"
         )
+    task = tasks.current()
+    of_logits = sorted(OF_LOGITS.intersection(names))
+    if of_logits and not task.gives_logits:
+        raise ValueError(
+            f"--method={of_logits[0]} compares class scores of whole images or pixels, "
+            f"which models of --task={task.name} do not give. Choose methods that "
+            "compare features: diffkd, fitnet, vkd, afd or rtk"
+        )
     methods = [method for name in names for method in METHODS[name]()]
     if len({method.name for method in methods}) < len(methods):
         raise ValueError(
@@ -69,16 +77,14 @@ def _dkd():
 
 def _afd():
     return AFD(
-        flags.TEACHER_TAPS.value,
-        flags.STUDENT_TAPS.value,
+        *_taps(),
         weight=flags.DISTILL_WEIGHT.value,
     )
 
 
 def _rtk():
     return RTK(
-        flags.TEACHER_TAPS.value,
-        flags.STUDENT_TAPS.value,
+        *_taps(),
         k=flags.REPRESENTATIVE_KEYS.value,
         weight=flags.DISTILL_WEIGHT.value,
     )
@@ -86,8 +92,7 @@ def _rtk():
 
 def _fitnet():
     return FitNet(
-        flags.TEACHER_TAP.value,
-        flags.STUDENT_TAP.value,
+        *_tap(),
         weight=flags.DISTILL_WEIGHT.value,
         resize=flags.RESIZE.value,
         name="fitnet",
@@ -96,10 +101,10 @@ def _fitnet():
 
 def _diffkd_features():
     return DiffKD(
-        flags.TEACHER_TAP.value,
-        flags.STUDENT_TAP.value,
+        *_tap(),
         latent_channels=flags.LATENT_CHANNELS.value,
         resize=flags.RESIZE.value,
+        share_denoiser=flags.SHARE_DENOISER.value,
         seed=flags.SEED.value,
         **_diffkd_settings(),
         name="diffkd_features",
@@ -119,8 +124,8 @@ def _diffkd_logits():
 
 def _vkd():
     return VkD(
-        flags.TEACHER_TAP.value,
-        flags.STUDENT_TAP.value,
+        *_tap(),
+        normalization=tasks.current().vkd_normalization,
         weight=flags.DISTILL_WEIGHT.value,
         name="vkd",
     )
@@ -129,7 +134,7 @@ def _vkd():
 def _kdiffusion():
     flags.require("student_convolution")
     return KDiffusion(
-        flags.TEACHER_TAP.value,
+        _tap()[0],
         flags.STUDENT_CONVOLUTION.value,
         distill_weight=flags.DISTILL_WEIGHT.value,
         resize=flags.RESIZE.value,
@@ -140,8 +145,7 @@ def _kdiffusion():
 
 def _dskd():
     return DSKD(
-        flags.TEACHER_TAP.value,
-        flags.STUDENT_TAP.value,
+        *_tap(),
         num_inference_steps=flags.NUM_INFERENCE_STEPS.value,
         distill_weight=flags.DISTILL_WEIGHT.value,
         denoise_weight=flags.DENOISE_WEIGHT.value,
@@ -160,6 +164,23 @@ def _diffkd_settings():
     }
 
 
+def _tap():
+    """Returns the layers of teacher and student that methods of one feature read."""
+    default = tasks.current().tap
+    return flags.TEACHER_TAP.value or default, flags.STUDENT_TAP.value or default
+
+
+def _taps():
+    """Returns the layers that methods of several features read."""
+    default = tasks.current().taps
+    if default is None:
+        flags.require("teacher_taps", "student_taps")
+    return (
+        flags.TEACHER_TAPS.value or list(default),
+        flags.STUDENT_TAPS.value or list(default),
+    )
+
+
 def _temperature(default):
     given = flags.TEMPERATURE.value
     return default if given is None else given
@@ -176,7 +197,12 @@ METHODS = {
     "vkd": lambda: [_vkd()],
     "kdiffusion": lambda: [_kdiffusion()],
     "dskd": lambda: [_dskd()],
-    "diffkd": lambda: [_diffkd_features(), _diffkd_logits()],
+    "diffkd": lambda: [
+        _diffkd_features(),
+        *([_diffkd_logits()] if tasks.current().gives_logits else []),
+    ],
     "diffkd_features": lambda: [_diffkd_features()],
     "diffkd_logits": lambda: [_diffkd_logits()],
 }
+# Those that read the models' outputs.
+OF_LOGITS = {"kd", "dist", "dkd", "diffkd_logits"}

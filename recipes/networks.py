@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from keras_diffkd import checks, models
+from keras_diffkd import models
 from keras_diffkd.models import pretrained_preprocessing, with_preprocessing
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.run_directory import read_flags, save_model, written_aside
 
 
@@ -25,10 +25,14 @@ def build_network(spec, data):
     Raises:
         ValueError: if there is no such model, or it does not fit the data.
     """
+    task = tasks.current()
     model = models.load_model(
-        spec, input_shape=data.image_shape, num_classes=data.num_classes
+        spec,
+        input_shape=data.image_shape,
+        num_classes=data.num_classes,
+        task=task.name,
     )
-    check_outputs_logits(model, spec)
+    task.check_model(model, spec)
     preprocess = pretrained_preprocessing(spec)
     if preprocess is None:
         return model
@@ -105,17 +109,6 @@ def student_to_ship(run, settings):
     if given.endswith(".keras") and given != settings["student"]:
         return Path(given)
     return run.student
-
-
-def check_outputs_logits(model, name):
-    """Raises `ValueError` if the model ends in a softmax or sigmoid."""
-    activation = checks.output_activation(model)
-    if activation in ("softmax", "sigmoid"):
-        raise ValueError(
-            f"{name} must output logits, which training and export expect. Received: "
-            f"a model that ends in {activation}. Set the last layer's activation to "
-            "None"
-        )
 
 
 def _is_pretrained(spec):

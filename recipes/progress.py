@@ -5,7 +5,7 @@ import time
 
 import keras
 
-SHOWN = ("loss", "accuracy", "val_accuracy")
+SHOWN = ("loss", "accuracy", "val_accuracy", "val_mean_iou", "val_mAP50")
 # On a stream that is no terminal, such as a log file.
 SECONDS_BETWEEN_LINES = 10
 

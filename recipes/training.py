@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_diffkd import Distiller
 from keras_diffkd.callbacks import FeaturePictures
-from keras_diffkd.recipes import cluster, flags
+from keras_diffkd.recipes import cluster, flags, tasks
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import MetricsLog
@@ -54,10 +54,11 @@ def build_distiller(student, data, teacher=None, methods=()):
         methods=methods,
         task_loss_weight=flags.TASK_LOSS_WEIGHT.value if methods else 1.0,
     )
+    task = tasks.current()
+    task.prepare_student(distiller.student)
     distiller.compile(
         build_optimizer(_steps_per_epoch(data)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        **task.compile_arguments(data),
         jit_compile={"true": True, "false": False}.get(flags.JIT_COMPILE.value, "auto"),
     )
     return distiller
@@ -113,6 +114,7 @@ def _callbacks(distiller, records, data):
             *_pictures(distiller, records, data),
         ]
     return [
+        *tasks.current().callbacks(data),
         # Before the backup: a training that diverged is not to be resumed.
         MetricsLog(records.metrics),
         *chief_only,

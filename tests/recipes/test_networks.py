@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from keras_diffkd.recipes.networks import check_outputs_logits
+from keras_diffkd.recipes.tasks.classification import check_outputs_logits
 
 
 def test_a_student_that_ends_in_softmax_is_refused():

@@ -1,0 +1,83 @@
+"""Image classification."""
+
+import keras
+import numpy as np
+
+from keras_diffkd import checks, datasets
+from keras_diffkd.recipes.tasks.task import Evaluation, Task
+
+# From this many classes on, top-5 accuracy says something.
+MIN_CLASSES_FOR_TOP5 = 100
+
+
+class Classification(Task):
+    """One label for each image; models give logits."""
+
+    name = "classification"
+    tap = "features"
+    taps = ("stage1", "features")
+
+    def load(self, name, **settings):
+        return datasets.load_classification(name, **settings)
+
+    def check_model(self, model, spec):
+        check_outputs_logits(model, spec)
+        output = getattr(model, "output", None)
+        if isinstance(output, dict) or len(getattr(output, "shape", "bc")) != 2:
+            raise ValueError(
+                f"{spec} must be a classifier, with logits (batch, classes). Received: "
+                f"outputs of shape {model.output_shape}. Is --task missing?"
+            )
+
+    def compile_arguments(self, data):
+        return {
+            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        }
+
+    def evaluation(self, model, data):
+        ranks = (1, 5) if data.num_classes >= MIN_CLASSES_FOR_TOP5 else (1,)
+        return Accuracy(ranks, data.num_classes)
+
+    def metrics(self, model, data):
+        return None  # Accuracy is what artefacts are judged by anyway.
+
+
+class Accuracy(Evaluation):
+    """Top-k accuracies.
+
+    Args:
+        ranks: Integers k.
+        num_classes: Integer; a teacher whose features alone were used may know
+            other classes, and then nothing is measured.
+    """
+
+    def __init__(self, ranks, num_classes):
+        self.ranks = ranks
+        self.num_classes = num_classes
+        self._hits = {k: [] for k in ranks}
+
+    def update(self, outputs, targets):
+        if outputs.shape[-1] != self.num_classes:
+            return
+        logits = keras.ops.convert_to_tensor(outputs)
+        for k, hits in self._hits.items():
+            hits.append(np.array(keras.ops.in_top_k(targets, logits, k)))
+
+    def result(self):
+        return {
+            f"top-{k} accuracy": float(np.mean(np.concatenate(hits)))
+            for k, hits in self._hits.items()
+            if hits
+        }
+
+
+def check_outputs_logits(model, name):
+    """Raises `ValueError` if the model ends in a softmax or sigmoid."""
+    activation = checks.output_activation(model)
+    if activation in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"{name} must output logits, which training and export expect. Received: "
+            f"a model that ends in {activation}. Set the last layer's activation to "
+            "None"
+        )

@@ -1,0 +1,117 @@
+"""Object detection."""
+
+import keras
+import numpy as np
+
+from keras_diffkd import datasets
+from keras_diffkd.metrics import coco_map, detections
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.tasks.task import Evaluation, Task, evaluate
+
+OUTPUTS = ("bbox_regression", "cls_logits")
+
+
+class Detection(Task):
+    """Boxes with labels; models are detectors of KerasHub with a loss of their own."""
+
+    name = "detection"
+    tap = "backbone/fpn"
+    taps = ("backbone/fpn:P3", "backbone/fpn:P4")
+    gives_logits = False
+    vkd_normalization = "batch"
+
+    def load(self, name, **settings):
+        return datasets.load_detection(name, **settings)
+
+    def check_model(self, model, spec):
+        output = getattr(model, "output", None)
+        if not isinstance(output, dict) or set(output) != set(OUTPUTS):
+            raise ValueError(
+                f"{spec} must be a detector that gives {' and '.join(OUTPUTS)}, as "
+                f"KerasHub's RetinaNet does. Received: {output}. Is it meant for "
+                "another --task?"
+            )
+
+    def prepare_student(self, student):
+        if getattr(student, "bounding_box_format", None) != "xyxy":
+            raise ValueError(
+                f"The detector {student.name!r} must have its own loss, with boxes as "
+                "'xyxy'. Received: bounding_box_format="
+                f"{getattr(student, 'bounding_box_format', None)!r}. Build it with "
+                "KerasHub and bounding_box_format='xyxy'"
+            )
+        student.compile(
+            optimizer="sgd",  # Never used: the distiller has the optimizer.
+            box_loss=keras.losses.Huber(reduction="sum"),
+            loss_weights={
+                "bbox_regression": flags.BOX_LOSS_WEIGHT.value,
+                "cls_logits": 1.0,
+            },
+        )
+
+    def compile_arguments(self, data):
+        return {"loss": None, "metrics": None}
+
+    def callbacks(self, data):
+        return [MeanAveragePrecisionLog(self, data)]
+
+    def evaluation(self, model, data):
+        return MeanAveragePrecision(_detector(model), data.num_classes)
+
+
+class MeanAveragePrecision(Evaluation):
+    """mAP of COCO, and mAP at an overlap of 0.5.
+
+    Args:
+        detector: The KerasHub model that decodes its outputs.
+        num_classes: Integer.
+    """
+
+    def __init__(self, detector, num_classes):
+        self.detector = detector
+        self.num_classes = num_classes
+        self._found, self._targets = [], []
+
+    def update(self, outputs, targets):
+        # Boxes take a thousandth of the memory that all anchors' outputs take.
+        raw = {name: np.asarray(outputs[name]) for name in OUTPUTS}
+        self._found.append(detections(raw, self.detector))
+        self._targets.append(targets)
+
+    def result(self):
+        boxes, scores, classes = map(np.concatenate, zip(*self._found, strict=True))
+        targets = keras.tree.map_structure(
+            lambda *batches: np.concatenate(batches), *self._targets
+        )
+        return coco_map(boxes, scores, classes, targets, self.num_classes)
+
+
+class MeanAveragePrecisionLog(keras.callbacks.Callback):
+    """Adds `val_mAP` and `val_mAP50` of the test split to the logs of every epoch.
+
+    Args:
+        task: `Detection`.
+        data: `DetectionData`.
+    """
+
+    def __init__(self, task, data):
+        super().__init__()
+        self.task = task
+        self.data = data
+
+    def on_epoch_end(self, epoch, logs=None):
+        student = self.model.student
+        evaluation = self.task.evaluation(student, self.data)
+        found = evaluate(student, self.data, evaluation)
+        logs.update({f"val_{name}": value for name, value in found.items()})
+
+
+def _detector(model):
+    """Returns the part of a model that knows its anchors."""
+    for layer in (model, *model._flatten_layers()):
+        if hasattr(layer, "anchor_generator"):
+            return layer
+    raise ValueError(
+        f"The model {model.name!r} has no anchors to decode its boxes with. Received: "
+        f"{type(model).__name__}, expected a RetinaNetObjectDetector of KerasHub"
+    )

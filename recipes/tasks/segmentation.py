@@ -1,0 +1,65 @@
+"""Semantic segmentation."""
+
+import keras
+
+from keras_diffkd import datasets
+from keras_diffkd.recipes.tasks.classification import check_outputs_logits
+from keras_diffkd.recipes.tasks.task import Evaluation, Task
+
+
+class Segmentation(Task):
+    """One label for each pixel, and models that give logits for each."""
+
+    name = "segmentation"
+    tap = "backbone/spatial_pyramid_pooling"
+
+    def load(self, name, **settings):
+        return datasets.load_segmentation(name, **settings)
+
+    def check_model(self, model, spec):
+        check_outputs_logits(model, spec)
+        output = getattr(model, "output", None)
+        if isinstance(output, dict) or len(getattr(output, "shape", "bhwc")) != 4:
+            raise ValueError(
+                f"{spec} must be a segmenter, with logits (batch, height, width, "
+                f"classes). Received: outputs of shape {model.output_shape}. Is it "
+                "meant for another --task?"
+            )
+
+    def compile_arguments(self, data):
+        return {
+            "loss": keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, ignore_class=data.ignore_label
+            ),
+            "metrics": [_metric(data.num_classes, data.ignore_label)],
+        }
+
+    def evaluation(self, model, data):
+        return MeanIoU(data.num_classes, data.ignore_label)
+
+
+class MeanIoU(Evaluation):
+    """Mean intersection over union of the classes.
+
+    Args:
+        num_classes: Integer.
+        ignore_label: Label of pixels that do not count, or `None`.
+    """
+
+    def __init__(self, num_classes, ignore_label):
+        self._metric = _metric(num_classes, ignore_label)
+
+    def update(self, outputs, targets):
+        self._metric.update_state(targets, outputs)
+
+    def result(self):
+        return {"mIoU": float(self._metric.result())}
+
+
+def _metric(num_classes, ignore_label):
+    return keras.metrics.MeanIoU(
+        num_classes,
+        ignore_class=ignore_label,
+        sparse_y_pred=False,
+        name="mean_iou",
+    )
