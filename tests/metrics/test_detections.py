@@ -1,3 +1,4 @@
+import importlib
 import types
 
 import keras
@@ -8,7 +9,8 @@ from keras_diffkd.metrics import coco_map, detections
 from keras_diffkd.models import build_model
 
 pytest.importorskip("tensorflow")
-decoding = pytest.importorskip("keras_diffkd.metrics.detections")
+# The name in the package is that of the function.
+module = importlib.import_module("keras_diffkd.metrics.detections")
 
 SHAPE = (64, 48, 3)
 CLASSES = 3
@@ -58,7 +60,7 @@ def suppress(boxes, scores, iou_threshold, score_threshold):
 @pytest.mark.parametrize("chunk", [1, 2**24])
 @pytest.mark.parametrize(("count", "score"), [(100, 0.6), (7, 0.05)])
 def test_against_numpy(detector, chunk, count, score, rng, monkeypatch):
-    monkeypatch.setattr("keras_diffkd.metrics.detections._CHUNK", chunk)
+    monkeypatch.setattr(module, "_CHUNK", chunk)
     anchors = anchors_of(detector)
     deltas = rng.normal(0, 0.3, (3, len(anchors), 4)).astype("float32")
     logits = rng.normal(0, 1, (3, len(anchors), CLASSES)).astype("float32")
@@ -70,7 +72,7 @@ def test_against_numpy(detector, chunk, count, score, rng, monkeypatch):
         kept = suppress(decode(anchors, deltas[image]), probabilities, 0.4, score)
         kept = kept[:count]
         found = len(kept)
-        assert 3 < found
+        assert found > 3
         np.testing.assert_allclose(scores[:found], [k[0] for k in kept], rtol=1e-5)
         np.testing.assert_array_equal(classes[:found], [k[1] for k in kept])
         np.testing.assert_allclose(boxes[:found], [k[2] for k in kept], atol=1e-3)
@@ -81,7 +83,8 @@ def test_against_numpy(detector, chunk, count, score, rng, monkeypatch):
 
 def test_what_a_detector_was_trained_for_is_what_it_gives(detector):
     # The targets that KerasHub trains it for are the perfect outputs.
-    boxes = np.array([[[4, 8, 20, 30], [24, 30, 46, 60]], [[8, 8, 40, 40], [-1] * 4]])
+    boxes = [[[10, 7, 24, 27], [24, 38, 40, 58]], [[9, 22, 24, 42], [-1] * 4]]
+    boxes = np.array(boxes)
     labels = np.array([[0, 2], [1, -1]])
     deltas, classes = detector.label_encoder(
         images=np.zeros((2, *SHAPE), "float32"),
@@ -93,6 +96,7 @@ def test_what_a_detector_was_trained_for_is_what_it_gives(detector):
     deltas = np.where(hot.any(axis=-1, keepdims=True), deltas, 0.0)
     outputs = {"bbox_regression": deltas, "cls_logits": np.where(hot, 5.0, -5.0)}
     found = detections(outputs, detector)
+    assert np.sum(found[2] >= 0) == 3
     targets = {"boxes": boxes, "labels": labels}
     assert coco_map(*found, targets, CLASSES)["mAP"] == pytest.approx(1.0)
 
