@@ -38,7 +38,7 @@ def mean_iou(logits_or_classes, masks, num_classes, ignore_label=None):
     Source: The Pascal Visual Object Classes Challenge (IJCV 2015, section 4.2.3).
     """
     masks = np.asarray(masks)
-    _check_shapes(np.shape(logits_or_classes), masks.shape, num_classes)
+    _check_shapes(tuple(np.shape(logits_or_classes)), masks.shape, num_classes)
     counted = np.ones(masks.shape, bool)
     if ignore_label is not None:
         counted = masks != ignore_label
@@ -66,7 +66,7 @@ def _check_shapes(predicted, masks, num_classes):
         raise ValueError(
             "Predictions must have the shape of the masks, (images, height, width), "
             f"or that with logits of {num_classes} classes. Received: predictions "
-            f"{tuple(predicted)}, masks {masks}, num_classes={num_classes}."
+            f"{predicted}, masks {masks}, num_classes={num_classes}."
         )
 
 
