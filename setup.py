@@ -26,7 +26,7 @@ COMMANDS = {
 }
 
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "ai-edge-litert>=2.0"]
-hub = ["keras-hub>=0.32"]
+hub = ["keras-hub>=0.32", "pycocotools>=2.0.11"]
 plot = ["matplotlib>=3.9"]
 
 setup(

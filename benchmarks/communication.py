@@ -9,6 +9,7 @@ bound of the time: bandwidth alone, without latency and without overlap. Prints 
 tables and writes them into docs/scaling.md.
 """
 
+import math
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -44,9 +45,9 @@ def all_reduce_bytes(message, workers):
 
 def message_bytes(distiller):
     """Returns the bytes that a step reduces: gradients and moving statistics."""
-    gradients = sum(v.value.shape.num_elements() for v in distiller.trainable_variables)
+    gradients = sum(math.prod(v.shape) for v in distiller.trainable_variables)
     statistics = sum(
-        v.value.shape.num_elements()
+        math.prod(v.shape)
         for v in distiller.non_trainable_variables
         if v.dtype.startswith("float")
     )

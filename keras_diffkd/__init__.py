@@ -9,6 +9,7 @@ from keras_diffkd import (
     layers,
     losses,
     methods,
+    metrics,
     models,
 )
 from keras_diffkd.distiller import Distiller
@@ -48,6 +49,7 @@ __all__ = [
     "layers",
     "losses",
     "methods",
+    "metrics",
     "models",
 ]
 

@@ -70,8 +70,9 @@ def _rebuilt(model, clone):
             reason = str(error)
         else:
             if type(copy) is type(model):
-                if not model.trainable:
-                    copy.trainable = False
+                # To set it sets that of all layers, which have their own already.
+                if copy.trainable != model.trainable:
+                    copy.trainable = model.trainable
                 return copy
             reason = f"a copy of it is a {type(copy).__name__}"
     raise ValueError(

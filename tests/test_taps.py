@@ -126,13 +126,14 @@ def test_the_taps_of_a_model():
     }
 
 
-def test_only_what_runs_once_and_gives_a_tensor_is_listed():
+def test_only_what_runs_once_is_listed():
     image = keras.Input((8, 8, 1), name="image")
     shared = keras.layers.ReLU(name="shared")
     x = keras.layers.Conv2D(1, 1, name="conv")(shared(shared(image)))
     model = keras.Model(image, {"x": x}, name="inner")
     outer = keras.Model(image, model(image)["x"])
-    assert list_taps(outer) == {"inner/conv": (None, 8, 8, 1)}
+    shape = (None, 8, 8, 1)
+    assert list_taps(outer) == {"inner/conv": shape, "inner:x": shape}
     with pytest.raises(ValueError, match="input shape of 'unbuilt' is unknown"):
         list_taps(SubclassedCNN(name="unbuilt"))
 

@@ -82,10 +82,10 @@ def _repair_initial_weights(detector):
     same initial weights to every convolution of the pyramid.
     """
     boxes = detector.box_head.prediction_layer
-    boxes.bias.assign(keras.ops.zeros_like(boxes.bias))
+    boxes.bias.assign(keras.ops.zeros(boxes.bias.shape))
     classes = detector.classification_head.prediction_layer
     bias = -math.log((1 - _PRIOR) / _PRIOR)
-    classes.bias.assign(keras.ops.full_like(classes.bias, bias))
+    classes.bias.assign(keras.ops.full(classes.bias.shape, bias))
     pyramid = detector.backbone.feature_pyramid
     for convolutions in (pyramid.lateral_conv_layers, pyramid.output_conv_layers):
         for convolution in convolutions.values():

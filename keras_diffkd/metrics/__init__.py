@@ -1,0 +1,7 @@
+"""How good detectors and segmenters are: the measures that the literature reports."""
+
+from keras_diffkd.metrics.coco import coco_map
+from keras_diffkd.metrics.detections import detections
+from keras_diffkd.metrics.iou import mean_iou
+
+__all__ = ["coco_map", "detections", "mean_iou"]
