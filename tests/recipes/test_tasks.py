@@ -1,0 +1,171 @@
+"""Detection and segmentation through the commands' own code, on real digit scenes."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_diffkd import models
+from keras_diffkd.recipes import distill, evaluate, tasks, train_teacher
+from keras_diffkd.recipes.data import load_data, take_samples
+from keras_diffkd.recipes.methods import build_methods
+from keras_diffkd.recipes.metrics_log import read_metrics
+
+FILES = {
+    "detection": "digit_scenes_retinanet.flags",
+    "segmentation": "digit_scenes_deeplabv3.flags",
+}
+METRIC = {"detection": "val_mAP", "segmentation": "val_mean_iou"}
+
+
+@pytest.fixture
+def tiny(parse, tmp_path, data_dir):
+    """Sets the flags of an experiment on a few scenes."""
+
+    def tiny(task, *arguments):
+        parse(
+            f"--flagfile={distill_experiment(task)}",
+            "--dataset=digit_scenes/small",
+            f"--data_dir={data_dir}",
+            f"--run_dir={tmp_path / 'run'}",
+            "--epochs=1",
+            "--steps_per_epoch=2",
+            "--batch_size=8",
+            *arguments,
+        )
+        return tmp_path / "run"
+
+    return tiny
+
+
+def distill_experiment(task):
+    from keras_diffkd.recipes.command_line import EXPERIMENTS
+
+    return EXPERIMENTS / FILES[task]
+
+
+@pytest.mark.parametrize("task", FILES)
+def test_teacher_student_and_evaluation(task, tiny, capsys):
+    run = tiny(task)
+    train_teacher.main([])
+    tiny(task)
+    distill.main([])
+    [line] = read_metrics(run / "metrics.jsonl")
+    assert np.isfinite(line["diffkd_features/distill"])
+    assert 0 <= line[METRIC[task]] <= 1
+    tiny(task)
+    evaluate.main([])
+    table = capsys.readouterr().out
+    assert "digit_scenes/small, 32 test images" in table
+    assert {"detection": "mAP50", "segmentation": "mIoU"}[task] in table
+
+
+def test_the_task_decides_what_is_tapped(tiny):
+    tiny("detection", "--method=diffkd,fitnet,vkd,afd", "--share_denoiser")
+    methods = {method.name: method for method in build_methods_of_flags()}
+    # No DiffKD on logits: a detector's are not one tensor of classes.
+    assert set(methods) == {"diffkd_features", "fitnet", "vkd", "afd"}
+    assert methods["diffkd_features"].teacher_tap == "backbone/fpn"
+    assert methods["diffkd_features"].share_denoiser
+    assert methods["vkd"].normalization == "batch"
+    assert methods["afd"].student_tap == ["backbone/fpn:P3", "backbone/fpn:P4"]
+    tiny("segmentation", "--method=diffkd,kd,dist")
+    methods = {method.name: method for method in build_methods_of_flags()}
+    assert set(methods) == {"diffkd_features", "diffkd_logits", "kd", "dist"}
+    assert methods["diffkd_features"].student_tap == "backbone/spatial_pyramid_pooling"
+
+
+def build_methods_of_flags():
+    from keras_diffkd.recipes import flags
+
+    return build_methods(flags.METHOD.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("detection", ["--method=kd"], "--method=kd compares class scores"),
+        ("detection", ["--method=diffkd,dkd"], "--method=dkd compares class scores"),
+        ("segmentation", ["--method=rtk"], "--teacher_taps is required"),
+        (
+            "detection",
+            ["--student=deeplabv3_scenes_student", "--method=none"],
+            "must be a detector",
+        ),
+        (
+            "segmentation",
+            ["--student=retinanet_scenes_student", "--method=none"],
+            "must be a segmenter",
+        ),
+        (
+            "segmentation",
+            ["--task=classification", "--method=none"],
+            "digit_scenes.*is not an image classification data set",
+        ),
+        (
+            "detection",
+            ["--teacher_tap=backbone/fpn:P5"],
+            "'P5' of a dictionary that is not there. Received: .'P3', 'P4'",
+        ),
+        (
+            "detection",
+            ["--teacher_tap=backbone/neck"],
+            "no layer 'backbone/neck'",
+        ),
+        (
+            "detection",
+            ["--student=retinanet_resnet18"],
+            "same levels. Received: teacher .'P3', 'P4'., student .'P3', 'P4', 'P5'",
+        ),
+        (
+            "detection",
+            ["--teacher=hub:retinanet_resnet50_fpn_cocoo"],
+            "no ObjectDetector of this name.*retinanet_resnet50_fpn_coco",
+        ),
+        ("detection", ["--augment=random_resized_crop"], "augment"),
+    ],
+)
+def test_mistakes_are_named_before_training(task, arguments, message, tiny, tmp_path):
+    tiny(task, *arguments)
+    models.build_model(
+        {"detection": "retinanet_scenes_teacher"}.get(task, "deeplabv3_scenes_teacher"),
+        (64, 64, 3),
+        10 if task == "detection" else 11,
+    ).save(tmp_path / "teacher.keras")
+    if not any(argument.startswith("--teacher=") for argument in arguments):
+        tiny(task, f"--teacher={tmp_path / 'teacher.keras'}", *arguments)
+    with pytest.raises(ValueError, match=message):
+        distill.main([])
+    assert not (tmp_path / "run" / "student.keras").exists()
+
+
+def test_a_detector_that_finds_everything_has_a_map_of_one(tiny):
+    tiny("detection")
+    data = load_data()
+    task = tasks.current()
+    evaluation = task.evaluation(
+        models.build_model("retinanet_scenes_student", data.image_shape, 10), data
+    )
+    _, targets = take_samples(data)
+    detector = evaluation.detector
+    images = np.zeros((len(targets["labels"]), *data.image_shape), "float32")
+    boxes, labels = detector.label_encoder(
+        images=images, gt_boxes=targets["boxes"], gt_classes=targets["labels"]
+    )
+    labels = keras.ops.cast(labels, "int32")
+    scores = 40.0 * keras.ops.one_hot(labels, 10) - 20.0
+    outputs = {"bbox_regression": np.array(boxes), "cls_logits": np.array(scores)}
+    evaluation.update(outputs, targets)
+    found = evaluation.result()
+    assert found["mAP50"] > 0.99
+    assert found["mAP"] > 0.95
+
+
+def test_a_segmenter_that_is_right_everywhere_has_a_mean_iou_of_one(tiny):
+    tiny("segmentation")
+    data = load_data()
+    images, masks = take_samples(data)
+    metrics = tasks.current().metrics(None, data)
+    right = {"logits": np.eye(11, dtype="float32")[masks]}
+    assert metrics(right, masks)["mIoU"] == pytest.approx(1.0)
+    wrong = {"logits": np.eye(11, dtype="float32")[(masks + 1) % 11]}
+    assert metrics(wrong, masks)["mIoU"] == pytest.approx(0.0)
