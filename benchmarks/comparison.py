@@ -34,13 +34,14 @@ def holm(p_values):
     return result
 
 
-def gains_table(accuracies, reference, extra=None):
+def gains_table(accuracies, reference, extra=None, title="test accuracy, %"):
     """Compares everything with one reference, seed by seed.
 
     Args:
         accuracies: Dict from name to an array of accuracies, ordered by seed.
         reference: The name that the others are compared with.
         extra: Optional dict from column title to a dict from name to text.
+        title: Title of the column of accuracies.
 
     Returns:
         A Markdown table: mean ± standard deviation, the mean gain with its 95%
@@ -67,7 +68,7 @@ def gains_table(accuracies, reference, extra=None):
         ]
         for name, values in accuracies.items()
     ]
-    header = ["", *extra, "test accuracy, %", "gain, points", "p"]
+    header = ["", *extra, title, "gain, points", "p"]
     return markdown_table(header, rows)
 
 

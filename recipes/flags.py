@@ -185,11 +185,18 @@ NESTEROV = flags.DEFINE_boolean("nesterov", False, "Nesterov momentum for sgd.")
 WEIGHT_DECAY = flags.DEFINE_float(
     "weight_decay", 0.0, "Weight decay, on all weights.", lower_bound=0.0
 )
+GLOBAL_CLIPNORM = flags.DEFINE_float(
+    "global_clipnorm",
+    None,
+    "Largest norm of all gradients together, which are scaled down to it; unset: none.",
+    lower_bound=0.0,
+)
 LR_SCHEDULE = flags.DEFINE_enum(
     "lr_schedule",
     "constant",
-    ["constant", "step", "cosine"],
-    "step: times --lr_decay at each of --milestones; cosine: down to 0.",
+    ["constant", "step", "cosine", "polynomial"],
+    "step: times --lr_decay at each of --milestones; cosine, and polynomial of power "
+    "0.9: down to 0.",
 )
 MILESTONES = flags.DEFINE_list(
     "milestones", [], "Epochs after which 'step' lowers the learning rate: 150,180."

@@ -22,13 +22,16 @@ def build_optimizer(steps_per_epoch):
     learning_rate = build_schedule(steps_per_epoch)
     if flags.OPTIMIZER.value == "adamw":
         return keras.optimizers.AdamW(
-            learning_rate, weight_decay=flags.WEIGHT_DECAY.value
+            learning_rate,
+            weight_decay=flags.WEIGHT_DECAY.value,
+            global_clipnorm=flags.GLOBAL_CLIPNORM.value,
         )
     return CoupledSGD(
         learning_rate,
         momentum=flags.MOMENTUM.value,
         nesterov=flags.NESTEROV.value,
         coupled_weight_decay=flags.WEIGHT_DECAY.value,
+        global_clipnorm=flags.GLOBAL_CLIPNORM.value,
     )
 
 
@@ -54,6 +57,10 @@ def build_schedule(steps_per_epoch):
         return _steps(rate, steps_per_epoch)
     if kind == "cosine":
         return _cosine(rate, steps_per_epoch)
+    if kind == "polynomial":
+        return keras.optimizers.schedules.PolynomialDecay(
+            rate, flags.EPOCHS.value * steps_per_epoch, end_learning_rate=0.0, power=0.9
+        )
     return rate
 
 

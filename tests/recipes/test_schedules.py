@@ -31,6 +31,22 @@ def test_cosine_warms_up_and_ends_at_zero(parse):
     )
 
 
+def test_polynomial_ends_at_zero(parse):
+    parse("--lr_schedule=polynomial", "--epochs=4", "--learning_rate=1")
+    schedule = build_schedule(10)
+    np.testing.assert_allclose(
+        [float(schedule(step)) for step in (0, 20, 40)], [1, 0.5**0.9, 0], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_gradients_are_clipped_when_asked_for(parse, optimizer):
+    parse(f"--optimizer={optimizer}")
+    assert build_optimizer(10).global_clipnorm is None
+    parse(f"--optimizer={optimizer}", "--global_clipnorm=2")
+    assert build_optimizer(10).global_clipnorm == 2.0
+
+
 def test_sgd_is_the_coupled_one_with_the_flags(parse):
     parse("--weight_decay=5e-4", "--momentum=0.8", "--nesterov")
     optimizer = build_optimizer(10)
