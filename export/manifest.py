@@ -206,6 +206,9 @@ def read_manifest(folder):
             f"has version {manifest.get('version')!r}, and this release reads "
             f"version {VERSION}"
         )
+    detection = manifest.get("detection")
+    if detection is not None and "nms" not in detection:
+        raise ManifestError("corrupt: 'nms' of 'detection' is missing")
     artefacts = manifest.get("artefacts")
     if not isinstance(artefacts, dict) or not artefacts:
         raise ManifestError("corrupt: lists no artefacts")

@@ -104,21 +104,24 @@ def export_file():
 
 def artefact_table(manifest):
     """Lays out what was written and how it compared with the student."""
+    metrics = manifest["verification"]["metrics"]
     rows = []
     for entry in manifest["artefacts"].values():
         found = entry["verification"]
-        accuracy = found["accuracy"]
         rows.append(
             [
                 entry["file"],
                 f"{entry['size'] / 1000:,.1f} kB",
-                f"{found['max_difference']:.1e}",
-                f"{found['agreement']:.2%}",
-                None if accuracy is None else f"{accuracy:.2%}",
+                _format(found["max_difference"], "{:.1e}"),
+                *[_format(found[name], "{:.2%}") for name in ("agreement", *metrics)],
             ]
         )
-    headers = ["artefact", "size", "largest difference", "agreement", "accuracy"]
+    headers = ["artefact", "size", "largest difference", "agreement", *metrics]
     return format_table(headers, rows)
+
+
+def _format(value, template):
+    return None if value is None else template.format(value)
 
 
 def run():

@@ -15,13 +15,13 @@ def test_random_samples_are_the_same_every_time(serving):
     first, second = read_samples(serving, None), read_samples(serving, None)
     np.testing.assert_array_equal(first.inputs["image"], second.inputs["image"])
     assert len(first) == 64
-    assert first.labels is None
+    assert first.targets is None
 
 
 def test_inputs_and_labels(serving, images):
     samples = read_samples(serving, (images.astype("float64"), np.zeros((150, 1), int)))
     assert samples.inputs["image"].dtype == np.float32
-    assert samples.labels.shape == (150,)
+    assert samples.targets.shape == (150,)
     np.testing.assert_array_equal(samples.batch(140, 999)["image"], images[140:])
 
 
