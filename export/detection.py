@@ -9,7 +9,6 @@ import tensorflow as tf
 # Of the image, so that they need no image size: how `boxes` are given.
 BOX_FORMAT = "rel_xyxy"
 NMS = {"max_detections": 100, "iou_threshold": 0.5, "score_threshold": 0.05}
-DETECTIONS = ("boxes", "classes", "num_detections", "scores")
 
 
 def decoded(detector, nms=None):

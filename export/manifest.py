@@ -207,7 +207,8 @@ def read_manifest(folder):
             f"version {VERSION}"
         )
     detection = manifest.get("detection")
-    if detection is not None and "nms" not in detection:
+    is_described = isinstance(detection, dict) and "nms" in detection
+    if detection is not None and not is_described:
         raise ManifestError("corrupt: 'nms' of 'detection' is missing")
     artefacts = manifest.get("artefacts")
     if not isinstance(artefacts, dict) or not artefacts:

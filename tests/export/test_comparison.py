@@ -52,3 +52,40 @@ def test_predictions_of_a_single_logit_are_its_sign():
 
 def test_one_example_is_not_constant():
     assert not is_constant(np.zeros((1, 3)))
+
+
+def test_predictions_need_not_agree_where_metrics_decide():
+    swapped = {"logits": REFERENCE["logits"][:, ::-1]}
+    measured, reasons = compare(swapped, REFERENCE, 9.0, must_agree=False)
+    assert reasons == []
+    assert measured["agreement"] == 0.0
+
+
+@pytest.mark.parametrize(("ties", "num_reasons"), [(4, 0), (5, 1)])
+def test_one_in_a_thousand_pixels_may_be_a_tie(ties, num_reasons):
+    reference = np.zeros((2, 2000, 3))
+    reference[..., 0] = 1e-6
+    output = reference.copy()
+    output[1, :ties, 1] = 2e-6
+    measured, reasons = compare({"logits": output}, {"logits": reference}, 1e-4)
+    assert measured["agreement"] == 1 - ties / 4000
+    assert len(reasons) == num_reasons
+
+
+def test_boxes_predict_no_class():
+    logits = REFERENCE["logits"][:, None]
+    reference = {"boxes": np.zeros((4, 1, 4)), "cls_logits": logits}
+    outputs = {**reference, "boxes": np.full((4, 1, 4), [0, 0, 0, 1e-5])}
+    assert compare(outputs, reference, 1e-4) == (
+        {
+            "max_difference": 1e-5,
+            "mean_difference": pytest.approx(1e-5 / 6),
+            "agreement": 1.0,
+        },
+        [],
+    )
+
+
+def test_outputs_of_other_names():
+    _, reasons = compare({"boxes": np.zeros((4, 2))}, REFERENCE, 1e-4)
+    assert reasons == ["outputs are boxes, and the Keras student's logits"]
