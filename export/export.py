@@ -127,7 +127,7 @@ def export_student(
         "source": source,
         "versions": manifests.versions(formats),
     }
-    metadata = {"labels": labels, "normalization": normalization}
+    metadata = {key: manifest[key] for key in ("labels", "normalization", "detection")}
     options = {"onnx": {"opset": opset, "metadata": metadata}}
     with replacing(output_dir) as folder:
         manifest["artefacts"] = {
@@ -161,13 +161,10 @@ def _write(name, serving, folder, options):
 def _record(report, manifest):
     """Adds to the manifest what was found, but for timings of this machine."""
     names = report["metrics"]
-    manifest["verification"] = {
-        **{
-            key: report[key]
-            for key in ("samples", "num_samples", "tolerance", "metrics")
-        },
-        **{f"keras_{name}": report["keras"][name] for name in names},
-    }
+    about = ("samples", "num_samples", "tolerance", "metrics")
+    manifest["verification"] = {key: report[key] for key in about}
+    for name in names:
+        manifest["verification"][f"keras_{name}"] = report["keras"][name]
     for name, result in report["artefacts"].items():
         manifest["artefacts"][name]["verification"] = {
             key: result[key] for key in (*NOT_MEASURED, *names)
