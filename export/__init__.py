@@ -1,5 +1,6 @@
 """Takes a trained student to SavedModel, ONNX and TFLite, with proof."""
 
+from keras_diffkd.export.detection import decoded
 from keras_diffkd.export.errors import ExportError, VerificationError
 from keras_diffkd.export.export import export_student
 from keras_diffkd.export.table import format_table
@@ -8,6 +9,7 @@ from keras_diffkd.export.verification import verify
 __all__ = [
     "ExportError",
     "VerificationError",
+    "decoded",
     "export_student",
     "format_table",
     "verify",

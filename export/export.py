@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 
 from keras_diffkd.export import manifest as manifests
+from keras_diffkd.export.comparison import NOT_MEASURED
+from keras_diffkd.export.detection import describe_detection, is_detector
 from keras_diffkd.export.errors import ExportError
 from keras_diffkd.export.float32 import check_rebuilt
 from keras_diffkd.export.folder import check_target, recover, replacing
+from keras_diffkd.export.metrics import check_metrics
 from keras_diffkd.export.onnx import OPSETS, write_onnx
 from keras_diffkd.export.quiet import quiet
+from keras_diffkd.export.reference import make_reference
 from keras_diffkd.export.requirements import FORMATS, require_packages
 from keras_diffkd.export.runtimes import RUNTIMES
 from keras_diffkd.export.samples import read_samples
@@ -18,6 +22,7 @@ from keras_diffkd.export.tflite import write_tflite
 from keras_diffkd.export.verification import (
     TOLERANCE,
     check_artefacts,
+    check_tolerance,
     raise_failures,
 )
 
@@ -38,12 +43,18 @@ def export_student(
     labels=None,
     normalization=None,
     source=None,
+    metrics=None,
+    nms=None,
+    tolerance=TOLERANCE,
 ):
     """Writes a student in each format, verifies each in its runtime, then publishes.
 
     Everything is written and verified (see `verify`) in a folder beside `output_dir`,
     which then takes its place as a whole. So an older export stays as it is, bit for
     bit, until the new one is complete; it is replaced with all its formats.
+
+    Of a `keras_hub.models.RetinaNetObjectDetector`, `decoded(student, nms)` is what is
+    exported, so that artefacts give boxes relative to the image, and scores.
 
     Args:
         student: built `keras.Model`, as `Distiller.strip()` returns it: functional,
@@ -52,15 +63,22 @@ def export_student(
         output_dir: folder for `saved_model/`, `student.onnx`, `student.tflite` and
             `manifest.json`: absent, empty, or an export of the same experiment.
         formats: names from "saved_model", "onnx" and "tflite".
-        samples: inputs to verify on, or `(inputs, labels)`; see `verify`. None for
+        samples: inputs to verify on, or `(inputs, targets)`; see `verify`. None for
             seeded random inputs.
         opset: int. ONNX operator set, 17 or 18.
-        labels: list of class names, one per logit, or None.
+        labels: list of class names, one per logit (of a detector: per class of
+            `cls_logits`), or None.
         normalization: dict or None. How the student's input is made from pixels, such
             as `{"mean": [...], "std": [...], "input_range": [0, 255]}`. Recorded, not
             applied: artefacts take what the student takes.
         source: dict or None. Where the student comes from, for the manifest. Its value
             of `"experiment"` decides what counts as the same experiment.
+        metrics: callable `(outputs, targets) -> dict` of floats by name, or None for
+            the accuracy; see `verify`.
+        nms: dict or None. With it a detector's artefacts do non-maximum suppression;
+            see `decoded`. TFLite cannot.
+        tolerance: float. Largest absolute difference of an output from the Keras
+            student's; large models with large outputs may need more.
 
     Returns:
         dict, the content of `manifest.json`.
@@ -82,6 +100,8 @@ def export_student(
     """
     formats = _check_formats(formats)
     _check_opset(opset)
+    check_metrics(metrics)
+    check_tolerance(tolerance)
     normalization = _as_json(normalization, "normalization")
     source = _as_json(source, "source")
     output_dir = Path(output_dir).resolve()
@@ -89,33 +109,37 @@ def export_student(
     check_target(output_dir, source)
     require_packages(formats, writing=True)
     with quiet():
-        serving = Serving(student)
+        serving = Serving(student, nms)
+    detection = describe_detection(serving.student)
+    _check_suppression(detection, formats)
     labels = _check_class_names(labels, serving)
-    samples = read_samples(serving, samples)
+    samples = read_samples(serving, samples, metrics)
     check_rebuilt(student, serving, samples)
+    reference = make_reference(serving, samples, metrics)
     manifest = {
         "generator": manifests.GENERATOR,
         "version": manifests.VERSION,
         "student": {
             "name": serving.student.name,
             "parameters": serving.student.count_params(),
-            "rebuilt_in_float32": serving.student is not student,
+            "rebuilt_in_float32": serving.network is not student,
         },
         "inputs": manifests.describe(serving.inputs),
         "outputs": manifests.describe(serving.outputs),
         "normalization": normalization,
         "labels": labels,
+        "detection": detection,
         "source": source,
         "versions": manifests.versions(formats),
     }
-    metadata = {"labels": labels, "normalization": normalization}
+    metadata = {key: manifest[key] for key in ("labels", "normalization", "detection")}
     options = {"onnx": {"opset": opset, "metadata": metadata}}
     with replacing(output_dir) as folder:
         manifest["artefacts"] = {
             name: _write(name, serving, folder, options.get(name, {}))
             for name in formats
         }
-        report = check_artefacts(folder, manifest, serving, samples, TOLERANCE)
+        report = check_artefacts(folder, manifest, reference, tolerance)
         raise_failures(output_dir, report)
         _record(report, manifest)
         manifests.write_manifest(folder, manifest)
@@ -141,14 +165,14 @@ def _write(name, serving, folder, options):
 
 def _record(report, manifest):
     """Adds to the manifest what was found, but for timings of this machine."""
-    manifest["verification"] = {
-        key: report[key] for key in ("samples", "num_samples", "tolerance")
-    }
-    manifest["verification"]["keras_accuracy"] = report["keras"]["accuracy"]
-    measured = ("max_difference", "mean_difference", "agreement", "accuracy")
+    names = report["metrics"]
+    about = ("samples", "num_samples", "tolerance", "metrics")
+    manifest["verification"] = {key: report[key] for key in about}
+    for name in names:
+        manifest["verification"][f"keras_{name}"] = report["keras"][name]
     for name, result in report["artefacts"].items():
         manifest["artefacts"][name]["verification"] = {
-            key: result[key] for key in measured
+            key: result[key] for key in (*NOT_MEASURED, *names)
         }
 
 
@@ -188,17 +212,39 @@ def _as_json(value, name):
         ) from error
 
 
+def _check_suppression(detection, formats):
+    if detection and detection["nms"] and "tflite" in formats:
+        others = [name for name in formats if name != "tflite"]
+        raise ValueError(
+            "The TFLite interpreter has no non-maximum suppression of this kind. "
+            "Export 'tflite' without `nms`, into a folder of its own, and suppress "
+            "its `boxes` and `scores` in your program; or choose formats of "
+            f"{[name for name in FORMATS if name != 'tflite']}. "
+            f"Received: formats={[*others, 'tflite']} with nms={detection['nms']}"
+        )
+
+
 def _check_class_names(labels, serving):
     if labels is None:
         return None
     labels = list(labels)
-    num_classes = serving.outputs[0].shape[-1]
-    if len(serving.outputs) != 1 or len(labels) != num_classes:
-        shapes = [tuple(spec.shape) for spec in serving.outputs]
+    if len(labels) != _count_classes(serving):
+        shapes = {spec.name: tuple(spec.shape) for spec in serving.outputs}
         raise ValueError(
-            "Expected one label for each logit of the one output. "
+            "Expected one label for each logit of the one output, or of `cls_logits`. "
             f"Received: {len(labels)} labels for outputs of shape {shapes}"
         )
     if not all(isinstance(label, str) for label in labels):
         raise ValueError(f"Expected `labels` to be strings. Received: {labels!r}")
     return labels
+
+
+def _count_classes(serving):
+    """Returns the number of classes, or None if the outputs do not tell."""
+    # After non-maximum suppression only the detector inside knows.
+    for layer in serving.student._flatten_layers():
+        if is_detector(layer):
+            return layer.num_classes
+    sizes = {spec.name: spec.shape[-1] for spec in serving.outputs}
+    only = next(iter(sizes.values())) if len(sizes) == 1 else None
+    return sizes.get("cls_logits", only)

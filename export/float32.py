@@ -76,7 +76,7 @@ def check_rebuilt(student, serving, samples):
     check_rebuilt(student, serving, read_samples(serving, None))
     ```
     """
-    if serving.student is student:
+    if serving.network is student:
         return
     inputs = keras.tree.pack_sequence_as(
         serving.structure, list(samples.batch(0, 64).values())
@@ -86,7 +86,7 @@ def check_rebuilt(student, serving, samples):
             keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))
             for output in keras.tree.flatten(model(inputs, training=False))
         ]
-        for model in (student, serving.student)
+        for model in (student, serving.network)
     ]
     for half, full in zip(*outputs, strict=True):
         difference, spread = np.mean(np.abs(half - full)), np.std(full)

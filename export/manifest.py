@@ -206,6 +206,10 @@ def read_manifest(folder):
             f"has version {manifest.get('version')!r}, and this release reads "
             f"version {VERSION}"
         )
+    detection = manifest.get("detection")
+    is_described = isinstance(detection, dict) and "nms" in detection
+    if detection is not None and not is_described:
+        raise ManifestError("corrupt: 'nms' of 'detection' is missing")
     artefacts = manifest.get("artefacts")
     if not isinstance(artefacts, dict) or not artefacts:
         raise ManifestError("corrupt: lists no artefacts")

@@ -11,12 +11,13 @@ RANDOM_SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Inputs, and labels if there are any.
+    """Inputs, and targets if there are any.
 
     Attributes:
         inputs: dict of arrays by the names of `Serving.inputs`; first axis: examples.
-        labels: integer array, or None. With one output of shape `(N, ..., classes)`
-            the labels have shape `(N, ...)`.
+        targets: what the metrics take: any structure of arrays whose first axis is
+            examples, or None. Of the accuracy: integer labels of shape `(N, ...)` for
+            the one output of shape `(N, ..., classes)`.
         origin: what the manifest says about them: "given" or how they were drawn.
 
     Example:
@@ -28,7 +29,7 @@ class Samples:
     """
 
     inputs: dict
-    labels: np.ndarray | None
+    targets: object
     origin: str
 
     def __len__(self):
@@ -39,22 +40,24 @@ class Samples:
         return {name: array[start:stop] for name, array in self.inputs.items()}
 
 
-def read_samples(serving, samples):
+def read_samples(serving, samples, metrics=None):
     """Checks what the user passed as samples and puts it in order.
 
     Args:
         serving: `Serving`.
         samples: None for seeded standard normal inputs; inputs (an array, or the
             dictionary or list of arrays that the student takes); or a tuple
-            `(inputs, labels)`.
+            `(inputs, targets)`.
+        metrics: callable or None. With it the targets may be any structure of arrays
+            and must be there; without, they are integer labels.
 
     Returns:
         `Samples`.
 
     Raises:
         ValueError: if structure, shape or number of examples do not fit, there is
-            no example, a value is not finite, or labels are not integers for the
-            one output.
+            no example, a value is not finite, or targets are missing or not what
+            the metrics take.
 
     Example:
 
@@ -63,21 +66,25 @@ def read_samples(serving, samples):
     ```
     """
     if samples is None:
+        _check_targets_are_there(None, metrics)
         origin = f"random: standard normal, seed {RANDOM_SEED}"
         return Samples(_name(serving, _random_inputs(serving)), None, origin)
-    inputs, labels = samples, None
+    inputs, targets = samples, None
     if isinstance(samples, tuple):
         if len(samples) != 2:
             raise ValueError(
-                "Expected `samples` to be inputs or a tuple (inputs, labels); pass "
+                "Expected `samples` to be inputs or a tuple (inputs, targets); pass "
                 "the inputs of a student with several as a list or dictionary. "
                 f"Received: a tuple of {len(samples)}"
             )
-        inputs, labels = samples
+        inputs, targets = samples
+    _check_targets_are_there(targets, metrics)
     inputs = _flatten_inputs(serving, inputs)
-    if labels is not None:
-        labels = _check_labels(serving, np.asarray(labels), len(inputs[0]))
-    return Samples(_name(serving, inputs), labels, "given")
+    if metrics is not None:
+        targets = _check_targets(targets, len(inputs[0]))
+    elif targets is not None:
+        targets = _check_labels(serving, targets, len(inputs[0]))
+    return Samples(_name(serving, inputs), targets, "given")
 
 
 def _name(serving, arrays):
@@ -138,20 +145,42 @@ def _check_array(array, spec):
         )
 
 
+def _check_targets_are_there(targets, metrics):
+    if metrics is not None and targets is None:
+        raise ValueError(
+            "`metrics` compares outputs with targets. Pass samples=(inputs, targets), "
+            "or leave `metrics` out. Received: samples without targets"
+        )
+
+
+def _check_targets(targets, num_examples):
+    targets = keras.tree.map_structure(np.asarray, targets)
+    shapes = [array.shape for array in keras.tree.flatten(targets)]
+    if not shapes or any(shape[:1] != (num_examples,) for shape in shapes):
+        raise ValueError(
+            "Expected the targets to be an array, or a structure of arrays, whose "
+            f"first axis is the {num_examples} examples of the inputs. Received: "
+            f"arrays of shape {shapes}"
+        )
+    return targets
+
+
 def _check_labels(serving, labels, num_examples):
     if len(serving.outputs) != 1:
         raise ValueError(
-            "Labels are compared with the one output of a classifier; leave them out "
-            "for a student with several outputs. "
+            "Labels are compared with the one output of a classifier or segmenter; for "
+            "a student with several outputs leave them out, or pass `metrics`. "
             f"Received: labels and {len(serving.outputs)} outputs"
         )
+    labels = np.asarray(labels)
     expected = (num_examples, *serving.outputs[0].shape[1:-1])
     fits = np.issubdtype(labels.dtype, np.integer) and (
         labels.size == np.prod(expected) and labels.shape[:1] == expected[:1]
     )
     if not fits:
         raise ValueError(
-            f"Expected integer labels (class indices) of shape {expected}. "
-            f"Received: {labels.dtype.name} of shape {labels.shape}"
+            f"Expected integer labels (class indices) of shape {expected}; other "
+            f"targets need `metrics`. Received: {labels.dtype.name} of shape "
+            f"{labels.shape}"
         )
     return labels.reshape(expected)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_diffkd.export.detection import decoded, is_detector
 from keras_diffkd.export.float32 import to_float32
 
 
@@ -15,15 +16,18 @@ class Serving:
 
     A student with one input and one output serves `image` and `logits`; any other
     keeps its own names (the keys of dictionaries, the names of Keras inputs, the
-    names of output layers). Every format is written from the same trace of this
-    object; preprocessing that is to be part of the artefacts belongs here.
+    names of output layers). A RetinaNet of KerasHub is served as `decoded` gives it.
+    Every format is written from the same trace of this object; preprocessing that is
+    to be part of the artefacts belongs here.
 
     Args:
         student: built `keras.Model`: functional, sequential, or subclassed and
             called with one argument. Rebuilt in float32 if it is in half precision.
+        nms: dict or None, for `decoded`.
 
     Attributes:
-        student: the float32 student.
+        network: the student in float32.
+        student: what is served: `network`, or that decoded.
         inputs: list of `tf.TensorSpec` with batch size None, one per input tensor.
         outputs: the same for the outputs, in the student's own order.
         trace: `tf.ConcreteFunction` of the student for any batch size, whose
@@ -32,7 +36,8 @@ class Serving:
     Raises:
         ValueError: if `student` is not a Keras model, is not built, has weights
             that are not finite, cannot be rebuilt in float32, or has an input axis
-            other than the batch that is not known beforehand.
+            other than the batch that is not known beforehand; or if `nms` is for no
+            detector.
 
     Example:
 
@@ -43,9 +48,11 @@ class Serving:
     ```
     """
 
-    def __init__(self, student):
+    def __init__(self, student, nms=None):
         _check_student(student)
-        self.student = student = to_float32(student)
+        self.network = self.student = student = to_float32(student)
+        if nms is not None or is_detector(student):
+            self.student = student = decoded(student, nms)
         self.structure = _input_structure(student)
         tensors = keras.tree.flatten(self.structure)
         own_names = _own_input_names(student, self.structure)

@@ -1,15 +1,5 @@
 """The report of a verification as text for the terminal."""
 
-HEADER = (
-    "artefact",
-    "size",
-    "max diff",
-    "agreement",
-    "accuracy",
-    "latency",
-    "ok",
-)
-
 
 def format_table(report):
     """Formats a report of `verify` as aligned columns.
@@ -30,17 +20,17 @@ def format_table(report):
     # student.onnx    13.1 kB  1.9e-06   100.00%    0.9850    0.021 ms  yes
     ```
     """
+    metrics = report.get("metrics", [])
+    header = ["artefact", "size", "max diff", "agreement", *metrics, "latency", "ok"]
     rows = []
     if "keras" in report:
-        keras_student = report["keras"]
         rows.append(
             [
                 "Keras student",
                 "",
                 "",
                 "",
-                _format(keras_student["accuracy"], "{:.4f}"),
-                _format(keras_student["latency_ms"], "{:.3f} ms"),
+                *_format_measured(report["keras"], metrics),
                 "",
             ]
         )
@@ -51,12 +41,11 @@ def format_table(report):
                 _format_size(result["size"]),
                 _format(result["max_difference"], "{:.1e}"),
                 _format(result["agreement"], "{:.2%}"),
-                _format(result["accuracy"], "{:.4f}"),
-                _format(result["latency_ms"], "{:.3f} ms"),
+                *_format_measured(result, metrics),
                 "yes" if result["ok"] else "FAILED",
             ]
         )
-    lines = _align([HEADER, *rows]) if rows else []
+    lines = _align([header, *rows]) if rows else []
     if rows:
         lines.append(
             f"{report['num_samples']} samples ({report['samples']}); latency: median "
@@ -77,6 +66,13 @@ def _align(rows):
             cell.ljust(width) for cell, width in zip(row, widths, strict=True)
         ).rstrip()
         for row in rows
+    ]
+
+
+def _format_measured(result, metrics):
+    return [
+        *[_format(result[name], "{:.4f}") for name in metrics],
+        _format(result["latency_ms"], "{:.3f} ms"),
     ]
 
 

@@ -14,7 +14,7 @@ from absl import flags as absl_flags
 
 from keras_diffkd import models
 from keras_diffkd.export import ExportError, export_student
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.networks import student_to_ship
@@ -28,6 +28,18 @@ FORMATS = absl_flags.DEFINE_list(
 )
 OPSET = absl_flags.DEFINE_integer(
     "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
+)
+NMS = absl_flags.DEFINE_boolean(
+    "nms",
+    False,
+    "Non-maximum suppression inside a detector's artefacts; TFLite cannot, so that "
+    "--formats is saved_model,onnx unless given.",
+)
+TOLERANCE = absl_flags.DEFINE_float(
+    "tolerance",
+    1e-4,
+    "Largest difference to the student's outputs that is accepted.",
+    lower_bound=0.0,
 )
 OUTPUT_DIR = absl_flags.DEFINE_string(
     "output_dir", None, "Folder of the artefacts; unset: R/export of --run_dir."
@@ -65,9 +77,9 @@ def export_run(run):
     return folder, export_student(
         student,
         folder,
-        FORMATS.value,
         samples=take_samples(data),
-        opset=OPSET.value,
+        metrics=tasks.current().metrics(student, data),
+        **options(),
         labels=data.label_names,
         normalization=data.normalization,
         source={
@@ -96,29 +108,44 @@ def export_file():
     return Path(OUTPUT_DIR.value), export_student(
         models.load_model(path),
         OUTPUT_DIR.value,
-        FORMATS.value,
-        opset=OPSET.value,
         source={"experiment": path, "student": path},
+        **options(),
     )
+
+
+def options():
+    """Returns what the flags say of the artefacts, for `export_student`."""
+    formats = FORMATS.value
+    if NMS.value and not FORMATS.present:
+        formats = ["saved_model", "onnx"]
+    return {
+        "formats": formats,
+        "opset": OPSET.value,
+        "nms": {} if NMS.value else None,
+        "tolerance": TOLERANCE.value,
+    }
 
 
 def artefact_table(manifest):
     """Lays out what was written and how it compared with the student."""
+    metrics = manifest["verification"]["metrics"]
     rows = []
     for entry in manifest["artefacts"].values():
         found = entry["verification"]
-        accuracy = found["accuracy"]
         rows.append(
             [
                 entry["file"],
                 f"{entry['size'] / 1000:,.1f} kB",
-                f"{found['max_difference']:.1e}",
-                f"{found['agreement']:.2%}",
-                None if accuracy is None else f"{accuracy:.2%}",
+                _format(found["max_difference"], "{:.1e}"),
+                *[_format(found[name], "{:.2%}") for name in ("agreement", *metrics)],
             ]
         )
-    headers = ["artefact", "size", "largest difference", "agreement", "accuracy"]
+    headers = ["artefact", "size", "largest difference", "agreement", *metrics]
     return format_table(headers, rows)
+
+
+def _format(value, template):
+    return None if value is None else template.format(value)
 
 
 def run():

@@ -13,7 +13,7 @@ from absl import flags as absl_flags
 
 from keras_diffkd import models
 from keras_diffkd.export import VerificationError, format_table, verify
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.networks import student_to_ship
@@ -22,7 +22,7 @@ from keras_diffkd.recipes.run_directory import RunDirectory
 TOLERANCE = absl_flags.DEFINE_float(
     "tolerance",
     1e-4,
-    "Largest difference to the student's logits that is accepted.",
+    "Largest difference to the student's outputs that is accepted.",
     lower_bound=0.0,
 )
 
@@ -45,7 +45,11 @@ def main(argv):
     )
     try:
         report = verify(
-            run.export, student, take_samples(data), tolerance=TOLERANCE.value
+            run.export,
+            student,
+            take_samples(data),
+            tolerance=TOLERANCE.value,
+            metrics=tasks.current().metrics(student, data),
         )
     except VerificationError as error:
         if error.report.get("artefacts"):

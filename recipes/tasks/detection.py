@@ -74,9 +74,19 @@ class MeanAveragePrecision(Evaluation):
 
     def update(self, outputs, targets):
         # Boxes take a thousandth of the memory that all anchors' outputs take.
-        raw = {name: np.asarray(outputs[name]) for name in OUTPUTS}
-        self._found.append(detections(raw, self.detector))
+        self._found.append(
+            self._suppressed(outputs)
+            if "num_detections" in outputs
+            else detections({name: outputs[name] for name in OUTPUTS}, self.detector)
+        )
         self._targets.append(targets)
+
+    def _suppressed(self, outputs):
+        """Returns what an artefact found that suppresses by itself, in pixels."""
+        height, width = self.detector.input_shape[1:3]
+        boxes = outputs["boxes"] * np.array([width, height] * 2, "float32")
+        found = np.arange(boxes.shape[1]) < outputs["num_detections"][:, None]
+        return boxes, outputs["scores"], np.where(found, outputs["classes"], -1)
 
     def result(self):
         boxes, scores, classes = map(np.concatenate, zip(*self._found, strict=True))

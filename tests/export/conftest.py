@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd.export import export_student
+from keras_diffkd.models import build_model
 
 LABELS = ["a", "b", "c", "d", "e"]
 NORMALIZATION = {"mean": [0.5], "std": [0.25], "input_range": [0, 255]}
@@ -31,6 +32,17 @@ def make_student(seed=0, num_classes=5):
     return randomise(keras.Model(inputs, outputs, name="student"), seed)
 
 
+def make_scenes_model(name, image_shape, num_classes):
+    """A model of the zoo whose outputs vary as if it had been trained."""
+    keras.utils.set_random_seed(0)  # Whatever has been built before.
+    model = build_model(name, image_shape, num_classes)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        noise = 0.02 * rng.standard_normal(weight.shape).astype("float32")
+        weight.assign(weight + noise)
+    return model
+
+
 def hash_files(folder):
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(
@@ -49,6 +61,21 @@ def student():
 @pytest.fixture(scope="session")
 def images():
     return np.random.default_rng(1).standard_normal((150, 6, 6, 2)).astype("float32")
+
+
+@pytest.fixture(scope="session")
+def detector():
+    return make_scenes_model("retinanet_scenes_student", (64, 64, 3), 10)
+
+
+@pytest.fixture(scope="session")
+def segmenter():
+    return make_scenes_model("deeplabv3_scenes_student", (64, 64, 3), 11)
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    return np.random.default_rng(2).standard_normal((6, 64, 64, 3)).astype("float32")
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +108,7 @@ def helpers():
         normalization = NORMALIZATION
 
     Helpers.make_student = staticmethod(make_student)
+    Helpers.make_scenes_model = staticmethod(make_scenes_model)
     Helpers.randomise = staticmethod(randomise)
     Helpers.hash_files = staticmethod(hash_files)
     return Helpers

@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
 
-from keras_diffkd.export.comparison import accuracy, compare, is_constant, predictions
+from keras_diffkd.export.comparison import compare, is_constant, predictions
 
 REFERENCE = {"logits": np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.5, 0.0]])}
 
 
 def test_equal_outputs():
-    measured, reasons = compare(REFERENCE, REFERENCE, np.array([0, 1, 1, 0]), 0.0)
+    measured, reasons = compare(REFERENCE, REFERENCE, 0.0)
     assert reasons == []
     assert measured == {
         "max_difference": 0.0,
         "mean_difference": 0.0,
         "agreement": 1.0,
-        "accuracy": 0.75,
     }
 
 
@@ -22,12 +21,11 @@ def test_differences_of_all_outputs_count():
     reference = {"a": logits, "b": logits}
     outputs = {"a": logits, "b": logits + np.array([[0.0, 0.8], *[[0.0, 0.0]] * 3])}
 
-    measured, reasons = compare(outputs, reference, None, 0.5)
+    measured, reasons = compare(outputs, reference, 0.5)
 
     assert measured["max_difference"] == pytest.approx(0.8)
     assert measured["mean_difference"] == pytest.approx(0.05)
     assert measured["agreement"] == 1.0
-    assert measured["accuracy"] is None
     assert len(reasons) == 1
     assert "out of tolerance" in reasons[0]
 
@@ -43,15 +41,51 @@ def test_differences_of_all_outputs_count():
     ],
 )
 def test_what_is_wrong(logits, reason):
-    _, reasons = compare({"logits": logits}, REFERENCE, None, 1e-4)
+    _, reasons = compare({"logits": logits}, REFERENCE, 1e-4)
     assert reason in " ".join(reasons)
 
 
 def test_predictions_of_a_single_logit_are_its_sign():
     output = np.array([[-1.0], [2.0]])
     np.testing.assert_array_equal(predictions(output), [[False], [True]])
-    assert accuracy({"logits": output}, np.array([0, 1])) == 1.0
 
 
 def test_one_example_is_not_constant():
     assert not is_constant(np.zeros((1, 3)))
+
+
+def test_predictions_need_not_agree_where_metrics_decide():
+    swapped = {"logits": REFERENCE["logits"][:, ::-1]}
+    measured, reasons = compare(swapped, REFERENCE, 9.0, must_agree=False)
+    assert reasons == []
+    assert measured["agreement"] == 0.0
+
+
+@pytest.mark.parametrize(("ties", "num_reasons"), [(4, 0), (5, 1)])
+def test_one_in_a_thousand_pixels_may_be_a_tie(ties, num_reasons):
+    reference = np.zeros((2, 2000, 3))
+    reference[..., 0] = 1e-6
+    output = reference.copy()
+    output[1, :ties, 1] = 2e-6
+    measured, reasons = compare({"logits": output}, {"logits": reference}, 1e-4)
+    assert measured["agreement"] == 1 - ties / 4000
+    assert len(reasons) == num_reasons
+
+
+def test_boxes_predict_no_class():
+    logits = REFERENCE["logits"][:, None]
+    reference = {"boxes": np.zeros((4, 1, 4)), "cls_logits": logits}
+    outputs = {**reference, "boxes": np.full((4, 1, 4), [0, 0, 0, 1e-5])}
+    assert compare(outputs, reference, 1e-4) == (
+        {
+            "max_difference": 1e-5,
+            "mean_difference": pytest.approx(1e-5 / 6),
+            "agreement": 1.0,
+        },
+        [],
+    )
+
+
+def test_outputs_of_other_names():
+    _, reasons = compare({"boxes": np.zeros((4, 2))}, REFERENCE, 1e-4)
+    assert reasons == ["outputs are boxes, and the Keras student's logits"]

@@ -7,6 +7,7 @@ RESULT = {
     "max_difference": 1.9e-6,
     "agreement": 1.0,
     "accuracy": 0.985,
+    "mean_iou": 0.5,
     "latency_ms": 0.021,
 }
 
@@ -20,22 +21,25 @@ def test_columns_are_aligned_and_reasons_listed():
         "max_difference": None,
         "agreement": None,
         "accuracy": None,
+        "mean_iou": None,
         "latency_ms": None,
     }
     report = {
         "num_samples": 450,
         "samples": "given",
-        "keras": {"accuracy": 0.985, "latency_ms": 0.4},
+        "metrics": ["accuracy", "mean_iou"],
+        "keras": {"accuracy": 0.985, "mean_iou": 0.5, "latency_ms": 0.4},
         "artefacts": {"saved_model": failed, "onnx": RESULT},
         "failures": {"saved_model": ["missing"]},
     }
 
     lines = format_table(report).splitlines()
 
-    for column in ("size", "max diff", "agreement", "accuracy", "latency", "ok"):
+    columns = ("size", "max diff", "agreement", "accuracy", "mean_iou", "latency", "ok")
+    for column in columns:
         starts = lines[0].index(column)
         assert all(line[starts - 1 : starts] in (" ", "") for line in lines[:4])
-    assert lines[2].split() == ["saved_model", "2.5", "MB", *"----", "FAILED"]
+    assert lines[2].split() == ["saved_model", "2.5", "MB", *"-----", "FAILED"]
     assert "13.1 kB" in lines[3]
     assert "1.9e-06" in lines[3]
     assert "100.00%" in lines[3]

@@ -1,0 +1,138 @@
+"""What artefacts are compared with: the Keras student on the samples."""
+
+import dataclasses
+import statistics
+import time
+
+import numpy as np
+
+from keras_diffkd.export.comparison import is_constant
+from keras_diffkd.export.metrics import measure
+from keras_diffkd.export.runtimes import KerasRuntime
+from keras_diffkd.export.samples import Samples
+
+BATCH_SIZE = 128
+# Of inputs; what large images become inside a model takes up a hundred times as much.
+BATCH_BYTES = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """The outputs of the Keras student and all that is said of them.
+
+    Attributes:
+        samples: `Samples`.
+        metrics: callable or None, see `measure`.
+        outputs: dict of arrays by output name, for all samples.
+        values: dict, the metrics of these outputs.
+        parameters: int, of the student.
+        latency_ms: float, median at batch size 1.
+
+    Example:
+
+    ```python
+    make_reference(serving, samples).values  # {"accuracy": 0.985}
+    ```
+    """
+
+    samples: Samples
+    metrics: object
+    outputs: dict
+    values: dict
+    parameters: int
+    latency_ms: float
+
+
+def make_reference(serving, samples, metrics=None):
+    """Runs the Keras student on the samples and measures it.
+
+    Args:
+        serving: `Serving` of the student.
+        samples: `Samples`.
+        metrics: callable or None, see `measure`.
+
+    Returns:
+        `Reference`.
+
+    Raises:
+        ValueError: if the student's own outputs are not finite, or all the same, or
+            if `metrics` returns no floats by name.
+
+    Example:
+
+    ```python
+    reference = make_reference(serving, samples)
+    ```
+    """
+    runtime = KerasRuntime(serving)
+    outputs = predict(runtime, samples)
+    _check_outputs(serving, outputs, samples)
+    return Reference(
+        samples=samples,
+        metrics=metrics,
+        outputs=outputs,
+        values=measure(metrics, outputs, samples.targets),
+        parameters=serving.student.count_params(),
+        latency_ms=latency_ms(runtime, samples),
+    )
+
+
+def predict(runtime, samples):
+    """Returns the outputs for all samples: a dict of arrays by output name.
+
+    Example:
+
+    ```python
+    predict(OnnxRuntime("export/student.onnx"), samples)["logits"]
+    ```
+    """
+    batch_size = runtime.batch_size or _batch_size(samples)
+    batches = [
+        runtime.run(samples.batch(start, start + batch_size))
+        for start in range(0, len(samples), batch_size)
+    ]
+    return {
+        name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]
+    }
+
+
+def _batch_size(samples):
+    size = sum(array.nbytes for array in samples.batch(0, 1).values())
+    return min(BATCH_SIZE, max(1, BATCH_BYTES // size))
+
+
+def latency_ms(runtime, samples):
+    """Median time of one example, after warming up; at most about half a second.
+
+    Example:
+
+    ```python
+    latency_ms(OnnxRuntime("export/student.onnx"), samples)  # 0.021
+    ```
+    """
+    example = samples.batch(0, 1)
+    for _ in range(3):
+        runtime.run(example)
+    times = []
+    started = time.perf_counter()
+    while len(times) < 100 and (len(times) < 5 or time.perf_counter() < started + 0.5):
+        start = time.perf_counter()
+        runtime.run(example)
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
+
+
+def _check_outputs(serving, outputs, samples):
+    bad = [name for name, out in outputs.items() if not np.all(np.isfinite(out))]
+    if bad:
+        raise ValueError(
+            f"The student '{serving.student.name}' itself gives NaN or infinity on "
+            f"the samples. Received: {', '.join(bad)} not finite"
+        )
+    inputs_differ = not all(map(is_constant, samples.inputs.values()))
+    if inputs_differ and all(map(is_constant, outputs.values())):
+        raise ValueError(
+            f"The student '{serving.student.name}' gives the same output for all "
+            f"{len(samples)} samples, so comparing with it would prove nothing. Train "
+            "it, or pass the `samples` that it was made for, normalised as in training."
+        )
