@@ -28,7 +28,7 @@ def load_data(start_step=0):
         flags.DATASET.value,
         data_dir=flags.DATA_DIR.value,
         batch_size=flags.BATCH_SIZE.value,
-        image_size=flags.IMAGE_SIZE.value,
+        image_size=image_size(),
         train_split=flags.TRAIN_SPLIT.value,
         test_split=flags.TEST_SPLIT.value,
         augment=flags.AUGMENT.value,
@@ -37,6 +37,24 @@ def load_data(start_step=0):
         shard=cluster.shard(),
         download=flags.DOWNLOAD.value,
     )
+
+
+def image_size():
+    """Returns `--image_size` as an integer, as `(height, width)`, or `None`.
+
+    Raises:
+        ValueError: if the flag is neither.
+    """
+    text = flags.IMAGE_SIZE.value
+    if text is None:
+        return None
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise ValueError(
+            f"--image_size must be pixels, 224 or 512x1024. Received: {text!r}"
+        )
+    height, *width = map(int, sides)
+    return (height, *width) if width else height
 
 
 def take_samples(data):

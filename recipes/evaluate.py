@@ -11,13 +11,21 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from absl import flags as absl_flags
 
 from keras_diffkd import models
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
+from keras_diffkd.recipes.pictures import draw_predictions
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tables import format_table
+
+PICTURE = absl_flags.DEFINE_string(
+    "picture",
+    None,
+    "File to draw some test images to, with what every model says (needs matplotlib).",
+)
 
 
 def main(argv):
@@ -34,6 +42,8 @@ def main(argv):
             raise FileNotFoundError(f"there is no {path}: the run is not finished")
     data = load_data()
     networks = load_networks(run, data)
+    if PICTURE.value:
+        draw_predictions(networks, data, PICTURE.value)
     print(comparison(networks, measure(networks, data), data, settings))
     if "student alone" not in networks:
         print("The student alone was not trained: diffkd-distill --baseline does that.")

@@ -31,11 +31,11 @@ TRAIN_SPLIT = flags.DEFINE_string("train_split", "train", "TFDS split to train o
 TEST_SPLIT = flags.DEFINE_string(
     "test_split", None, "TFDS split to test on; unset: 'test', else 'validation'."
 )
-IMAGE_SIZE = flags.DEFINE_integer(
+IMAGE_SIZE = flags.DEFINE_string(
     "image_size",
     None,
-    "Height and width of the images, in pixels; unset: as stored.",
-    lower_bound=1,
+    "Size of the images in pixels: 224, or HEIGHTxWIDTH for detection and "
+    "segmentation; unset: as stored.",
 )
 AUGMENT = flags.DEFINE_enum(
     "augment",

@@ -39,6 +39,17 @@ class Classification(Task):
         ranks = (1, 5) if data.num_classes >= MIN_CLASSES_FOR_TOP5 else (1,)
         return Accuracy(ranks, data.num_classes)
 
+    def truths(self, targets):
+        return list(targets)
+
+    def predictions(self, model, outputs):
+        return list(outputs.argmax(-1))
+
+    def draw(self, axes, said, data):
+        known = said < data.num_classes
+        text = data.label_names[said] if known else str(said)
+        axes.text(0.04, 0.96, text, color="yellow", va="top", transform=axes.transAxes)
+
     def metrics(self, model, data):
         return None  # Accuracy is what artefacts are judged by anyway.
 

@@ -8,6 +8,8 @@ from keras_diffkd.metrics import coco_map, detections
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.tasks.task import Evaluation, Task, evaluate
 
+# Boxes of lower scores are not drawn.
+SHOWN_SCORE = 0.5
 OUTPUTS = ("bbox_regression", "cls_logits")
 
 
@@ -57,6 +59,35 @@ class Detection(Task):
 
     def evaluation(self, model, data):
         return MeanAveragePrecision(_detector(model), data.num_classes)
+
+    def truths(self, targets):
+        pairs = zip(targets["boxes"], targets["labels"], strict=True)
+        return [(boxes, labels, None) for boxes, labels in pairs]
+
+    def predictions(self, model, outputs):
+        boxes, scores, classes = detections(outputs, _detector(model))
+        classes = np.where(scores >= SHOWN_SCORE, classes, -1)
+        return list(zip(boxes, classes, scores, strict=True))
+
+    def draw(self, axes, said, data):
+        boxes, classes, scores = said
+        for index in np.flatnonzero(classes >= 0):
+            text = data.label_names[classes[index]]
+            if scores is not None:
+                text += f" {scores[index]:.0%}"
+            color = f"C{classes[index] % 10}"
+            _drawn(boxes[index], text, color, axes)
+
+
+def _drawn(box, text, color, axes):
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = box
+    axes.add_patch(
+        Rectangle((left, top), right - left, bottom - top, fill=False, color=color)
+    )
+    background = {"facecolor": "black", "edgecolor": "none", "pad": 0.6}
+    axes.text(left, top, text, color=color, fontsize=7, va="bottom", bbox=background)
 
 
 class MeanAveragePrecision(Evaluation):

@@ -53,6 +53,18 @@ class Task:
         """
         raise NotImplementedError
 
+    def truths(self, targets):
+        """Returns what `draw` takes for the targets of a batch, a list."""
+        raise NotImplementedError
+
+    def predictions(self, model, outputs):
+        """Returns the same for the model's outputs, as NumPy arrays."""
+        raise NotImplementedError
+
+    def draw(self, axes, said, data):
+        """Draws one of them over an image, on axes of matplotlib."""
+        raise NotImplementedError
+
     def metrics(self, model, data):
         """Returns a function `(outputs, targets) -> dict`, for verifying artefacts."""
 

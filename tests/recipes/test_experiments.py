@@ -1,13 +1,16 @@
 import types
 
 import keras
+import keras_hub
 import pytest
 
+from keras_diffkd.models import with_preprocessing
 from keras_diffkd.recipes import distill, flags
 from keras_diffkd.recipes.command_line import EXPERIMENTS, parse_flags
 from keras_diffkd.recipes.methods import build_methods
 from keras_diffkd.recipes.networks import build_network
 from keras_diffkd.recipes.training import build_distiller
+from keras_diffkd.taps import output_specs
 
 FILES = sorted(EXPERIMENTS.glob("*.flags"))
 # The published images are larger; the networks take any size.
@@ -15,17 +18,28 @@ IMAGE_SHAPES = {
     "digits": (8, 8, 1),
     "cifar100": (32, 32, 3),
     "imagenet2012": (64, 64, 3),
+    "digit_scenes": (64, 64, 3),
+    "coco/2017": (128, 128, 3),
+    "cityscapes": (64, 128, 3),
 }
 NUM_CLASSES = {"digits": 10, "cifar100": 100, "imagenet2012": 1000}
+NUM_CLASSES |= {"coco/2017": 80, "cityscapes": 19}
+# Presets, which only the network has.
+PRESETS = ["imagenet_swin_large_swin_tiny"]
 
 
 def test_the_experiments_are_there():
     assert [file.stem for file in FILES] == [
         "cifar100_resnet56_resnet20",
         "cifar100_wrn40_2_wrn40_1",
+        "cityscapes_deeplabv3_resnet101_resnet18",
+        "coco_retinanet_resnet101_resnet50",
+        "digit_scenes_deeplabv3",
+        "digit_scenes_retinanet",
         "digits",
         "imagenet_resnet34_resnet18",
         "imagenet_resnet50_mobilenet",
+        *PRESETS,
     ]
 
 
@@ -41,14 +55,20 @@ def test_an_experiment_opens_with_what_a_reader_wants_to_know(file):
     assert file.read_text().startswith("# ")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if file.stem not in PRESETS],
+    ids=lambda file: file.stem,
+)
 def test_an_experiment_builds(parse, file):
     parse_flags("diffkd-distill", distill.main, ["test", f"--flagfile={file}"])
     dataset = flags.DATASET.value
+    classes = {"detection": 10, "segmentation": 11}.get(flags.TASK.value)
     data = types.SimpleNamespace(
         image_shape=IMAGE_SHAPES[dataset],
-        num_classes=NUM_CLASSES[dataset],
+        num_classes=NUM_CLASSES.get(dataset, classes),
         steps_per_epoch=10,
+        ignore_label=255 if dataset == "cityscapes" else None,
     )
     teacher = build_network(flags.TEACHER.value, data)
     student = build_network(flags.STUDENT.value, data)
@@ -61,9 +81,42 @@ def test_an_experiment_builds(parse, file):
     assert float(keras.ops.convert_to_numpy(rate)) == pytest.approx(
         flags.LEARNING_RATE.value
     )
-    assert {method.name for method in distiller.methods} == {
-        "diffkd_features",
-        "diffkd_logits",
-    }
+    names = {method.name for method in distiller.methods}
+    assert "diffkd_features" in names
+    if flags.TASK.value == "classification":
+        assert names == {"diffkd_features", "diffkd_logits"}
     assert all(method.built for method in distiller.methods)
     assert all(int(epoch) < flags.EPOCHS.value for epoch in flags.MILESTONES.value)
+
+
+def test_the_taps_of_the_swin_experiment_exist(parse):
+    """With small models of the class, under the names that the presets have."""
+    file = EXPERIMENTS / "imagenet_swin_large_swin_tiny.flags"
+    parse_flags("diffkd-distill", distill.main, ["test", f"--flagfile={file}"])
+    colours = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    teacher = with_preprocessing(small_swin(16), lambda pixels: pixels, colours)
+    student = small_swin(8)
+    [features, logits] = build_methods(flags.METHOD.value)
+    assert logits.teacher_tap is None
+    inputs = keras.KerasTensor((None, 64, 64, 3))
+    for model, tap in (
+        (teacher, features.teacher_tap),
+        (student, features.student_tap),
+    ):
+        _, specs = output_specs(model, inputs, [tap])
+        assert len(specs[tap].shape) == 3
+    for spec in (flags.TEACHER.value, flags.STUDENT.value):
+        name = spec.removeprefix("hub:").removesuffix("+new")
+        assert name in keras_hub.models.ImageClassifier.presets
+
+
+def small_swin(width):
+    backbone = keras_hub.models.SwinTransformerBackbone(
+        image_shape=(64, 64, 3),
+        patch_size=4,
+        embed_dim=width,
+        depths=[1, 1],
+        num_heads=[2, 2],
+        window_size=4,
+    )
+    return keras_hub.models.SwinTransformerImageClassifier(backbone, num_classes=10)

@@ -1,6 +1,7 @@
 """Detection and segmentation through the commands' own code, on real digit scenes."""
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -52,8 +53,11 @@ def test_teacher_student_and_evaluation(task, tiny, capsys):
     [line] = read_metrics(run / "metrics.jsonl")
     assert np.isfinite(line["diffkd_features/distill"])
     assert 0 <= line[METRIC[task]] <= 1
-    tiny(task)
+    tiny(task, f"--picture={run / 'picture.png'}")
     evaluate.main([])
+    picture = plt.imread(run / "picture.png")
+    assert picture.shape[0] > 500
+    assert picture.std() > 0.1
     table = capsys.readouterr().out
     assert "digit_scenes/small, 32 test images" in table
     assert {"detection": "mAP50", "segmentation": "mIoU"}[task] in table

@@ -1,0 +1,55 @@
+"""What the models say of the same images, side by side."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_diffkd.recipes import tasks
+
+
+def draw_predictions(networks, data, path, count=4):
+    """Draws test images, what is true of them, and what every model says.
+
+    Args:
+        networks: dict of `keras.Model` by title.
+        data: the data set.
+        path: file to write, a PNG, SVG or PDF; its folder is made.
+        count: int, images (rows).
+
+    Raises:
+        ImportError: if matplotlib is missing (`pip install keras-diffkd[plot]`).
+    """
+    from matplotlib.figure import Figure
+
+    task = tasks.current()
+    images, targets = next(iter(data.test.unbatch().batch(count)))
+    targets = keras.tree.map_structure(np.array, targets)
+    columns = {"image": [None] * len(images), "truth": task.truths(targets)}
+    for title, network in networks.items():
+        outputs = tasks.forward(network)(images)
+        columns[title] = task.predictions(network, outputs)
+
+    figure = Figure(
+        figsize=(1.9 * len(columns), 1.9 * len(images) + 0.4), layout="constrained"
+    )
+    grid = figure.subplots(len(images), len(columns), squeeze=False)
+    for row, pixels in zip(range(len(images)), visible(images, data), strict=True):
+        for axes, (title, said) in zip(grid[row], columns.items(), strict=True):
+            axes.imshow(
+                pixels.squeeze(), cmap="gray" if pixels.shape[-1] == 1 else None
+            )
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(title, fontsize=10)
+            if said[row] is not None:
+                task.draw(axes, said[row], data)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def visible(images, data):
+    """Returns normalised images as colours of 0 to 1."""
+    mean, std = (np.array(data.normalization[key]) for key in ("mean", "std"))
+    return np.clip(np.array(images) * std + mean, 0.0, 1.0)
