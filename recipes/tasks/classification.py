@@ -40,15 +40,27 @@ class Classification(Task):
         return Accuracy(ranks, data.num_classes)
 
     def truths(self, targets):
-        return list(targets)
+        return [(label, None) for label in targets]
 
     def predictions(self, model, outputs):
-        return list(outputs.argmax(-1))
+        probabilities = np.array(keras.ops.softmax(outputs))
+        return list(zip(probabilities.argmax(-1), probabilities.max(-1), strict=True))
 
     def draw(self, axes, said, data):
-        known = said < data.num_classes
-        text = data.label_names[said] if known else str(said)
-        axes.text(0.04, 0.96, text, color="yellow", va="top", transform=axes.transAxes)
+        label, probability = said
+        known = label < data.num_classes
+        text = data.label_names[label] if known else str(label)
+        if probability is not None:
+            text += f" {probability:.0%}"
+        axes.text(
+            0.04,
+            0.96,
+            text,
+            color="white",
+            va="top",
+            transform=axes.transAxes,
+            bbox={"facecolor": "black", "edgecolor": "none", "pad": 1},
+        )
 
     def metrics(self, model, data):
         return None  # Accuracy is what artefacts are judged by anyway.

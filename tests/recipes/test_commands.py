@@ -35,12 +35,13 @@ def test_the_whole_job(tmp_path):
     succeed("diffkd-train-teacher", *TINY, here, data)
     succeed("diffkd-distill", *TINY, here, data, "--baseline")
     exported = succeed("diffkd-export", here, "--formats=onnx,tflite,saved_model")
-    evaluated = succeed("diffkd-evaluate", here)
+    evaluated = succeed("diffkd-evaluate", here, f"--picture={run / 'p.png'}")
     verified = succeed("diffkd-verify", here)
 
     check_records(run)
     check_models(run)
     check_export(run)
+    assert (run / "p.png").stat().st_size > 1000
     for row in ("teacher", "student alone", "distilled student"):
         assert f"\n{row} " in evaluated
     assert "digits, 445 test images" in evaluated
