@@ -1,6 +1,9 @@
 """Reading examples whose images stay encoded out of a prepared TFDS data set."""
 
+import contextlib
+
 import tensorflow_datasets as tfds
+from absl import logging
 
 
 class TfdsSource:
@@ -46,14 +49,26 @@ class TfdsSource:
             enable_ordering_guard=False,
         )
         try:
-            return self._builder.as_dataset(
-                split=split,
-                shuffle_files=file_seed is not None,
-                decoders=decoders,
-                read_config=config,
-            )
+            with _without_warnings():
+                return self._builder.as_dataset(
+                    split=split,
+                    shuffle_files=file_seed is not None,
+                    decoders=decoders,
+                    read_config=config,
+                )
         except ValueError as error:
             raise ValueError(f"{self._no_examples(split)[:-1]}: {error}") from error
 
     def _no_examples(self, split):
         return f"{self._name} has no examples in the split {split!r}."
+
+
+@contextlib.contextmanager
+def _without_warnings():
+    """Silences TFDS, which warns of its own use of what it has deprecated."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
