@@ -52,7 +52,7 @@ def main(_):
         f"{DATASET.value}: {data.num_train_examples} images for training, "
         f"{data.num_test_examples} for the test, {data.num_classes} classes.\n"
         f"First the teacher is trained, then the student, {EPOCHS.value} epochs of "
-        f"{steps} steps each.\nThe default takes about ten minutes on four cores."
+        f"{steps} steps each.\nThe defaults take about five minutes on four cores."
     )
     settings = {"epochs": EPOCHS.value, "steps_per_epoch": steps, "shuffle": False}
 
