@@ -52,7 +52,8 @@ TEACHER = flags.DEFINE_string(
     "teacher",
     None,
     "A model of the zoo (trained by diffkd-train-teacher in this run), a '.keras' "
-    "file, 'applications:NAME', 'applications:NAME+imagenet' or 'hub:PRESET'.",
+    "file, 'applications:NAME', 'applications:NAME+imagenet', 'hub:PRESET' or "
+    "'hub:PRESET+new', its architecture with new weights.",
 )
 STUDENT = flags.DEFINE_string(
     "student", None, "The model to train; the same kinds as for --teacher."

@@ -113,7 +113,7 @@ def student_to_ship(run, settings):
 
 def _is_pretrained(spec):
     """Whether weights come with the name; asks no network, unlike loading them."""
-    return spec.startswith("hub:") or (
+    return (spec.startswith("hub:") and not spec.endswith("+new")) or (
         spec.startswith("applications:") and spec.endswith("+imagenet")
     )
 

@@ -20,6 +20,24 @@ def import_keras_hub(what):
         ) from error
 
 
+def read_preset(spec):
+    """Returns the preset that `hub:PRESET` or `hub:PRESET+new` names.
+
+    Args:
+        spec: String that starts with `hub:`.
+
+    Returns:
+        `(preset, is_new)`: string, and whether its weights are not wanted.
+
+    Example:
+
+    >>> read_preset("hub:resnet_18_imagenet+new")
+    ('resnet_18_imagenet', True)
+    """
+    preset = spec.removeprefix("hub:")
+    return preset.removesuffix("+new"), preset.endswith("+new")
+
+
 def resnet_encoder(input_shape, filters, blocks, block_type, strides=(1, 2, 2, 2)):
     """Returns a KerasHub ResNet whose `pyramid_outputs` detectors and segmenters read.
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import keras
 
-from keras_diffkd.models.hub import import_keras_hub
+from keras_diffkd.models.hub import import_keras_hub, read_preset
+from keras_diffkd.models.retinanet import repair_initial_weights
 from keras_diffkd.models.zoo import ZOO, build_model, closest
 
 # What loads a preset for a task.
@@ -29,12 +30,14 @@ def load_model(spec, *, input_shape=None, num_classes=None, task="classification
     | `applications:MobileNetV2` | of `keras.applications`, new weights |
     | `applications:MobileNetV2+imagenet` | the same with its trained weights |
     | `hub:PRESET` | KerasHub's model for the task, trained weights |
+    | `hub:PRESET+new` | the same architecture, new weights |
     | `runs/one/teacher.keras` | a saved model |
 
     Models of the zoo, applications and presets return logits; a saved model
     returns what it returned when it was saved. A preset is a name, a handle
     (`hf://...`) or a folder; one whose head is for another number of classes, or
-    that has none, gets a new head. Models of `keras.applications` and KerasHub may
+    that has none, gets a new head. With `+new`, only its configuration is read.
+    Models of `keras.applications` and KerasHub may
     want images normalised in their own way.
 
     Args:
@@ -112,14 +115,14 @@ def _load_application(spec, input_shape, num_classes):
 def _load_preset(spec, input_shape, num_classes, task):
     keras_hub = import_keras_hub(f"{spec!r}")
     kind = getattr(keras_hub.models, HUB_CLASSES[task])
-    preset = spec.removeprefix("hub:")
+    preset, is_new = read_preset(spec)
     _check_preset_exists(preset, kind)
-    options = {"preprocessor": None, "activation": None}
+    options = {"preprocessor": None, "activation": None, "load_weights": not is_new}
     if input_shape is not None:
         options["image_shape"] = tuple(input_shape)
     load = functools.partial(kind.from_preset, preset, **options)
     try:
-        return _with_head(load, spec, num_classes)
+        return (_new if is_new else _with_head)(load, spec, num_classes)
     # KerasHub, Kaggle and Hugging Face each raise errors of their own.
     except Exception as error:
         if _is_offline(error):
@@ -160,6 +163,14 @@ def _offline_message(spec):
         "on another machine, write it with model.save_to_preset(FOLDER), copy the "
         "folder here and give hub:FOLDER."
     )
+
+
+def _new(load, spec, num_classes):
+    """Builds the architecture of a preset, by default for the classes it has."""
+    model = load() if num_classes is None else load(num_classes=num_classes)
+    if hasattr(model, "anchor_generator"):
+        repair_initial_weights(model)
+    return model
 
 
 def _with_head(load, spec, num_classes):

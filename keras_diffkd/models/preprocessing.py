@@ -6,6 +6,8 @@ import inspect
 import keras
 import numpy as np
 
+from keras_diffkd.models.hub import read_preset
+
 
 def pretrained_preprocessing(spec):
     """Returns what a pretrained model expects to be done to pixels of 0 to 255.
@@ -15,7 +17,7 @@ def pretrained_preprocessing(spec):
 
     Returns:
         Callable on float arrays `(batch, height, width, 3)`, or `None` where `spec`
-        names no pretrained model.
+        names no model with trained weights.
 
     Raises:
         OSError: If what a preset expects is not in the cache and cannot be fetched.
@@ -29,7 +31,8 @@ def pretrained_preprocessing(spec):
     True
     """
     if spec.startswith("hub:"):
-        return _hub_preprocessing(spec.removeprefix("hub:"))
+        preset, is_new = read_preset(spec)
+        return None if is_new else _hub_preprocessing(preset)
     if spec.startswith("applications:") and spec.endswith("+imagenet"):
         name = spec.removeprefix("applications:").removesuffix("+imagenet")
         for _, module in inspect.getmembers(keras.applications, inspect.ismodule):

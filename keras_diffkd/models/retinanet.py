@@ -71,15 +71,18 @@ def retinanet(
         pre_logits_num_conv_layers=head_convs,
         name=name,
     )
-    _repair_initial_weights(detector)
+    repair_initial_weights(detector)
     return detector
 
 
-def _repair_initial_weights(detector):
+def repair_initial_weights(detector):
     """Puts the prior where RetinaNet has it, and makes the pyramid's levels differ.
 
     KerasHub 0.32 gives the prior's bias to the boxes instead of the classes, and the
     same initial weights to every convolution of the pyramid.
+
+    Args:
+        detector: `keras_hub.models.RetinaNetObjectDetector`, not trained.
     """
     boxes = detector.box_head.prediction_layer
     boxes.bias.assign(keras.ops.zeros(boxes.bias.shape))

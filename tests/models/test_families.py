@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd import DiffKD, Distiller
-from keras_diffkd.models import with_preprocessing
+from keras_diffkd.models import build_model, with_preprocessing
 from keras_diffkd.taps import list_taps, output_specs
 
 keras_hub = pytest.importorskip("keras_hub")
@@ -152,6 +152,54 @@ def test_taps_of_keras_applications(row):
     _, features = output_specs(model, model.input, list(taps))
     for tap, rest in taps.items():
         assert tuple(features[tap].shape) == documented_shape(row["kind"], SIZE, *rest)
+
+
+def segformer(dims=(32, 64, 160, 256), depth=2, filters=256, num_classes=4):
+    encoder = keras_hub.models.MiTBackbone(
+        image_shape=(SIZE, SIZE, 3),
+        num_layers=4,
+        hidden_dims=list(dims),
+        layerwise_depths=[depth] * 4,
+        layerwise_num_heads=[1, 2, 5, 8],
+        layerwise_sr_ratios=[8, 4, 2, 1],
+        layerwise_patch_sizes=[7, 3, 3, 3],
+        layerwise_strides=[4, 2, 2, 2],
+        max_drop_path_rate=0.1,
+    )
+    backbone = keras_hub.models.SegFormerBackbone(
+        image_encoder=encoder, projection_filters=filters
+    )
+    return keras_hub.models.SegFormerImageSegmenter(backbone, num_classes=num_classes)
+
+
+@pytest.mark.parametrize("row", table("detector or segmenter"), ids=name_of)
+def test_taps_of_detectors_and_segmenters(row):
+    name = name_of(row)
+    if name.startswith("segformer"):
+        assert name in keras_hub.models.ImageSegmenter.presets
+        model = segformer()
+    else:
+        model = build_model(name, (SIZE, SIZE, 3), 4)
+    assert type(model).__name__ == row["class"].strip("`")
+    taps = documented_taps(row)
+    assert len(taps) >= 2
+    _, features = output_specs(model, model.input, list(taps))
+    for tap, rest in taps.items():
+        assert tuple(features[tap].shape) == documented_shape("map", SIZE, *rest)
+
+
+@pytest.mark.parametrize("tap", ["backbone", "backbone/feature_extractor"])
+def test_segformers_are_distilled(tap, rng):
+    teacher = segformer((16, 32, 40, 64), depth=1, filters=16)
+    student = segformer((8, 16, 20, 32), depth=1, filters=8)
+    x = rng.normal(size=(2, SIZE, SIZE, 3)).astype("float32")
+    y = rng.integers(0, 4, size=(2, SIZE, SIZE))
+    distiller = Distiller(teacher, student, [DiffKD(tap, tap, latent_channels=8)])
+    distiller.compile(
+        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    logs = distiller.fit(x, y, verbose=0).history
+    assert all(np.isfinite(values).all() for values in logs.values())
 
 
 def small_resnet_vd():

@@ -1,5 +1,6 @@
 import importlib
 import io
+import shutil
 import socket
 import sys
 import warnings
@@ -219,16 +220,72 @@ def test_preset_gets_a_head_for_other_classes(presets, name):
     )
 
 
+@pytest.mark.parametrize("name", ["classifier", "backbone"])
+def test_architecture_of_a_preset_with_new_weights(presets, name, rng):
+    folder, classifier = presets
+    keras.utils.set_random_seed(1)  # The preset was built from seed 0.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = load_model(
+            f"hub:{folder}/{name}+new", input_shape=(16, 16, 3), num_classes=7
+        )
+    logits = model(rng.normal(size=(2, 16, 16, 3)).astype("float32"), training=False)
+    assert logits.shape == (2, 7)
+    trained, new = (m.backbone.get_weights() for m in (classifier, model))
+    assert [w.shape for w in new] == [w.shape for w in trained]
+    assert np.abs(new[0] - trained[0]).max() > 0.01
+
+
+def test_architecture_of_a_preset_reads_no_weights(presets, tmp_path):
+    shutil.copytree(presets[0] / "classifier", tmp_path / "bare")
+    for path in (tmp_path / "bare").glob("*.h5"):
+        path.unlink()
+    assert load_model(f"hub:{tmp_path}/bare+new").output_shape == (None, 5)
+    with pytest.raises(ValueError, match="could not load 'hub:.*/bare'"):
+        load_model(f"hub:{tmp_path}/bare")
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "classes"),
+    [
+        ("detection", "retinanet_scenes_student", 3),
+        ("segmentation", "deeplabv3_scenes_student", 4),
+    ],
+)
+def test_architectures_of_detectors_and_segmenters(task, name, classes, rng, tmp_path):
+    pytest.importorskip("keras_hub")
+    shape = (64, 64, 3)
+    original = build_model(name, shape, 10)
+    for weight in original.weights:
+        weight.assign(weight * 0 + 0.5)
+    original.save_to_preset(str(tmp_path / "preset"))
+    model = load_model(
+        f"hub:{tmp_path}/preset+new", input_shape=shape, num_classes=classes, task=task
+    )
+    assert not any(np.all(np.array(weight) == 0.5) for weight in model.weights)
+    outputs = model(rng.normal(size=(1, *shape)).astype("float32"), training=False)
+    if task == "segmentation":
+        assert outputs.shape == (1, 64, 64, classes)
+        return
+    assert outputs["cls_logits"].shape[-1] == classes
+    # The prior is where `build_model` puts it.
+    biases = np.array(model.classification_head.prediction_layer.bias)
+    np.testing.assert_allclose(1 / (1 + np.exp(-biases)), 0.01, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("nonsense", {}),
+        ("nonsense+new", {}),
+        ("backbone+new", {}),
         ("backbone", {}),
         ("classifier", {"input_shape": (16, 16, 1), "num_classes": 5}),
     ],
 )
 def test_bad_presets(presets, name, options):
-    with pytest.raises(ValueError, match=f"could not load 'hub:.*/{name}'"):
+    stem = name.removesuffix("+new")
+    with pytest.raises(ValueError, match=f"could not load 'hub:.*/{stem}"):
         load_model(f"hub:{presets[0]}/{name}", **options)
 
 

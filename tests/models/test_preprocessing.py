@@ -51,6 +51,9 @@ def test_keras_hub_preprocessing(monkeypatch, rng, scale):
     )
 
 
-@pytest.mark.parametrize("spec", ["resnet20", "m.keras", "applications:ResNet50"])
+@pytest.mark.parametrize(
+    "spec",
+    ["resnet20", "m.keras", "applications:ResNet50", "hub:resnet_50_imagenet+new"],
+)
 def test_other_models_have_no_preprocessing(spec):
     assert pretrained_preprocessing(spec) is None
