@@ -92,6 +92,18 @@ def test_denoisers_shared_or_separate(share, rng):
     assert saved == (len(first.denoiser.trainable_variables) if share else 0)
 
 
+def test_levels_of_other_sizes_are_resized(rng):
+    teacher = features(rng, (12, 16))
+    student = {level: feature[:, ::2, ::2] for level, feature in teacher.items()}
+    shapes = shapes_of(teacher), shapes_of(student)
+    with pytest.raises(ValueError, match="Level 'P2': .*4x4 against 2x2"):
+        DiffKD(latent_channels=8).build(*shapes)
+    method = DiffKD(latent_channels=8, resize="bilinear")
+    method.build(*shapes)
+    losses = method.compute_losses(teacher, student)
+    assert all(np.isfinite(float(value)) for value in losses.values())
+
+
 def test_a_shared_denoiser_needs_one_width(rng):
     method = DiffKD(share_denoiser=True)
     with pytest.raises(ValueError, match="Level 'P3'.*Received: 12 and 16"):
