@@ -430,9 +430,20 @@ class Distiller(keras.Model):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return config and {**config, "jit_compile": self._step.jit_compile}
+        if not config:
+            return config
+        config = {**config, "jit_compile": self._step.jit_compile}
+        if self._compile_loss is None:
+            config["student"] = self.student.get_compile_config()
+        return config
 
     def compile_from_config(self, config):
+        config = dict(config)
+        student = config.pop("student", None)
+        if student:
+            # Keras leaves out models with a `compile` of their own, as detectors have.
+            student = keras.saving.deserialize_keras_object(student)
+            keras.Model.compile(self.student, **student)
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 

@@ -11,7 +11,7 @@ def state_variables(distiller):
 
 
 def loss_means(distiller):
-    """Returns the variables of the running means that losses of several outputs keep."""
+    """Returns the variables of the means that losses of several outputs keep."""
     container = task_compile_loss(distiller)
     metrics = container.metrics if container is not None else []
     return [variable for metric in metrics for variable in metric.variables]

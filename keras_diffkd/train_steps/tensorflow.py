@@ -18,7 +18,6 @@ from keras_diffkd.train_steps.objective import (
 from keras_diffkd.train_steps.replicas import (
     Replicas,
     check_scope,
-    is_multi_worker,
     scaled_as_a_mean,
 )
 
@@ -132,11 +131,11 @@ def symbolic_build(distiller, build, iterator=None, data_batch=None):
     Args:
         distiller: The `Distiller`.
         build: What Keras does. It averages the batches of all replicas, which
-            fails where the replicas are on several machines.
+            fails where they are on several machines or have unlike numbers of samples.
         iterator: Keras's iterator over the epoch's data.
         data_batch: A batch, where there is no iterator.
     """
-    if iterator is None or not is_multi_worker(distiller.distribute_strategy):
+    if iterator is None or distiller.distribute_strategy.num_replicas_in_sync == 1:
         build(iterator=iterator, data_batch=data_batch)
         return
     _, y, _ = keras.utils.unpack_x_y_sample_weight(

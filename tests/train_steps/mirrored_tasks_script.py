@@ -74,9 +74,8 @@ def freeze_statistics(model):
             layer.trainable = False
 
 
-def train(make, data, replicas, jit_compile):
+def compiled(make, replicas, jit_compile=False):
     keras.utils.set_random_seed(0)
-    x, y = data
     with STRATEGY.scope() if replicas > 1 else contextlib.nullcontext():
         teacher, student, methods, loss = make()
         freeze_statistics(student)
@@ -85,58 +84,90 @@ def train(make, data, replicas, jit_compile):
             freeze_statistics(method)
         optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
         distiller.compile(optimizer, loss, jit_compile=jit_compile)
-    before = [np.array(v) for v in distiller.trainable_variables]
+    return distiller
+
+
+class AfterThreeSteps(keras.callbacks.Callback):
+    """Keeps the logs and weights after the third step."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            self.results = {"logs": dict(logs), "weights": weights_of(self.model)}
+
+
+def weights_of(distiller):
+    weights = map(keras.ops.convert_to_numpy, distiller.trainable_variables)
+    return [value.ravel()[:500].tolist() for value in weights]
+
+
+def train(make, data, replicas, jit_compile):
+    """Three steps; without XLA also one, and a validation, that idle a replica."""
+    distiller = compiled(make, replicas, jit_compile)
+    before = weights_of(distiller)
+    x, y = data if not jit_compile else take(data, slice(24))
+    steps = AfterThreeSteps()
     logs = distiller.fit(
-        x, y, batch_size=8, validation_data=data, shuffle=False, verbose=0
+        x,
+        y,
+        batch_size=8,
+        validation_data=None if jit_compile else take(data, slice(16, 25)),
+        shuffle=False,
+        callbacks=[steps],
+        verbose=0,
     ).history
-    after = [np.array(v) for v in distiller.trainable_variables]
-    moved = [np.abs(a - b).max() for a, b in zip(after, before, strict=True)]
+    logs = {name: values[-1] for name, values in logs.items()}
     return {
-        "logs": {name: values[-1] for name, values in logs.items()},
-        "weights": [value.ravel()[:2000].tolist() for value in after],
-        "moved": float(np.max(moved)),
+        "before": before,
+        "three steps": steps.results,
+        "idle": {"logs": logs, "weights": weights_of(distiller)},
     }
 
 
-def repeated(values):
-    """17 samples: two batches of equal halves, and one that idles a replica."""
-    order = [0, 1, 2, 3] * 2 + [4, 5, 6, 7] * 2 + [8]
-    return keras.tree.map_structure(lambda v: v[order], values)
+def take(data, samples):
+    return keras.tree.map_structure(lambda v: v[samples], data)
+
+
+def losses_of_halves(data):
+    """The task loss of eight samples, and of what the replicas have of them."""
+    alone, shared = compiled(make_detector, 1), compiled(make_detector, 2)
+    results = {}
+    for name, distiller, part in (
+        ("one", alone, slice(8)),
+        ("first", alone, slice(4)),
+        ("second", alone, slice(4, 8)),
+        ("rest", alone, slice(4, 7)),
+        ("two", shared, slice(8)),
+        ("uneven", shared, slice(7)),
+    ):
+        x, y = take(data, part)
+        logs = distiller.evaluate(x, y, batch_size=8, verbose=0, return_dict=True)
+        results[name] = logs["loss"]
+    return results
 
 
 def main():
     rng = np.random.default_rng(0)
-    # RetinaNet divides by the objects of the batch that it sees, a replica's own.
-    detection = repeated(detection_batch(rng, 9))
-    uneven = detection_batch(rng, 8)
-    uneven[1]["labels"][4:, 1:] = -1
-    uneven[1]["boxes"][4:, 1:] = -1
-    segmentation = segmentation_batch(rng, 17)
-    results = {
-        "detector": {
-            "one": train(make_detector, detection, 1, False),
-            "two": train(make_detector, detection, 2, False),
-            "two_xla": train(make_detector, detection, 2, True),
-        },
-        "segmenter": {
-            "one": train(make_segmenter, segmentation, 1, False),
-            "one_xla": train(make_segmenter, segmentation, 1, True),
-            "two": train(make_segmenter, segmentation, 2, False),
-            "two_xla": train(make_segmenter, segmentation, 2, True),
-        },
-        "other objects": {
-            "two": train(make_detector, uneven, 2, False),
-            **{
-                half: train(
-                    make_detector,
-                    keras.tree.map_structure(lambda v, part=part: v[part], uneven),
-                    1,
-                    False,
-                )
-                for half, part in (("first", slice(4)), ("second", slice(4, 8)))
-            },
-        },
+    # RetinaNet divides by the objects of the batch that it sees, a replica's own: the
+    # halves of a batch are the same images.
+    order = [0, 1, 2, 3] * 2 + [4, 5, 6, 7] * 2 + [2, 1, 7, 0] * 2 + [3]
+    runs = {
+        "detector": (make_detector, take(detection_batch(rng, 8), order)),
+        "segmenter": (make_segmenter, segmentation_batch(rng, 25)),
     }
+    results = {
+        name: {
+            "one": train(*run, replicas=1, jit_compile=False),
+            "two": train(*run, replicas=2, jit_compile=False),
+            "two_xla": train(*run, replicas=2, jit_compile=True),
+        }
+        for name, run in runs.items()
+    }
+    # A detector takes long to compile.
+    results["segmenter"]["one_xla"] = train(*runs["segmenter"], 1, jit_compile=True)
+    x, y = detection_batch(rng, 8)
+    y["labels"][4:, 1:] = -1
+    y["boxes"][4:, 1:] = -1
+    results["losses of halves"] = losses_of_halves((x, y))
     json.dump(results, sys.stdout)
 
 
