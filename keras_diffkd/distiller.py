@@ -280,6 +280,16 @@ class Distiller(keras.Model):
         # Keras's TensorFlow trainer calls it before it traces.
         train_steps.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
 
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        own_loss = self.student._compile_loss
+        if self._compile_loss is None and own_loss is not None and not own_loss.built:
+            if data_batch is None:
+                _, _, data = next(iter(iterator))
+                data_batch = data[0] if isinstance(data, (list, tuple)) else next(data)
+            _, y, _ = keras.utils.unpack_x_y_sample_weight(data_batch)
+            train_steps.build_own_loss(self, y)
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+
     def tapped_features(self, x, training=True):
         """Runs both models once.
 
@@ -338,13 +348,16 @@ class Distiller(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Returns the task loss of the student."""
-        if self._compile_loss is None:
-            return self.student.compute_loss(
-                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
-            )
-        return super().compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
-        )
+        batch = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight}
+        if self._compile_loss is not None:
+            return super().compute_loss(**batch, training=training)
+
+        def own_loss():
+            return self.student.compute_loss(**batch, training=training)
+
+        if type(self.student).compute_loss is keras.Model.compute_loss:
+            return own_loss()
+        return train_steps.own_loss(own_loss)
 
     def strip(self):
         """Returns the student alone, as a plain `keras.Model`.
@@ -364,6 +377,10 @@ class Distiller(keras.Model):
     def metrics(self):
         trackers = list(self._trackers.values())
         others = [m for m in super().metrics if not any(m is t for t in trackers)]
+        if self.compiled and self._compile_loss is None:
+            # The student's own loss keeps means of its parts.
+            own_loss = self.student._compile_loss
+            others += own_loss.metrics if own_loss is not None else []
         # After the total loss, before the compiled metrics.
         return [*others[:1], *trackers, *others[1:]]
 
@@ -413,9 +430,20 @@ class Distiller(keras.Model):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return config and {**config, "jit_compile": self._step.jit_compile}
+        if not config:
+            return config
+        config = {**config, "jit_compile": self._step.jit_compile}
+        if self._compile_loss is None:
+            config["student"] = self.student.get_compile_config()
+        return config
 
     def compile_from_config(self, config):
+        config = dict(config)
+        student = config.pop("student", None)
+        if student:
+            # Keras leaves out models with a `compile` of their own, as detectors have.
+            student = keras.saving.deserialize_keras_object(student)
+            keras.Model.compile(self.student, **student)
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 

@@ -1,6 +1,10 @@
 """DeepLabV3+ segmenters on KerasHub."""
 
-from keras_diffkd.models.hub import import_keras_hub, resnet_encoder
+from keras_diffkd.models.hub import (
+    compute_in_float32,
+    import_keras_hub,
+    resnet_encoder,
+)
 
 
 def deeplab_v3(
@@ -16,7 +20,7 @@ def deeplab_v3(
     projection_filters=48,
     name,
 ):
-    """Builds a DeepLabV3+ with logits for every pixel.
+    """Builds a DeepLabV3+ with logits for every pixel, float32 under any policy.
 
     What its atrous spatial pyramid pooling gives is
     `"backbone/spatial_pyramid_pooling"`, a map of 256 channels.
@@ -47,6 +51,8 @@ def deeplab_v3(
         image_shape=tuple(input_shape),
         name="backbone",
     )
-    return keras_hub.models.DeepLabV3ImageSegmenter(
+    segmenter = keras_hub.models.DeepLabV3ImageSegmenter(
         backbone, num_classes=num_classes, name=name
     )
+    compute_in_float32([segmenter.output_conv])
+    return segmenter

@@ -61,6 +61,16 @@ def resnet_encoder(input_shape, filters, blocks, block_type, strides=(1, 2, 2, 2
     )
 
 
+def compute_in_float32(layers):
+    """Lets layers compute in float32 whatever the dtype policy of the others.
+
+    Args:
+        layers: Built layers.
+    """
+    for layer in layers:
+        layer.dtype_policy = "float32"
+
+
 # Filters, blocks and block type of the ResNets of the literature.
 RESNETS = {
     "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),

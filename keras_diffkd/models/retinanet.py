@@ -4,7 +4,11 @@ import math
 
 import keras
 
-from keras_diffkd.models.hub import import_keras_hub, resnet_encoder
+from keras_diffkd.models.hub import (
+    compute_in_float32,
+    import_keras_hub,
+    resnet_encoder,
+)
 
 # Every anchor starts as an object with this probability (arXiv 1708.02002, 4.1).
 _PRIOR = 0.01
@@ -28,7 +32,8 @@ def retinanet(
 
     Its feature pyramid is `"backbone/fpn"`, a dictionary of maps `P3`, `P4`, ... of
     256 channels; its outputs are the dictionary `bbox_regression` (encoded boxes,
-    `(batch, anchors, 4)`) and `cls_logits` (`(batch, anchors, classes)`).
+    `(batch, anchors, 4)`) and `cls_logits` (`(batch, anchors, classes)`), float32
+    under any dtype policy.
 
     Args:
         input_shape: `(height, width, 3)`, known: anchors depend on it.
@@ -72,6 +77,18 @@ def retinanet(
         name=name,
     )
     repair_initial_weights(detector)
+    outputs = (keras.layers.Reshape, keras.layers.Concatenate)
+    compute_in_float32(
+        [
+            detector.box_head.prediction_layer,
+            detector.classification_head.prediction_layer,
+            *(layer for layer in detector.layers if isinstance(layer, outputs)),
+            # Coordinates of boxes.
+            detector.anchor_generator,
+            detector.label_encoder,
+            detector.label_encoder.anchor_generator,
+        ]
+    )
     return detector
 
 

@@ -4,6 +4,8 @@ import importlib
 
 import keras
 
+from keras_diffkd.train_steps import objective
+
 BACKENDS = ("tensorflow", "jax", "torch")
 
 _step = None
@@ -50,6 +52,16 @@ def train_step(distiller, *args, **kwargs):
 def unscaled(loss):
     """Returns the mean loss of this replica's samples, whatever Keras scaled."""
     return _backend().unscaled(loss)
+
+
+def own_loss(compute_loss):
+    """Runs a student's own `compute_loss`, to be `unscaled` like Keras's losses."""
+    return _backend().own_loss(compute_loss)
+
+
+def build_own_loss(distiller, y):
+    """Creates the variables of the student's own loss, if it is what trains it."""
+    objective.build_own_loss(distiller, y)
 
 
 def test_step(distiller, keras_test_step, *args):

@@ -2,15 +2,19 @@
 
 import keras
 
+from keras_diffkd.taps import input_spec
+
 
 def state_variables(distiller):
     """Returns the variables that a forward pass may change."""
-    variables = list(distiller.non_trainable_variables)
-    # Losses of several outputs keep a running mean each.
+    return [*distiller.non_trainable_variables, *loss_means(distiller)]
+
+
+def loss_means(distiller):
+    """Returns the variables of the means that losses of several outputs keep."""
     container = task_compile_loss(distiller)
-    for metric in container.metrics if container is not None else []:
-        variables += metric.variables
-    return variables
+    metrics = container.metrics if container is not None else []
+    return [variable for metric in metrics for variable in metric.variables]
 
 
 def task_compile_loss(distiller):
@@ -18,6 +22,44 @@ def task_compile_loss(distiller):
     if distiller._compile_loss is not None:
         return distiller._compile_loss
     return distiller.student._compile_loss
+
+
+def build_own_loss(distiller, y):
+    """Creates the variables of the student's own loss, if it is what trains it.
+
+    Its targets are not `y`: only its `compute_loss` knows what it makes of them.
+
+    Args:
+        distiller: The `Distiller`.
+        y: Batch of targets, or what has their shapes and dtypes.
+    """
+    own_loss = distiller.student._compile_loss
+    if distiller._compile_loss is None and own_loss is not None and not own_loss.built:
+        leaves = [leaf for leaf in keras.tree.flatten(y) if leaf is not None]
+        batch = leaves[0].shape[0] if leaves else None
+
+        def symbolic(leaf):
+            if leaf is None:
+                return None
+            dtype = keras.backend.standardize_dtype(leaf.dtype)
+            return keras.KerasTensor((batch, *leaf.shape[1:]), dtype)
+
+        x, y_pred = input_spec(distiller.student), distiller.output_spec
+        _TaskLoss(distiller).compute_output_spec(
+            keras.tree.map_structure(symbolic, (x, y, y_pred))
+        )
+
+
+class _TaskLoss(keras.layers.Layer):
+    """Lets Keras run the task loss symbolically."""
+
+    def __init__(self, distiller):
+        super().__init__()
+        self._compute_loss = distiller.compute_loss
+
+    def call(self, inputs):
+        x, y, y_pred = inputs
+        return self._compute_loss(x=x, y=y, y_pred=y_pred)
 
 
 def teacher_variables(distiller):

@@ -2,6 +2,7 @@
 
 import keras
 import tensorflow as tf
+from keras.src.losses import loss as keras_loss
 
 
 class Replicas:
@@ -98,6 +99,31 @@ class Replicas:
             return logs
         # Over several machines Keras averages the logs along an axis.
         return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
+
+
+def scaled_as_a_mean(compute_loss):
+    """Runs a loss that knows this replica's samples alone, scaled as Keras's means are.
+
+    Keras divides the means in it by the number of replicas, but not the sums. A
+    detector's loss is sums over the anchors, which it has divided by their number
+    itself: it counts for this replica's samples as a mean does.
+
+    Args:
+        compute_loss: Callable without arguments.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas == 1:
+        return compute_loss()
+    names = ("scale_loss_for_distribution", "unscale_loss_for_distribution")
+    of_keras = {name: getattr(keras_loss, name) for name in names}
+    try:
+        for name in names:
+            setattr(keras_loss, name, lambda value: value)
+        loss = compute_loss()
+    finally:
+        for name, function in of_keras.items():
+            setattr(keras_loss, name, function)
+    return loss / tf.cast(replicas, loss.dtype)
 
 
 def is_multi_worker(strategy):

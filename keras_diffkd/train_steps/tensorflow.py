@@ -6,16 +6,20 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.checks import labels_message
-from keras_diffkd.taps import input_spec
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.objective import (
+    build_own_loss,
+    loss_means,
     objective,
     state_variables,
-    task_compile_loss,
     teacher_variables,
     update_metrics,
 )
-from keras_diffkd.train_steps.replicas import Replicas, check_scope, is_multi_worker
+from keras_diffkd.train_steps.replicas import (
+    Replicas,
+    check_scope,
+    scaled_as_a_mean,
+)
 
 
 def keras_jit_compile(jit_compile):
@@ -127,11 +131,11 @@ def symbolic_build(distiller, build, iterator=None, data_batch=None):
     Args:
         distiller: The `Distiller`.
         build: What Keras does. It averages the batches of all replicas, which
-            fails where the replicas are on several machines.
+            fails where they are on several machines or have unlike numbers of samples.
         iterator: Keras's iterator over the epoch's data.
         data_batch: A batch, where there is no iterator.
     """
-    if iterator is None or not is_multi_worker(distiller.distribute_strategy):
+    if iterator is None or distiller.distribute_strategy.num_replicas_in_sync == 1:
         build(iterator=iterator, data_batch=data_batch)
         return
     _, y, _ = keras.utils.unpack_x_y_sample_weight(
@@ -154,23 +158,7 @@ def _build_loss_and_metrics(distiller, y):
     for compiled in (distiller._compile_loss, distiller._compile_metrics):
         if compiled is not None and not compiled.built:
             compiled.build(y, distiller.output_spec)
-    own_loss = task_compile_loss(distiller)
-    if own_loss is not None and not own_loss.built:
-        # The student's own, of targets that only its `compute_loss` knows.
-        inputs = (input_spec(distiller.student), y, distiller.output_spec)
-        _TaskLoss(distiller).compute_output_spec(inputs)
-
-
-class _TaskLoss(keras.layers.Layer):
-    """Lets Keras run the task loss symbolically."""
-
-    def __init__(self, distiller):
-        super().__init__()
-        self._compute_loss = distiller.compute_loss
-
-    def call(self, inputs):
-        x, y, y_pred = inputs
-        return self._compute_loss(x=x, y=y, y_pred=y_pred)
+    build_own_loss(distiller, y)
 
 
 def train_step(distiller, data):
@@ -194,8 +182,7 @@ def train_step(distiller, data):
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         slopes = replicas.share_overflow(slopes)
     optimizer.apply(slopes, variables)
-    for variable, value in zip(state, replicas.average(new_state), strict=True):
-        variable.assign(value)
+    _assign(state, replicas.average(new_state))
     losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
     y_pred = replicas.trim(y_pred)
     logs = update_metrics(
@@ -218,6 +205,8 @@ def test_step(distiller, keras_test_step, data):
         sample_weight=filled_weight,
         training=False,
     )
+    means = loss_means(distiller)
+    _assign(means, replicas.average(_values(means)))
     distiller._loss_tracker.update_state(
         replicas.zero_if_idle(unscaled(loss)), sample_weight=replicas.batch_size
     )
@@ -258,8 +247,18 @@ def unscaled(loss):
     return loss * tf.cast(replicas, loss.dtype)
 
 
+def own_loss(compute_loss):
+    """Runs a student's own `compute_loss`; see `scaled_as_a_mean`."""
+    return scaled_as_a_mean(compute_loss)
+
+
 def _values(variables):
     return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _checked_labels(y, classes):

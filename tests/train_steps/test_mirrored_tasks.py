@@ -1,0 +1,80 @@
+"""A detector and a segmenter under MirroredStrategy, with XLA and without."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.backend("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def results():
+    result = subprocess.run(
+        [sys.executable, Path(__file__).with_name("mirrored_tasks_script.py")],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def check_same(ours, theirs):
+    for a, b in zip(ours["weights"], theirs["weights"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert set(ours["logs"]) == set(theirs["logs"])
+    for log, value in theirs["logs"].items():
+        np.testing.assert_allclose(ours["logs"][log], value, rtol=1e-4, err_msg=log)
+
+
+@pytest.mark.parametrize(
+    ("task", "run"),
+    [
+        ("detector", "two"),
+        ("detector", "two_xla"),
+        ("segmenter", "one_xla"),
+        ("segmenter", "two"),
+        ("segmenter", "two_xla"),
+    ],
+)
+def test_three_steps_are_the_same(results, task, run):
+    before = results[task]["one"]["before"]
+    alone = results[task]["one"]["three steps"]
+    moved = [
+        np.abs(np.subtract(a, b)).max()
+        for a, b in zip(alone["weights"], before, strict=True)
+    ]
+    assert np.max(moved) > 1e-4
+    check_same(results[task][run]["three steps"], alone)
+    parts = {
+        "detector": {"bbox_regression_loss", "cls_logits_loss", "diffkd/distill"},
+        "segmenter": {"diffkd/distill", "kd/distill"},
+    }
+    assert parts[task] | {"loss", "task_loss"} < set(alone["logs"])
+
+
+@pytest.mark.parametrize("task", ["detector", "segmenter"])
+def test_a_replica_without_samples_changes_nothing(results, task):
+    alone = results[task]["one"]["idle"]
+    check_same(results[task]["two"]["idle"], alone)
+    assert "val_loss" in alone["logs"]
+
+
+def test_a_detectors_loss_is_the_mean_of_the_replicas_losses(results):
+    """Each divides by its own objects; in one batch, all are divided by all."""
+    losses = results["losses of halves"]
+    mean = (losses["first"] + losses["second"]) / 2
+    np.testing.assert_allclose(losses["two"], mean, rtol=1e-5)
+    assert abs(losses["one"] - mean) > 1e-3 * mean
+
+
+def test_the_first_batch_may_be_split_unevenly(results):
+    losses = results["losses of halves"]
+    mean = (4 * losses["first"] + 3 * losses["rest"]) / 7
+    np.testing.assert_allclose(losses["uneven"], mean, rtol=1e-5)
