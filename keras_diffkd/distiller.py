@@ -20,7 +20,12 @@ class Distiller(keras.Model):
     or the student's own `compute_loss` if none was and the student is compiled
     (as KerasHub detectors are); it includes the student's regularisation
     losses. `sample_weight` and `class_weight` act on the task loss and on
-    weighted metrics, not on the methods' losses.
+    weighted metrics, not on the methods' losses; a student's own loss may leave
+    them out, as KerasHub's detectors do.
+
+    Under a `tf.distribute` strategy a `compute_loss` of the student's own counts
+    as a mean over its replica's samples. KerasHub's RetinaNet divides by the
+    objects of the samples that it sees: there those of the replica.
 
     Calling, evaluating or predicting with the distiller runs the student alone.
     The teacher always runs with `training=False`; `fit` changes nothing of it,
@@ -42,7 +47,8 @@ class Distiller(keras.Model):
             the teacher has no classifier that a method needs.
 
     Logs of training: `loss`, `task_loss`, `<method>/<loss>`, then the compiled
-    metrics. Logs of validation: the student's own loss and metrics.
+    metrics and the parts of a task loss that has several. Logs of validation: the
+    student's own loss, its parts and metrics.
 
     Example:
 
