@@ -35,7 +35,7 @@ FEW_EPOCHS = 13
 WIDE_RANGE = 50
 
 
-def draw_curves(title, curves, name, percent=False):
+def draw_curves(title, curves, name, percent=False, size=(3.5, 2.3)):
     """Draws what was logged under one name, over the epochs.
 
     Args:
@@ -43,6 +43,7 @@ def draw_curves(title, curves, name, percent=False):
         curves: dict from model to the lines of its `metrics.jsonl`.
         name: str, what to draw of them.
         percent: bool, whether the values are shares.
+        size: width and height in inches.
 
     Returns:
         str, an `<svg>` element.
@@ -72,7 +73,7 @@ def draw_curves(title, curves, name, percent=False):
         elif min(values) > 0 and max(values) > WIDE_RANGE * min(values):
             axes.set_yscale("log")
 
-    return _svg(draw, f"{title} {name}", (3.5, 2.3))
+    return _svg(draw, f"{title} {name}", size)
 
 
 def draw_sizes(points, metric):
@@ -169,7 +170,7 @@ def _inline(text):
 def _label_epochs(axes, last):
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     if last == 1:
         axes.set_xlim(0.5, 1.5)
 

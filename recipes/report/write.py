@@ -102,9 +102,8 @@ def _contents(record, data):
         "losses": _loss_figures(record, weights),
         "rates": _rate_figures(record),
         "pictures": [
-            (path.stem.replace("_epoch_", ", epoch "), figures.embedded(content))
+            (_picture_title(path), figures.embedded(path.read_bytes()))
             for path in record.pictures
-            for content in [path.read_bytes()]
         ],
         "predictions": figures.png(predictions_figure(networks, data))
         if networks
@@ -139,7 +138,8 @@ def _progress_figures(record):
     logged = {m: c for m, c in record.curves.items() if any(name in x for x in c)}
     if not logged:
         return []
-    return [_panel(f"{record.metric.title}, test split", logged, name, percent=True)]
+    title = f"{record.metric.title}, test split"
+    return [_panel(title, logged, name, percent=True, size=(4.8, 2.8))]
 
 
 def _loss_figures(record, weights):
@@ -169,13 +169,13 @@ def _rate_figures(record):
     ]
 
 
-def _panel(title, curves, name, percent=False):
+def _panel(title, curves, name, percent=False, **options):
     ends = [f"{m} {_ends(lines, name, percent)}" for m, lines in curves.items()]
     return {
         "title": title,
         "alt": f"{title} over the epochs: {', '.join(ends)}",
         "models": list(curves),
-        "svg": figures.draw_curves(title, curves, name, percent),
+        "svg": figures.draw_curves(title, curves, name, percent, **options),
     }
 
 
@@ -183,6 +183,11 @@ def _ends(lines, name, percent):
     values = [line[name] for line in lines if name in line]
     template = "{:.1%} to {:.1%}" if percent else "{:.4g} to {:.4g}"
     return template.format(values[0], values[-1])
+
+
+def _picture_title(path):
+    method, _, epoch = path.stem.rpartition("_epoch_")
+    return f"{method}, epoch {epoch.lstrip('0')}"
 
 
 def _size_figure(record, results):

@@ -67,7 +67,6 @@ class Task:
 
     def describe(self, said, data):
         """Returns one of them as text, or `None` where only a picture can tell."""
-        return None
 
     def disagreement(self, first, second):
         """Says how much two predictions for an image differ.
