@@ -21,7 +21,7 @@ def distilled_what(record, data):
     """
     settings = record.settings
     rows = [
-        ("teacher", settings.get("teacher")),
+        ("teacher", settings.get("teacher") if record.distilled else None),
         ("student", settings.get("student")),
         ("task", settings.get("task", "classification")),
         ("data set", _data_set(settings, data)),

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import export, flags
 from keras_diffkd.recipes import report as report_package
 from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.report.gains import paired_gain
 from keras_diffkd.recipes.report.losses import loss_shares
 from keras_diffkd.recipes.run_directory import RunDirectory, write_flags
-from keras_diffkd.recipes.tasks import Classification, Detection, Segmentation
 
 EPOCHS = 6
 # A PNG of one pixel.
@@ -323,34 +322,6 @@ def test_missing_packages_are_named(write_run, monkeypatch):
     assert missing_packages() == ["NoSuch"]
     with pytest.raises(ImportError, match=r"NoSuch.*pip install.*plot"):
         write_report(run)
-
-
-def test_disagreement_of_classifiers_is_of_those_who_are_sure():
-    task = Classification()
-    assert task.disagreement((3, 0.9), (3, 0.2)) == 0.0
-    assert task.disagreement((3, 0.9), (1, 0.5)) == pytest.approx(0.45)
-
-
-def test_disagreement_of_segmenters_is_of_pixels():
-    first, second = np.zeros((2, 4), int), np.eye(2, 4, dtype=int)
-    assert Segmentation().disagreement(first, second) == 0.25
-
-
-def test_disagreement_of_detectors_is_of_boxes():
-    box, far = [0.0, 0.0, 4.0, 4.0], [20.0, 20.0, 24.0, 24.0]
-    near = [0.0, 1.0, 4.0, 4.0]  # They share 3 of 4 parts.
-
-    def said(*boxes_and_classes):
-        boxes = np.array([b for b, _ in boxes_and_classes]).reshape(-1, 4)
-        return boxes, np.array([c for _, c in boxes_and_classes], int), None
-
-    disagreement = Detection().disagreement
-    assert disagreement(said((box, 1)), said((near, 1))) == 0.0
-    assert disagreement(said((box, 1)), said((box, 2))) == 1.0
-    assert disagreement(said((box, 1), (far, 1)), said((near, 1))) == pytest.approx(
-        1 / 3
-    )
-    # Class -1: too unsure to be shown.
-    assert disagreement(said((box, 1), (far, -1)), said((near, 1))) == 0.0
-    assert disagreement(said((box, 1)), said((box, -1))) == 1.0
-    assert disagreement(said(), said()) == 0.0
+    line = export.add_report(run, run.export)
+    assert line.startswith("No report.html: NoSuch missing. pip install")
+    assert "\n" not in line
