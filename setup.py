@@ -27,7 +27,7 @@ COMMANDS = {
 
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "ai-edge-litert>=2.0"]
 hub = ["keras-hub>=0.32", "pycocotools>=2.0.11"]
-plot = ["matplotlib>=3.9"]
+plot = ["jinja2>=3.1", "matplotlib>=3.9", "scipy>=1.13"]
 
 setup(
     name="keras-diffkd",
@@ -41,7 +41,10 @@ setup(
     python_requires=">=3.11",
     packages=packages,
     package_dir={"keras_diffkd": "keras_diffkd", **MAPPED},
-    package_data={"keras_diffkd.recipes": ["experiments/*.flags"]},
+    package_data={
+        "keras_diffkd.recipes": ["experiments/*.flags"],
+        "keras_diffkd.recipes.report": ["templates/*"],
+    },
     install_requires=[
         "absl-py>=2.1",
         # tensorflow-datasets imports it without asking for it.

@@ -7,6 +7,9 @@ import shutil
 from keras_diffkd.export.errors import ManifestError
 from keras_diffkd.export.manifest import FILE_NAME, read_manifest
 
+# What may lie beside the artefacts: a page about them, which goes with them.
+REPORT = "report.html"
+
 
 def check_target(output_dir, source):
     """Raises if `output_dir` holds anything but an export of the same experiment.
@@ -33,7 +36,7 @@ def check_target(output_dir, source):
         raise ValueError(
             f"The output folder is a file. {advice} Received: '{output_dir}'"
         )
-    present = {path.name for path in output_dir.iterdir()}
+    present = {path.name for path in output_dir.iterdir()} - {REPORT}
     if not present:
         return
     try:

@@ -6,6 +6,7 @@ Examples:
   diffkd-export --student=student.keras --output_dir=artefacts
 
 The artefacts appear only when all of them are complete and agree with the student.
+Beside those of a run lies report.html, all about it on one page (needs [plot]).
 """
 
 from pathlib import Path
@@ -14,10 +15,12 @@ from absl import flags as absl_flags
 
 from keras_diffkd import models
 from keras_diffkd.export import ExportError, export_student
+from keras_diffkd.export.quiet import quiet
 from keras_diffkd.recipes import flags, tasks
-from keras_diffkd.recipes.command_line import run_command
+from keras_diffkd.recipes.command_line import one_line, run_command
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.networks import student_to_ship
+from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tables import format_table
 
@@ -55,6 +58,32 @@ def main(argv):
         folder, manifest = export_file()
     print(artefact_table(manifest))
     print(f"Artefacts: {folder}")
+    if flags.RUN_DIR.value:
+        print(add_report(RunDirectory(Path(flags.RUN_DIR.value)), folder))
+
+
+def add_report(run, folder):
+    """Writes the page about the run beside the artefacts, which stand without it.
+
+    Args:
+        run: `RunDirectory`.
+        folder: that of the artefacts.
+
+    Returns:
+        str, a line that says where it is, or why it is not.
+    """
+    missing = missing_packages()
+    if missing:
+        return (
+            f"No report.html: {' and '.join(missing)} missing. "
+            "pip install 'keras-diffkd[plot]' and export again"
+        )
+    try:
+        with quiet():
+            path = write_report(run, folder / "report.html", data=load_data())
+    except (ValueError, OSError) as error:
+        return f"No report.html: {one_line(error)}"
+    return f"Report: {path}"
 
 
 def export_run(run):

@@ -20,8 +20,14 @@ def draw_predictions(networks, data, path, count=4):
     Raises:
         ImportError: if matplotlib is missing (`pip install keras-diffkd[plot]`).
     """
-    from matplotlib.figure import Figure
+    figure = predictions_figure(networks, data, count)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
+
+def predictions_figure(networks, data, count=4):
+    """Returns the figure of `draw_predictions`, which takes the same arguments."""
     task = tasks.current()
     images, targets = next(iter(data.test.unbatch().batch(count)))
     targets = keras.tree.map_structure(np.array, targets)
@@ -29,12 +35,30 @@ def draw_predictions(networks, data, path, count=4):
     for title, network in networks.items():
         outputs = tasks.forward(network)(images)
         columns[title] = task.predictions(network, outputs)
+    return columns_figure(visible(images, data), columns, data)
+
+
+def columns_figure(images, columns, data):
+    """Draws images, a row each, with what different models say, a column each.
+
+    Args:
+        images: Array of colours, `(rows, height, width, channels)`.
+        columns: dict from title to a list of what `Task.draw` takes, or `None`.
+        data: the data set.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: if matplotlib is missing (`pip install keras-diffkd[plot]`).
+    """
+    from matplotlib.figure import Figure
 
     figure = Figure(
         figsize=(1.9 * len(columns), 1.9 * len(images) + 0.4), layout="constrained"
     )
     grid = figure.subplots(len(images), len(columns), squeeze=False)
-    for row, pixels in zip(range(len(images)), visible(images, data), strict=True):
+    for row, pixels in enumerate(images):
         for axes, (title, said) in zip(grid[row], columns.items(), strict=True):
             axes.imshow(
                 pixels.squeeze(), cmap="gray" if pixels.shape[-1] == 1 else None
@@ -43,10 +67,8 @@ def draw_predictions(networks, data, path, count=4):
             if row == 0:
                 axes.set_title(title, fontsize=10)
             if said[row] is not None:
-                task.draw(axes, said[row], data)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+                tasks.current().draw(axes, said[row], data)
+    return figure
 
 
 def visible(images, data):

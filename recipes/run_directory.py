@@ -7,7 +7,8 @@ R/student.keras                          the distilled student
 R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}
 R/baseline/student.keras                 the student alone
 R/baseline/                              its stage, as above
-R/export/                                the artefacts
+R/export/                                the artefacts, and report.html
+R/seeds/<n>/                             the same with other seeds, for the report
 ```
 """
 

@@ -47,20 +47,26 @@ class Classification(Task):
         return list(zip(probabilities.argmax(-1), probabilities.max(-1), strict=True))
 
     def draw(self, axes, said, data):
-        label, probability = said
-        known = label < data.num_classes
-        text = data.label_names[label] if known else str(label)
-        if probability is not None:
-            text += f" {probability:.0%}"
         axes.text(
             0.04,
             0.96,
-            text,
+            self.describe(said, data),
             color="white",
             va="top",
             transform=axes.transAxes,
             bbox={"facecolor": "black", "edgecolor": "none", "pad": 1},
         )
+
+    def describe(self, said, data):
+        label, probability = said
+        known = label < data.num_classes
+        text = data.label_names[label] if known else str(label)
+        return text if probability is None else f"{text} {probability:.0%}"
+
+    def disagreement(self, first, second):
+        # Most where both are sure of different labels.
+        (label, probability), (other, of_other) = first, second
+        return 0.0 if label == other else float(probability * of_other)
 
     def metrics(self, model, data):
         return None  # Accuracy is what artefacts are judged by anyway.

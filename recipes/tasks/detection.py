@@ -78,6 +78,31 @@ class Detection(Task):
             color = f"C{classes[index] % 10}"
             _drawn(boxes[index], text, color, axes)
 
+    def disagreement(self, first, second):
+        """The share of all shown boxes that the other has no such box for."""
+        (boxes, classes, _), (others, of_others, _) = map(_shown, (first, second))
+        count = len(boxes) + len(others)
+        if not (len(boxes) and len(others)):
+            return float(count > 0)
+        same = (_overlaps(boxes, others) >= 0.5) & (classes[:, None] == of_others)
+        alone = np.sum(~same.any(axis=1)) + np.sum(~same.any(axis=0))
+        return float(alone / count)
+
+
+def _shown(said):
+    boxes, classes, scores = said
+    return boxes[classes >= 0], classes[classes >= 0], scores
+
+
+def _overlaps(boxes, others):
+    """Returns the intersection over union of every pair of two lists of boxes."""
+    sizes = [np.prod(each[:, 2:] - each[:, :2], axis=-1) for each in (boxes, others)]
+    pairs = boxes[:, None], others[None]
+    low = np.maximum(*(each[..., :2] for each in pairs))
+    high = np.minimum(*(each[..., 2:] for each in pairs))
+    shared = np.prod(np.maximum(high - low, 0.0), axis=-1)
+    return shared / np.maximum(sizes[0][:, None] + sizes[1] - shared, 1e-12)
+
 
 def _drawn(box, text, color, axes):
     from matplotlib.patches import Rectangle

@@ -49,6 +49,9 @@ class Segmentation(Task):
         shown = np.ma.masked_where((said == 0) | (said == data.ignore_label), said)
         axes.imshow(shown, cmap="tab20", vmin=0, vmax=19, alpha=0.75)
 
+    def disagreement(self, first, second):
+        return float(np.mean(first != second))
+
 
 class MeanIoU(Evaluation):
     """Mean intersection over union of the classes.

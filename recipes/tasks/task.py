@@ -65,6 +65,21 @@ class Task:
         """Draws one of them over an image, on axes of matplotlib."""
         raise NotImplementedError
 
+    def describe(self, said, data):
+        """Returns one of them as text, or `None` where only a picture can tell."""
+
+    def disagreement(self, first, second):
+        """Says how much two predictions for an image differ.
+
+        Args:
+            first: One of what `predictions` returned.
+            second: The same of another model.
+
+        Returns:
+            float, 0 if they say the same, at most 1.
+        """
+        raise NotImplementedError
+
     def metrics(self, model, data):
         """Returns a function `(outputs, targets) -> dict`, for verifying artefacts."""
 

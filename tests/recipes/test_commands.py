@@ -38,6 +38,7 @@ def test_the_whole_job(tmp_path):
     evaluated = succeed("diffkd-evaluate", here, f"--picture={run / 'p.png'}")
     verified = succeed("diffkd-verify", here)
 
+    assert f"Report: {run / 'export' / 'report.html'}" in exported
     check_records(run)
     check_models(run)
     check_export(run)
@@ -85,6 +86,9 @@ def check_models(run):
 def check_export(run):
     for artefact in ("student.onnx", "student.tflite", "saved_model/saved_model.pb"):
         assert (run / "export" / artefact).is_file()
+    page = (run / "export" / "report.html").read_text()
+    for title in ("Did distillation help?", "Artefacts", "What the models say"):
+        assert title in page
     manifest = json.loads((run / "export" / "manifest.json").read_text())
     assert manifest["labels"] == [str(digit) for digit in range(10)]
     assert manifest["source"]["student"] == str(run / "student.keras")

@@ -173,3 +173,34 @@ def test_a_segmenter_that_is_right_everywhere_has_a_mean_iou_of_one(tiny):
     assert metrics(right, masks)["mIoU"] == pytest.approx(1.0)
     wrong = {"logits": np.eye(11, dtype="float32")[(masks + 1) % 11]}
     assert metrics(wrong, masks)["mIoU"] == pytest.approx(0.0)
+
+
+def test_disagreement_of_classifiers_is_of_those_who_are_sure():
+    task = tasks.Classification()
+    assert task.disagreement((3, 0.9), (3, 0.2)) == 0.0
+    assert task.disagreement((3, 0.9), (1, 0.5)) == pytest.approx(0.45)
+
+
+def test_disagreement_of_segmenters_is_of_pixels():
+    first, second = np.zeros((2, 4), int), np.eye(2, 4, dtype=int)
+    assert tasks.Segmentation().disagreement(first, second) == 0.25
+
+
+def test_disagreement_of_detectors_is_of_boxes():
+    box, far = [0.0, 0.0, 4.0, 4.0], [20.0, 20.0, 24.0, 24.0]
+    near = [0.0, 1.0, 4.0, 4.0]  # They share 3 of 4 parts.
+
+    def said(*boxes_and_classes):
+        boxes = np.array([b for b, _ in boxes_and_classes]).reshape(-1, 4)
+        return boxes, np.array([c for _, c in boxes_and_classes], int), None
+
+    disagreement = tasks.Detection().disagreement
+    assert disagreement(said((box, 1)), said((near, 1))) == 0.0
+    assert disagreement(said((box, 1)), said((box, 2))) == 1.0
+    assert disagreement(said((box, 1), (far, 1)), said((near, 1))) == pytest.approx(
+        1 / 3
+    )
+    # Class -1: too unsure to be shown.
+    assert disagreement(said((box, 1), (far, -1)), said((near, 1))) == 0.0
+    assert disagreement(said((box, 1)), said((box, -1))) == 1.0
+    assert disagreement(said(), said()) == 0.0

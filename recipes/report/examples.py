@@ -1,0 +1,118 @@
+"""Test images in a report: what the models say, and where they disagree most."""
+
+import collections
+import heapq
+
+import keras
+import numpy as np
+
+from keras_diffkd.recipes import tasks
+from keras_diffkd.recipes.pictures import columns_figure, visible
+from keras_diffkd.recipes.report.figures import pixels_png, png
+from keras_diffkd.recipes.report.records import DISTILLED, TEACHER
+
+# Test images among which disagreements are looked for.
+MAX_COMPARED = 1024
+BATCH_SIZE = 64
+
+
+def disagreements(networks, data, count=8):
+    """Finds the test images on which student and teacher disagree most.
+
+    Args:
+        networks: dict of `keras.Model` by name.
+        data: the data set.
+        count: int, images at most.
+
+    Returns:
+        dict with `compared` and `disagreeing`, numbers of images; `cards`, a list of
+        dicts for images whose predictions are text; and `picture`, the address of a
+        picture of all others. None if the two cannot be compared.
+    """
+    if not {TEACHER, DISTILLED} <= set(networks) or _differ(networks, data):
+        return None
+    counts = collections.Counter()
+    worst = heapq.nlargest(
+        count,
+        _disagreeing(networks, data, counts),
+        key=lambda entry: entry["disagreement"],
+    )
+    rows = _with_images(worst, data)
+    texts = all(row["texts"][DISTILLED] is not None for row in rows)
+    return {
+        **{name: counts[name] for name in ("compared", "disagreeing")},
+        "cards": [_card(row) for row in rows] if texts else [],
+        "picture": None if texts else _picture(rows, data),
+    }
+
+
+def _differ(networks, data):
+    """Whether the teacher's outputs are of other classes than the student's."""
+    image, _ = next(iter(data.test.unbatch().batch(1)))
+    teacher, student = (
+        keras.tree.map_structure(np.shape, tasks.forward(networks[name])(image))
+        for name in (TEACHER, DISTILLED)
+    )
+    return teacher != student
+
+
+def _batches(data):
+    return data.test.unbatch().take(MAX_COMPARED).batch(BATCH_SIZE)
+
+
+def _disagreeing(networks, data, counts):
+    """Yields the images on which the two disagree, one at a time; counts all."""
+    task = tasks.current()
+    forwards = {name: tasks.forward(networks[name]) for name in (TEACHER, DISTILLED)}
+    for images, _ in _batches(data):
+        said = [
+            task.predictions(networks[name], forward(images))
+            for name, forward in forwards.items()
+        ]
+        for pair in zip(*said, strict=True):
+            index = counts["compared"]
+            counts["compared"] += 1
+            disagreement = task.disagreement(*pair)
+            if disagreement > 0:
+                counts["disagreeing"] += 1
+                said_by = dict(zip(forwards, pair, strict=True))
+                yield {"index": index, "disagreement": disagreement, "said": said_by}
+
+
+def _with_images(entries, data):
+    """Adds image, truth and texts to entries, by another pass over the data."""
+    task = tasks.current()
+    wanted = {entry["index"]: entry for entry in entries}
+    start = 0
+    for images, targets in _batches(data):
+        targets = keras.tree.map_structure(np.array, targets)
+        truths = task.truths(targets)
+        pictures = visible(images, data)
+        for index in wanted.keys() & range(start, start + len(truths)):
+            entry = wanted[index]
+            entry["pixels"] = pictures[index - start]
+            entry["said"] = {"truth": truths[index - start], **entry["said"]}
+            entry["texts"] = {
+                name: task.describe(said, data) for name, said in entry["said"].items()
+            }
+        start += len(truths)
+    return entries
+
+
+def _card(row):
+    truth = row["said"]["truth"][0]
+    return {
+        "image": pixels_png(row["pixels"]),
+        "truth": row["texts"]["truth"],
+        "said": [
+            {"model": name, "text": row["texts"][name], "right": said[0] == truth}
+            for name, said in row["said"].items()
+            if name != "truth"
+        ],
+    }
+
+
+def _picture(rows, data):
+    titles = rows[0]["said"]
+    columns = {title: [row["said"][title] for row in rows] for title in titles}
+    return png(columns_figure([row["pixels"] for row in rows], columns, data))

@@ -1,0 +1,186 @@
+"""The figures of a report: SVG whose colours are those of the page around it."""
+
+import base64
+import io
+import re
+
+from keras_diffkd.recipes.report.records import ALONE, DISTILLED, TEACHER
+
+# matplotlib draws in stand-ins; the style sheet says what they are in light and dark.
+TEXT = "#0000f0"
+COLOURS = {TEACHER: "#0000f1", ALONE: "#0000f2", DISTILLED: "#0000f3"}
+STYLE = {
+    TEXT: "currentColor",
+    COLOURS[TEACHER]: "var(--teacher)",
+    COLOURS[ALONE]: "var(--alone)",
+    COLOURS[DISTILLED]: "var(--distilled)",
+}
+SETTINGS = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color"), TEXT
+    ),
+    "ytick.color": TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+}
+LINES = {TEACHER: "--", ALONE: "-", DISTILLED: "-"}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Fewer epochs than this are shown as points too.
+FEW_EPOCHS = 13
+# From this ratio of the largest to the smallest value, the axis is logarithmic.
+WIDE_RANGE = 50
+
+
+def draw_curves(title, curves, name, percent=False, size=(3.5, 2.3)):
+    """Draws what was logged under one name, over the epochs.
+
+    Args:
+        title: str.
+        curves: dict from model to the lines of its `metrics.jsonl`.
+        name: str, what to draw of them.
+        percent: bool, whether the values are shares.
+        size: width and height in inches.
+
+    Returns:
+        str, an `<svg>` element.
+    """
+    series = {
+        model: [(line["epoch"], line[name]) for line in lines if name in line]
+        for model, lines in curves.items()
+    }
+    series = {model: points for model, points in series.items() if points}
+    values = [value for points in series.values() for _, value in points]
+
+    def draw(axes):
+        for model, points in series.items():
+            marker = "." if len(points) < FEW_EPOCHS else ""
+            axes.plot(
+                *zip(*points, strict=True),
+                color=COLOURS[model],
+                linestyle=LINES[model],
+                marker=marker,
+                linewidth=1.6,
+            )
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        _label_epochs(axes, max(x for points in series.values() for x, _ in points))
+        if percent:
+            axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
+        elif min(values) > 0 and max(values) > WIDE_RANGE * min(values):
+            axes.set_yscale("log")
+
+    return _svg(draw, f"{title} {name}", size)
+
+
+def draw_sizes(points, metric):
+    """Draws a metric against the size of the files.
+
+    Args:
+        points: dict from file to `(bytes, value, model)`, model being one of the
+            names that have a colour.
+        metric: str, its name.
+
+    Returns:
+        str, an `<svg>` element.
+    """
+
+    def draw(axes):
+        for marker, (file, (size, value, model)) in zip(
+            MARKERS, points.items(), strict=False
+        ):
+            axes.plot(
+                size / 1000,
+                value,
+                marker,
+                color=COLOURS[model],
+                markersize=8,
+                markerfacecolor="none",
+                markeredgewidth=1.6,
+                label=file,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_minor_formatter("")
+        sizes = [size / 1000 for size, *_ in points.values()]
+        axes.set_xlim(min(sizes) / 2, max(sizes) * 2)
+        axes.set_xticks(*_ticks(min(sizes) / 2, max(sizes) * 2))
+        axes.margins(y=0.2)
+        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
+        axes.set_xlabel("size of the file, kB")
+        axes.set_ylabel(metric)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
+
+    return _svg(draw, "sizes", (4.6, 3.6))
+
+
+def png(figure):
+    """Returns a figure of matplotlib as the address of an image in the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
+    return embedded(buffer.getvalue())
+
+
+def embedded(content):
+    """Returns the bytes of a PNG as the address of an image in the page."""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def pixels_png(pixels):
+    """Returns an image, floats of 0 to 1, as the address of an image in the page."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, pixels.squeeze(), cmap="gray", vmin=0, vmax=1, format="png")
+    return embedded(buffer.getvalue())
+
+
+def _svg(draw, salt, size):
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # Names of markers are made from the salt: no two figures may have the same.
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": salt}):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        axes.grid(color=TEXT, alpha=0.15, linewidth=0.6)
+        draw(axes)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True)
+    return _inline(buffer.getvalue())
+
+
+def _inline(text):
+    """Makes an SVG file an element of a page."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Its style would hold for the whole page.
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
+    for stand_in, colour in STYLE.items():
+        text = text.replace(stand_in, colour)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text)
+    return text.replace("<svg", '<svg aria-hidden="true"', 1)
+
+
+def _label_epochs(axes, last):
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    if last == 1:
+        axes.set_xlim(0.5, 1.5)
+
+
+def _ticks(low, high):
+    """Returns 1, 2 and 5 times powers of ten between two sizes, with labels."""
+    from math import ceil, log10
+
+    steps = (1,) if log10(high / low) > 2 else (1, 2, 5)
+    powers = range(ceil(log10(low)) - 1, ceil(log10(high)) + 1)
+    found = [n * 10.0**power for power in powers for n in steps]
+    found = [tick for tick in found if low <= tick <= high]
+    return found, [f"{tick:,g}" for tick in found]

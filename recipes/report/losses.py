@@ -1,0 +1,80 @@
+"""The named losses of a training, and what each of them counts for."""
+
+import dataclasses
+
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.methods import build_methods
+
+# What no loss explains, such as weight regularisation, from this share on.
+MIN_REST = 0.005
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A loss's part of the total.
+
+    Args:
+        name: str.
+        weight: float, or None for what is left over.
+        value: float, the mean over the last epoch.
+        share: float, the part of all weighted losses, 0 to 1.
+    """
+
+    name: str
+    weight: float | None
+    value: float
+    share: float
+
+
+def loss_weights():
+    """Returns the weight of every loss, by its name in `metrics.jsonl`.
+
+    The flags must be those of the run (`flags.adopt`).
+    """
+    weights = {"task_loss": flags.TASK_LOSS_WEIGHT.value}
+    for method in build_methods(flags.METHOD.value):
+        for name, weight in method.loss_weights.items():
+            weights[f"{method.name}/{name}"] = weight
+    return weights
+
+
+def loss_shares(line, weights):
+    """Says what each loss contributed to the total.
+
+    Args:
+        line: dict, an epoch of `metrics.jsonl`.
+        weights: dict from loss to weight.
+
+    Returns:
+        List of `Share`, largest first.
+    """
+    parts = {n: (w, line[n], w * line[n]) for n, w in weights.items() if n in line}
+    rest = line.get("loss", 0.0) - sum(part for *_, part in parts.values())
+    if parts and abs(rest) > MIN_REST * abs(line.get("loss", 0.0)):
+        parts["other (regularisation)"] = (None, rest, rest)
+    # A loss may be negative: shares are of what the losses are together in size.
+    total = sum(abs(part) for *_, part in parts.values()) or 1.0
+    shares = [
+        Share(name, weight, value, abs(part) / total)
+        for name, (weight, value, part) in parts.items()
+    ]
+    return sorted(shares, key=lambda share: -share.share)
+
+
+def named_losses(lines, weights):
+    """Returns the names of all losses in the log, the task's first.
+
+    Args:
+        lines: list of dicts, a `metrics.jsonl`.
+        weights: dict from loss to weight.
+    """
+    logged = {name for line in lines for name in line}
+    others = sorted(
+        name for name in logged if "/" in name and not name.endswith("/gamma")
+    )
+    return list(dict.fromkeys([n for n in weights if n in logged] + others))
+
+
+def gammas(lines):
+    """Returns the names of the weights γ of noise matching in the log."""
+    return sorted({n for line in lines for n in line if n.endswith("/gamma")})

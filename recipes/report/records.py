@@ -1,0 +1,180 @@
+"""What a run has recorded, as far as a report tells of it."""
+
+import dataclasses
+import json
+
+from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.metrics_log import read_metrics
+from keras_diffkd.recipes.run_directory import RunDirectory, read_flags
+
+# The names are those of `diffkd-evaluate`.
+TEACHER = "teacher"
+ALONE = "student alone"
+DISTILLED = "distilled student"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """What models of a task are judged by, and what it is called where.
+
+    Args:
+        title: str, for people.
+        log: str, in `metrics.jsonl`.
+        measured: str, in what `evaluate.measure` returns.
+        artefact: str, in `manifest.json`.
+    """
+
+    title: str
+    log: str
+    measured: str
+    artefact: str
+
+
+METRICS = {
+    "classification": Metric("accuracy", "val_accuracy", "top-1 accuracy", "accuracy"),
+    "detection": Metric("mAP", "val_mAP", "mAP", "mAP"),
+    "segmentation": Metric("mIoU", "val_mean_iou", "mIoU", "mIoU"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """The records of a run.
+
+    Args:
+        run: `RunDirectory`.
+        settings: dict of str to str, its `flags.txt`.
+        curves: dict from model to the lines of its `metrics.jsonl`; models that were
+            not trained here are left out.
+        seeds: list of dicts from model to the final value of the metric, one for each
+            seed, that of the run first.
+        skipped: list of str, why folders of `seeds/` do not count.
+        manifest: dict, or None before `diffkd-export`.
+        pictures: list of paths, the last picture of the features for each method.
+    """
+
+    run: RunDirectory
+    settings: dict
+    curves: dict
+    seeds: list
+    skipped: list
+    manifest: dict | None
+    pictures: list
+
+    @property
+    def metric(self):
+        return METRICS[self.settings.get("task", "classification")]
+
+    @property
+    def distilled(self):
+        """Lines of the distilled student; empty if the run distils nothing."""
+        return self.curves.get(DISTILLED, [])
+
+
+def read_record(run, export):
+    """Reads what a run has recorded.
+
+    Args:
+        run: `RunDirectory`.
+        export: folder whose `manifest.json` is read, if there is one.
+
+    Returns:
+        `Record`.
+
+    Raises:
+        FileNotFoundError: if the folder holds no run.
+    """
+    settings = read_flags(run.root)
+    if settings is None:
+        raise FileNotFoundError(
+            f"{run.root} has no flags.txt and is no run: run diffkd-distill "
+            f"--run_dir={run.root} first"
+        )
+    metric = METRICS[settings.get("task", "classification")]
+    curves = _read_curves(run, settings)
+    seeds, skipped = _read_seeds(run, settings, metric)
+    path = export / "manifest.json"
+    return Record(
+        run=run,
+        settings=settings,
+        curves=curves,
+        seeds=[finals(curves, metric), *seeds],
+        skipped=skipped,
+        manifest=json.loads(path.read_text()) if path.exists() else None,
+        pictures=_last_pictures(run.root / "pictures"),
+    )
+
+
+def finals(curves, metric):
+    """Returns the metric after the last epoch, by model, where it was logged."""
+    return {
+        name: lines[-1][metric.log]
+        for name, lines in curves.items()
+        if metric.log in lines[-1]
+    }
+
+
+def _read_curves(run, settings):
+    # Without a method, what the run trained is the student alone.
+    own = ALONE if settings.get("method") == "none" else DISTILLED
+    folders = {
+        TEACHER: run.root / "teacher",
+        ALONE: run.baseline.parent,
+        own: run.root,
+    }
+    curves = {name: read_metrics(at / "metrics.jsonl") for name, at in folders.items()}
+    return {name: lines for name, lines in curves.items() if lines}
+
+
+def _read_seeds(run, settings, metric):
+    """Returns the final values of finished runs in `seeds/`, and why others are not."""
+    counted, results, skipped = {settings.get("seed")}, [], []
+    folders = [path for path in run.root.glob("seeds/*") if path.is_dir()]
+    for folder in sorted(folders, key=_by_number):
+        found = read_flags(folder)
+        curves = {} if found is None else _read_curves(RunDirectory(folder), found)
+        reason = _why_not(found, curves, settings, counted)
+        if reason:
+            skipped.append(f"seeds/{folder.name} does not count: {reason}")
+            continue
+        counted.add(found.get("seed"))
+        results.append(finals(curves, metric))
+    return results, skipped
+
+
+def _why_not(found, curves, settings, counted):
+    if found is None:
+        return "it has no flags.txt"
+    if not _same_but_for_the_seed(found, settings):
+        return "it was trained with other settings"
+    if found.get("seed") in counted:
+        return f"seed {found.get('seed')} is there already"
+    epochs = int(found.get("epochs", 0))
+    arms = [name for name in (ALONE, DISTILLED) if name in curves]
+    if not arms or any(curves[name][-1]["epoch"] < epochs for name in arms):
+        return "its training is not finished"
+    return None
+
+
+def _same_but_for_the_seed(found, settings):
+    # Seeds may share a teacher, which is then given as a file.
+    left_out = {"seed"}
+    if found.get("teacher", "").endswith(".keras"):
+        left_out.add("teacher")
+    first, second = (
+        {n: v for n, v in flags.identity(each).items() if n not in left_out}
+        for each in (found, settings)
+    )
+    return first == second
+
+
+def _by_number(path):
+    return (not path.name.isdecimal(), path.name.zfill(20))
+
+
+def _last_pictures(folder):
+    """Returns the path of each method's last picture, by name of the method."""
+    last = {}
+    for path in sorted(folder.glob("*_epoch_*.png")):
+        last[path.name.rpartition("_epoch_")[0]] = path
+    return list(last.values())

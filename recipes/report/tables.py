@@ -1,0 +1,120 @@
+"""The tables of a report."""
+
+import keras
+
+import keras_diffkd
+from keras_diffkd.recipes.report.records import ALONE, DISTILLED, TEACHER
+
+# What the page says first, of all flags.
+SHOWN_FLAGS = ("method", "epochs", "batch_size", "optimizer", "learning_rate", "seed")
+
+
+def distilled_what(record, data):
+    """Lists what was distilled from what.
+
+    Args:
+        record: `Record`.
+        data: the data set, or None.
+
+    Returns:
+        List of `(name, text)`.
+    """
+    settings = record.settings
+    rows = [
+        ("teacher", settings.get("teacher") if record.distilled else None),
+        ("student", settings.get("student")),
+        ("task", settings.get("task", "classification")),
+        ("data set", _data_set(settings, data)),
+    ]
+    rows += [(name.replace("_", " "), settings.get(name)) for name in SHOWN_FLAGS]
+    found = (record.manifest or {}).get("versions") or {
+        "keras-diffkd": keras_diffkd.__version__,
+        "keras": keras.__version__,
+    }
+    versions = ", ".join(f"{name} {version}" for name, version in found.items())
+    rows.append(("versions", versions))
+    return [(name, text) for name, text in rows if text]
+
+
+def models(record, networks, results):
+    """Lists teacher, student alone and distilled student.
+
+    Args:
+        record: `Record`.
+        networks: dict of the `keras.Model` that were loaded.
+        results: dict from model to `Interval` of the metric.
+
+    Returns:
+        List of dicts with `name`, `parameters`, `bytes`, `epochs`, `seconds` and
+        `result`, each None if it is not known.
+    """
+    own = DISTILLED if DISTILLED in record.curves else ALONE
+    files = {
+        TEACHER: record.run.teacher,
+        ALONE: record.run.baseline,
+        own: record.run.student,
+    }
+    rows = []
+    for name, path in files.items():
+        lines = record.curves.get(name, [])
+        row = {
+            "name": name,
+            "parameters": _parameters(name, networks, record.manifest),
+            "bytes": path.stat().st_size if path.exists() else None,
+            "epochs": lines[-1]["epoch"] if lines else None,
+            "seconds": sum(line.get("seconds", 0.0) for line in lines) or None,
+            "result": results.get(name),
+        }
+        if any(value is not None for key, value in row.items() if key != "name"):
+            rows.append(row)
+    return rows
+
+
+def artefacts(record):
+    """Lists what was exported.
+
+    Args:
+        record: `Record`.
+
+    Returns:
+        List of dicts: `format`, `file`, `bytes`, `difference`, `agreement`, `metrics`
+        (by name), `value` (of the metric that models are judged by) and `latency`.
+    """
+    manifest = record.manifest or {}
+    names = manifest.get("verification", {}).get("metrics", [])
+    rows = []
+    for name, entry in manifest.get("artefacts", {}).items():
+        found = entry.get("verification", {})
+        rows.append(
+            {
+                "format": name,
+                "file": entry["file"],
+                "bytes": entry["size"],
+                "difference": found.get("max_difference"),
+                "agreement": found.get("agreement"),
+                "metrics": {metric: found.get(metric) for metric in names},
+                "value": found.get(record.metric.artefact),
+                "latency": found.get("latency_ms"),
+            }
+        )
+    return rows
+
+
+def _data_set(settings, data):
+    name = settings.get("dataset")
+    if data is None:
+        return name
+    shape = "x".join(map(str, data.image_shape))
+    return (
+        f"{name}: {data.num_classes} classes, images {shape}, "
+        f"{data.num_test_examples:,} to test"
+    )
+
+
+def _parameters(name, networks, manifest):
+    if name in networks:
+        return networks[name].count_params()
+    # Teacher and student are different models, but the student is one.
+    if name != TEACHER and manifest:
+        return manifest["student"]["parameters"]
+    return None

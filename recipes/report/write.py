@@ -1,0 +1,228 @@
+"""Writes the page about a run."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+from keras_diffkd.recipes import evaluate, flags
+from keras_diffkd.recipes.pictures import predictions_figure
+from keras_diffkd.recipes.report import figures
+from keras_diffkd.recipes.report.examples import disagreements
+from keras_diffkd.recipes.report.findings import find_warnings
+from keras_diffkd.recipes.report.gains import gain_over, summarise
+from keras_diffkd.recipes.report.losses import (
+    gammas,
+    loss_shares,
+    loss_weights,
+    named_losses,
+)
+from keras_diffkd.recipes.report.records import (
+    ALONE,
+    DISTILLED,
+    TEACHER,
+    read_record,
+)
+from keras_diffkd.recipes.report.tables import artefacts, distilled_what, models
+
+PACKAGES = {"jinja2": "Jinja2", "matplotlib": "matplotlib", "scipy": "scipy"}
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def missing_packages():
+    """Returns the names of the packages that a report needs and that are missing."""
+    return [name for m, name in PACKAGES.items() if not importlib.util.find_spec(m)]
+
+
+def write_report(run, path=None, *, data=None):
+    """Writes a run as one HTML file that needs no other file, and no network.
+
+    What the run does not have is left out. The flags are set to those of the run.
+
+    Args:
+        run: `RunDirectory` with a finished distillation.
+        path: the file; `export/report.html` of the run by default. The artefacts are
+            those of the `manifest.json` beside it.
+        data: what `load_data` returned. With it, the models are loaded and the page
+            shows test images with what they say; None for what is recorded alone.
+
+    Returns:
+        `Path` of the file.
+
+    Raises:
+        ImportError: if a package is missing (`pip install keras-diffkd[plot]`).
+        FileNotFoundError: if the folder holds no run.
+
+    Example:
+
+    ```python
+    write_report(RunDirectory(Path("runs/digits")))
+    ```
+    """
+    missing = missing_packages()
+    if missing:
+        raise ImportError(
+            f"The report needs {' and '.join(missing)}: "
+            "pip install 'keras-diffkd[plot]'"
+        )
+    path = Path(path or run.export / "report.html")
+    record = read_record(run, path.parent)
+    flags.adopt(record.settings)
+    page = _render(_contents(record, data))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Aside is beside the folder: one that is replaced as a whole holds no leftovers.
+    aside = path.parent.with_name(f".{path.parent.name}.{path.name}.partial")
+    try:
+        aside.write_text(page, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def _contents(record, data):
+    """Returns everything that the template shows, by the names it uses."""
+    networks = {} if data is None else _networks(record, data)
+    weights = loss_weights()
+    seeds = _with_pretrained_teacher(record, networks, data)
+    results = summarise(seeds, (TEACHER, ALONE, DISTILLED))
+    gain = gain_over(seeds, DISTILLED, ALONE)
+    return {
+        "record": record,
+        "metric": record.metric,
+        "what": distilled_what(record, data),
+        "models": models(record, networks, results),
+        "results": results,
+        "gain": gain,
+        "warnings": find_warnings(record, weights, gain),
+        "shares": loss_shares(record.distilled[-1], weights)
+        if record.distilled
+        else [],
+        "progress": _progress_figures(record),
+        "losses": _loss_figures(record, weights),
+        "rates": _rate_figures(record),
+        "pictures": [
+            (_picture_title(path), figures.embedded(path.read_bytes()))
+            for path in record.pictures
+        ],
+        "predictions": figures.png(predictions_figure(networks, data))
+        if networks
+        else None,
+        "disagreements": disagreements(networks, data) if networks else None,
+        "artefacts": artefacts(record),
+        "sizes": _size_figure(record, results),
+        "manifest": json.dumps(record.manifest, indent=2) if record.manifest else None,
+    }
+
+
+def _networks(record, data):
+    networks = evaluate.load_networks(record.run, data)
+    if DISTILLED in networks and DISTILLED not in record.curves:
+        # Without a method it was trained alone.
+        networks[ALONE] = networks.pop(DISTILLED)
+    return networks
+
+
+def _with_pretrained_teacher(record, networks, data):
+    """Returns the seeds' results, with that of a teacher that was not trained here."""
+    first, *others = record.seeds
+    if TEACHER in first or TEACHER not in networks:
+        return record.seeds
+    measured = evaluate.measure({TEACHER: networks[TEACHER]}, data)[TEACHER]
+    value = measured.get(record.metric.measured)
+    return record.seeds if value is None else [{**first, TEACHER: value}, *others]
+
+
+def _progress_figures(record):
+    name = record.metric.log
+    logged = {m: c for m, c in record.curves.items() if any(name in x for x in c)}
+    if not logged:
+        return []
+    title = f"{record.metric.title}, test split"
+    return [_panel(title, logged, name, percent=True, size=(4.8, 2.8))]
+
+
+def _loss_figures(record, weights):
+    """Draws the total and every named loss; that of the task for all models."""
+    own = {DISTILLED: record.distilled}
+    panels = []
+    for name, title in (("task_loss", "task loss"), ("val_loss", "loss, test split")):
+        logged = {m: c for m, c in record.curves.items() if any(name in x for x in c)}
+        if logged:
+            panels.append(_panel(title, logged, name))
+    if record.distilled:
+        names = [n for n in named_losses(record.distilled, weights) if "/" in n]
+        panels += [_panel(name, own, name) for name in names]
+        panels.append(_panel("total loss", own, "loss"))
+    return panels
+
+
+def _rate_figures(record):
+    # The learning rate is the same for all of them, but for what was trained apart.
+    last = DISTILLED if record.distilled else ALONE
+    own = {last: record.curves.get(last, [])}
+    names = ["learning_rate"] if any("learning_rate" in x for x in own[last]) else []
+    titles = {"learning_rate": "learning rate"}
+    return [
+        _panel(titles.get(name, name.replace("gamma", "γ")), own, name)
+        for name in [*names, *gammas(own[last])]
+    ]
+
+
+def _panel(title, curves, name, percent=False, **options):
+    ends = [f"{m} {_ends(lines, name, percent)}" for m, lines in curves.items()]
+    return {
+        "title": title,
+        "alt": f"{title} over the epochs: {', '.join(ends)}",
+        "models": list(curves),
+        "svg": figures.draw_curves(title, curves, name, percent, **options),
+    }
+
+
+def _ends(lines, name, percent):
+    values = [line[name] for line in lines if name in line]
+    template = "{:.1%} to {:.1%}" if percent else "{:.4g} to {:.4g}"
+    return template.format(values[0], values[-1])
+
+
+def _picture_title(path):
+    method, _, epoch = path.stem.rpartition("_epoch_")
+    return f"{method}, epoch {epoch.lstrip('0')}"
+
+
+def _size_figure(record, results):
+    """Draws files of models and artefacts: how large, and how good."""
+    files = {
+        TEACHER: record.run.teacher,
+        ALONE: record.run.baseline,
+    }
+    points = {
+        f"{name}, Keras": (files[name].stat().st_size, results[name].mean, name)
+        for name in files
+        if name in results and files[name].exists()
+    }
+    for row in artefacts(record):
+        if row["value"] is not None:
+            points[row["file"]] = (row["bytes"], row["value"], DISTILLED)
+    if len(points) < 2:
+        return None
+    title = record.metric.title
+    ends = [f"{n} {size / 1000:,.0f} kB {v:.1%}" for n, (size, v, _) in points.items()]
+    return {
+        "alt": f"{title} against the size of the file: {', '.join(ends)}",
+        "svg": figures.draw_sizes(points, title),
+    }
+
+
+def _render(contents):
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = {"TEACHER": TEACHER, "ALONE": ALONE, "DISTILLED": DISTILLED}
+    return environment.get_template("report.html").render(**contents, **names)
