@@ -41,7 +41,10 @@ setup(
     python_requires=">=3.11",
     packages=packages,
     package_dir={"keras_diffkd": "keras_diffkd", **MAPPED},
-    package_data={"keras_diffkd.recipes": ["experiments/*.flags"]},
+    package_data={
+        "keras_diffkd.recipes": ["experiments/*.flags"],
+        "keras_diffkd.export.web": ["static/*"],
+    },
     install_requires=[
         "absl-py>=2.1",
         # tensorflow-datasets imports it without asking for it.
@@ -59,7 +62,15 @@ setup(
         "jax": ["jax>=0.10"],
         "torch": ["torch>=2.13"],
         "cuda": ["tensorflow[and-cuda]>=2.21"],
-        "dev": [*export, *hub, *plot, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "dev": [
+            *export,
+            *hub,
+            *plot,
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "selenium>=4.20",
+        ],
     },
     entry_points={
         "console_scripts": [
