@@ -28,6 +28,7 @@ class App {
   addInputs() {
     if (this.page.drawing) {
       find("input-heading").textContent = "Draw";
+      find("main").classList.add("draws");
       find("drawing").hidden = find("clear").hidden = false;
       this.pad = new Pad(find("pad"), this.page, () => this.give(this.pad.image()));
       find("clear").addEventListener("click", () => this.clear());
@@ -56,7 +57,7 @@ class App {
     picture.src = file;
     picture.alt = label === null ? `Sample ${index + 1}` : "";
     const button = element("button", "");
-    button.type = "button";
+    Object.assign(button, { type: "button", ariaPressed: "false" });
     button.append(picture);
     if (label !== null) {
       button.setAttribute("aria-label", `Sample ${index + 1}, labelled ${label}`);
@@ -65,8 +66,7 @@ class App {
     button.addEventListener("click", async () => {
       await picture.decode();
       this.pad?.clear();
-      this.give(fit(picture, this.page));
-      button.setAttribute("aria-pressed", "true");
+      this.give(fit(picture, this.page), button);
     });
     const item = element("li", "");
     item.append(button);
@@ -103,16 +103,19 @@ class App {
   }
 
   // The last image given wins; while the student is at work, newer ones wait.
-  give(image) {
+  give(image, button = null) {
     report("");
-    for (const button of document.querySelectorAll("[aria-pressed]")) {
-      button.removeAttribute("aria-pressed");
+    for (const other of find("samples").querySelectorAll("button")) {
+      other.ariaPressed = String(other === button);
     }
     this.image = image;
-    if (!this.waiting) {
-      this.waiting = true;
-      requestAnimationFrame(() => this.run());
-    }
+    if (!this.waiting) this.schedule();
+  }
+
+  schedule() {
+    this.waiting = true;
+    find("output").ariaBusy = "true";
+    requestAnimationFrame(() => this.run());
   }
 
   async run() {
@@ -121,13 +124,14 @@ class App {
       const { outputs, milliseconds } = await this.student.run(image);
       Object.assign(this, { outputs, shown: image });
       this.showResult();
-      find("time").textContent = `${milliseconds.toPrecision(3)} ms per run`;
+      find("time").textContent = `${milliseconds.toPrecision(2)} ms per run`;
       document.body.dataset.runs = Number(document.body.dataset.runs ?? 0) + 1;
     } catch (error) {
       report(`The student failed: ${error.message}`, true);
     }
     this.waiting = false;
-    if (this.image !== image) this.give(this.image);
+    find("output").ariaBusy = "false";
+    if (this.image !== image) this.schedule();
   }
 
   showPicture() {
