@@ -44,6 +44,7 @@ setup(
     package_data={
         "keras_diffkd.recipes": ["experiments/*.flags"],
         "keras_diffkd.recipes.report": ["templates/*"],
+        "keras_diffkd.export.web": ["static/*"],
     },
     install_requires=[
         "absl-py>=2.1",
@@ -62,7 +63,15 @@ setup(
         "jax": ["jax>=0.10"],
         "torch": ["torch>=2.13"],
         "cuda": ["tensorflow[and-cuda]>=2.21"],
-        "dev": [*export, *hub, *plot, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "dev": [
+            *export,
+            *hub,
+            *plot,
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "selenium>=4.20",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -5,6 +5,7 @@ from keras_diffkd.export.errors import ExportError, VerificationError
 from keras_diffkd.export.export import export_student
 from keras_diffkd.export.table import format_table
 from keras_diffkd.export.verification import verify
+from keras_diffkd.export.web.page import write_web_page
 
 __all__ = [
     "ExportError",
@@ -13,4 +14,5 @@ __all__ = [
     "export_student",
     "format_table",
     "verify",
+    "write_web_page",
 ]

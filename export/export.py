@@ -25,6 +25,10 @@ from keras_diffkd.export.verification import (
     check_tolerance,
     raise_failures,
 )
+from keras_diffkd.export.web.metadata import FOLDER as PAGE
+from keras_diffkd.export.web.metadata import describe_page
+from keras_diffkd.export.web.page import write_web_page
+from keras_diffkd.export.web.runtime import find_runtime
 
 WRITERS = {
     "saved_model": write_saved_model,
@@ -45,6 +49,7 @@ def export_student(
     source=None,
     metrics=None,
     nms=None,
+    web=None,
     tolerance=TOLERANCE,
 ):
     """Writes a student in each format, verifies each in its runtime, then publishes.
@@ -77,6 +82,8 @@ def export_student(
             the accuracy; see `verify`.
         nms: dict or None. With it a detector's artefacts do non-maximum suppression;
             see `decoded`. TFLite cannot.
+        web: dict or None. With it, `web/` is a page that runs `student.onnx` in the
+            browser; `title`, `samples` and `runtime_dir` as in `write_web_page`.
         tolerance: float. Largest absolute difference of an output from the Keras
             student's; large models with large outputs may need more.
 
@@ -132,6 +139,7 @@ def export_student(
         "source": source,
         "versions": manifests.versions(formats),
     }
+    web = _prepare_page(web, manifest, formats)
     metadata = {key: manifest[key] for key in ("labels", "normalization", "detection")}
     options = {"onnx": {"opset": opset, "metadata": metadata}}
     with replacing(output_dir) as folder:
@@ -143,6 +151,8 @@ def export_student(
         raise_failures(output_dir, report)
         _record(report, manifest)
         manifests.write_manifest(folder, manifest)
+        if web is not None:
+            write_web_page(folder, folder / PAGE, **web)
     return manifest
 
 
@@ -222,6 +232,25 @@ def _check_suppression(detection, formats):
             f"{[name for name in FORMATS if name != 'tflite']}. "
             f"Received: formats={[*others, 'tflite']} with nms={detection['nms']}"
         )
+
+
+def _prepare_page(web, manifest, formats):
+    """Finds out what the page needs before anything is written."""
+    if web is None:
+        return None
+    options = ("title", "samples", "runtime_dir")
+    if not isinstance(web, dict) or set(web) - set(options):
+        raise ValueError(
+            f"Expected `web` to be None or a dict with keys of {list(options)}. "
+            f"Received: web={web!r}"
+        )
+    if "onnx" not in formats:
+        raise ValueError(
+            "The web page runs student.onnx: add 'onnx' to the formats. Received: "
+            f"formats={formats} with a web page"
+        )
+    describe_page(manifest)
+    return {**web, "runtime_dir": find_runtime(web.get("runtime_dir"))}
 
 
 def _check_class_names(labels, serving):

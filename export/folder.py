@@ -6,6 +6,8 @@ import shutil
 
 from keras_diffkd.export.errors import ManifestError
 from keras_diffkd.export.manifest import FILE_NAME, read_manifest
+from keras_diffkd.export.web.metadata import FOLDER as PAGE
+from keras_diffkd.export.web.metadata import is_page
 
 # What may lie beside the artefacts: a page about them, which goes with them.
 REPORT = "report.html"
@@ -47,6 +49,8 @@ def check_target(output_dir, source):
             f"({FILE_NAME}: {error}). {advice} Received: '{output_dir}'"
         ) from error
     ours = {entry["file"] for entry in manifest["artefacts"].values()}
+    if is_page(output_dir / PAGE):
+        ours.add(PAGE)
     foreign = sorted(present - ours - {FILE_NAME})
     if foreign:
         raise ValueError(

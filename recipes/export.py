@@ -1,5 +1,7 @@
 """Exports a student to SavedModel, ONNX and TFLite: R/export/ with a manifest.
 
+With `web` among the formats there is also a page that runs the student: R/export/web/.
+
 Examples:
 
   diffkd-export --run_dir=runs/digits --formats=saved_model,onnx,tflite
@@ -11,6 +13,7 @@ Beside those of a run lies report.html, all about it on one page (needs [plot]).
 
 from pathlib import Path
 
+import keras
 from absl import flags as absl_flags
 
 from keras_diffkd import models
@@ -24,10 +27,12 @@ from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tables import format_table
 
+WEB = "web"
 FORMATS = absl_flags.DEFINE_list(
     "formats",
     ["saved_model", "onnx", "tflite"],
-    "What to write, separated by commas: saved_model, onnx, tflite.",
+    "What to write, separated by commas: saved_model, onnx, tflite; and web, a page "
+    "that runs student.onnx in the browser (docs/web_page.md).",
 )
 OPSET = absl_flags.DEFINE_integer(
     "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
@@ -37,6 +42,17 @@ NMS = absl_flags.DEFINE_boolean(
     False,
     "Non-maximum suppression inside a detector's artefacts; TFLite cannot, so that "
     "--formats is saved_model,onnx unless given.",
+)
+WEB_SAMPLES = absl_flags.DEFINE_integer(
+    "web_samples",
+    8,
+    "Images of the test split that are published with the web page.",
+    lower_bound=0,
+)
+WEB_RUNTIME = absl_flags.DEFINE_string(
+    "web_runtime",
+    None,
+    "Folder with the npm package onnxruntime-web; unset: npm fetches it once.",
 )
 TOLERANCE = absl_flags.DEFINE_float(
     "tolerance",
@@ -58,6 +74,8 @@ def main(argv):
         folder, manifest = export_file()
     print(artefact_table(manifest))
     print(f"Artefacts: {folder}")
+    if WEB in FORMATS.value:
+        print(f"Web page: python -m http.server --directory {folder / WEB}")
     if flags.RUN_DIR.value:
         print(add_report(RunDirectory(Path(flags.RUN_DIR.value)), folder))
 
@@ -103,12 +121,13 @@ def export_run(run):
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
     folder = Path(OUTPUT_DIR.value or run.export)
+    samples = take_samples(data)
     return folder, export_student(
         student,
         folder,
-        samples=take_samples(data),
+        samples=samples,
         metrics=tasks.current().metrics(student, data),
-        **options(),
+        **options(samples),
         labels=data.label_names,
         normalization=data.normalization,
         source={
@@ -142,17 +161,30 @@ def export_file():
     )
 
 
-def options():
-    """Returns what the flags say of the artefacts, for `export_student`."""
+def options(samples=None):
+    """Returns what the flags say of the artefacts, for `export_student`.
+
+    Args:
+        samples: `(images, targets)` to take the web page's samples from, or None.
+    """
     formats = FORMATS.value
     if NMS.value and not FORMATS.present:
         formats = ["saved_model", "onnx"]
     return {
-        "formats": formats,
+        "formats": [name for name in formats if name != WEB],
+        "web": web_options(samples) if WEB in formats else None,
         "opset": OPSET.value,
         "nms": {} if NMS.value else None,
         "tolerance": TOLERANCE.value,
     }
+
+
+def web_options(samples):
+    """Returns what the flags say of the web page, for `export_student`."""
+    count = WEB_SAMPLES.value
+    if samples is not None:
+        samples = keras.tree.map_structure(lambda array: array[:count], samples)
+    return {"samples": samples if count else None, "runtime_dir": WEB_RUNTIME.value}
 
 
 def artefact_table(manifest):

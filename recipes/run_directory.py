@@ -8,6 +8,7 @@ R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}
 R/baseline/student.keras                 the student alone
 R/baseline/                              its stage, as above
 R/export/                                the artefacts, and report.html
+R/export/web/                            the page that runs the student
 R/seeds/<n>/                             the same with other seeds, for the report
 ```
 """

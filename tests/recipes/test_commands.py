@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from web_pages import fake_runtime
 
 from keras_diffkd.recipes.metrics_log import read_metrics
 
@@ -34,7 +35,9 @@ def test_the_whole_job(tmp_path):
     here, data = f"--run_dir={run}", f"--data_dir={root / 'data'}"
     succeed("diffkd-train-teacher", *TINY, here, data)
     succeed("diffkd-distill", *TINY, here, data, "--baseline")
-    exported = succeed("diffkd-export", here, "--formats=onnx,tflite,saved_model")
+    runtime = f"--web_runtime={fake_runtime(root / 'runtime')}"
+    formats = "--formats=onnx,tflite,saved_model,web"
+    exported = succeed("diffkd-export", here, formats, runtime)
     evaluated = succeed("diffkd-evaluate", here, f"--picture={run / 'p.png'}")
     verified = succeed("diffkd-verify", here)
 
@@ -93,6 +96,9 @@ def check_export(run):
     assert manifest["labels"] == [str(digit) for digit in range(10)]
     assert manifest["source"]["student"] == str(run / "student.keras")
     assert manifest["source"]["experiment"]["dataset"] == "digits"
+    page = json.loads((run / "export" / "web" / "page.json").read_text())
+    assert len(page["samples"]) == 8
+    assert {sample["label"] for sample in page["samples"]} <= set(manifest["labels"])
 
 
 def check_finished_run_is_left_alone(run):

@@ -1,0 +1,1 @@
+"""A page that runs the exported student in the browser."""
