@@ -166,10 +166,18 @@ def options(samples=None):
 
     Args:
         samples: `(images, targets)` to take the web page's samples from, or None.
+
+    Raises:
+        ValueError: if there is to be a web page without the ONNX file that it runs.
     """
     formats = FORMATS.value
     if NMS.value and not FORMATS.present:
         formats = ["saved_model", "onnx"]
+    if WEB in formats and "onnx" not in formats:
+        raise ValueError(
+            "the web page runs student.onnx: add onnx to --formats. Received: "
+            f"--formats={','.join(formats)}"
+        )
     return {
         "formats": [name for name in formats if name != WEB],
         "web": web_options(samples) if WEB in formats else None,
