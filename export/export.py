@@ -182,5 +182,5 @@ def _record(report, manifest):
         manifest["verification"][f"keras_{name}"] = report["keras"][name]
     for name, result in report["artefacts"].items():
         manifest["artefacts"][name]["verification"] = {
-            key: result[key] for key in (*NOT_MEASURED, *names)
+            key: result[key] for key in (*NOT_MEASURED, *names, "warnings")
         }

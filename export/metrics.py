@@ -125,7 +125,7 @@ def find_losses(values, reference, tolerance):
             f"{reference[name]:.4f}"
         )
         if lost > tolerance + 1e-9:  # Of rounding.
-            reasons.append(f"{text}; allowed is {tolerance:g}")
+            reasons.append(f"{text}; allowed is {tolerance:g} (quantized_tolerance)")
         elif lost > 1e-9:
             warnings.append(text)
     return reasons, warnings

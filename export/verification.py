@@ -170,7 +170,7 @@ def check_artefacts(folder, manifest, reference, tolerance, quantized_tolerance)
             report["artefacts"][name] = check_artefact(
                 name, folder, manifest, reference, tolerance, quantized_tolerance
             )
-    _warn_of_slow_ones(report["artefacts"])
+    report["warnings"] += _slow_ones(report["artefacts"])
     report["failures"] = {
         result["file"]: result["reasons"]
         for result in report["artefacts"].values()
@@ -186,18 +186,20 @@ def _other(manifest, reference):
     return ["the student's weights are not those that were exported"]
 
 
-def _warn_of_slow_ones(results):
-    """Warns of quantised artefacts that take longer than float32 of their family."""
+def _slow_ones(results):
+    """Returns warnings of artefacts slower than float32 of their family."""
+    warnings = []
     for name, result in results.items():
         family = FORMATS[name].family
         float32 = results.get(family, {}).get("latency_ms")
         if name == family or not float32 or not result["latency_ms"]:
             continue
         if result["latency_ms"] > SLOWER * float32:
-            result["warnings"].append(
-                f"slower than float32 here: {result['latency_ms']:.3f} ms instead of "
-                f"{float32:.3f} ms"
+            warnings.append(
+                f"{result['file']} is slower than float32 here: "
+                f"{result['latency_ms']:.3f} ms instead of {float32:.3f} ms"
             )
+    return warnings
 
 
 def raise_failures(output_dir, report):

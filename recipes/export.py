@@ -3,6 +3,7 @@
 Examples:
 
   diffkd-export --run_dir=runs/digits --formats=saved_model,onnx,tflite
+  diffkd-export --run_dir=runs/digits --quantize=int8
   diffkd-export --student=student.keras --output_dir=artefacts
 
 The artefacts appear only when all of them are complete and agree with the student.
@@ -14,9 +15,10 @@ from absl import flags as absl_flags
 
 from keras_diffkd import models
 from keras_diffkd.export import ExportError, export_student
+from keras_diffkd.export.formats import check_formats, needs_calibration
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
-from keras_diffkd.recipes.data import load_data, take_samples
+from keras_diffkd.recipes.data import load_data, take_calibration, take_samples
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tables import format_table
@@ -24,7 +26,22 @@ from keras_diffkd.recipes.tables import format_table
 FORMATS = absl_flags.DEFINE_list(
     "formats",
     ["saved_model", "onnx", "tflite"],
-    "What to write, separated by commas: saved_model, onnx, tflite.",
+    "What to write, separated by commas: saved_model, onnx, tflite; onnx_int8, "
+    "tflite_int8 (weights and activations in int8), tflite_dynamic (weights in int8), "
+    "tflite_float16 (weights in float16).",
+)
+QUANTIZE = absl_flags.DEFINE_enum(
+    "quantize",
+    None,
+    ["int8"],
+    "int8 adds onnx_int8 to onnx and tflite_int8 to tflite; unset: nothing.",
+)
+INPUT = absl_flags.DEFINE_enum(
+    "input",
+    "uint8",
+    ["uint8", "float32"],
+    "uint8: artefacts take raw pixels and normalise them; float32: they take what the "
+    "student takes, as they always do of a student without a run.",
 )
 OPSET = absl_flags.DEFINE_integer(
     "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
@@ -38,7 +55,13 @@ NMS = absl_flags.DEFINE_boolean(
 TOLERANCE = absl_flags.DEFINE_float(
     "tolerance",
     1e-4,
-    "Largest difference to the student's outputs that is accepted.",
+    "Largest difference to the student's outputs that is accepted, in float32.",
+    lower_bound=0.0,
+)
+QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
+    "quantized_tolerance",
+    0.005,
+    "How much lower a metric of a quantised artefact may be than the student's.",
     lower_bound=0.0,
 )
 OUTPUT_DIR = absl_flags.DEFINE_string(
@@ -78,8 +101,10 @@ def export_run(run):
         student,
         folder,
         samples=take_samples(data),
+        calibration_samples=_calibration_samples(data),
         metrics=tasks.current().metrics(student, data),
         **options(),
+        input=INPUT.value,
         labels=data.label_names,
         normalization=data.normalization,
         source={
@@ -110,6 +135,8 @@ def export_file():
         OUTPUT_DIR.value,
         source={"experiment": path, "student": path},
         **options(),
+        # Nothing tells how pixels would be normalised; asked for, it is an error.
+        input=INPUT.value if INPUT.present else "float32",
     )
 
 
@@ -120,10 +147,18 @@ def options():
         formats = ["saved_model", "onnx"]
     return {
         "formats": formats,
+        "quantize": QUANTIZE.value,
         "opset": OPSET.value,
         "nms": {} if NMS.value else None,
         "tolerance": TOLERANCE.value,
+        "quantized_tolerance": QUANTIZED_TOLERANCE.value,
     }
+
+
+def _calibration_samples(data):
+    """Returns images of the training split if a quantiser needs any, else None."""
+    formats = check_formats(FORMATS.value, QUANTIZE.value)
+    return take_calibration(data) if needs_calibration(formats) else None
 
 
 def artefact_table(manifest):
@@ -135,13 +170,27 @@ def artefact_table(manifest):
         rows.append(
             [
                 entry["file"],
+                entry["precision"],
                 f"{entry['size'] / 1000:,.1f} kB",
                 _format(found["max_difference"], "{:.1e}"),
                 *[_format(found[name], "{:.2%}") for name in ("agreement", *metrics)],
             ]
         )
-    headers = ["artefact", "size", "largest difference", "agreement", *metrics]
-    return format_table(headers, rows)
+    headers = [
+        "artefact",
+        "precision",
+        "size",
+        "largest difference",
+        "agreement",
+        *metrics,
+    ]
+    warnings = [f"warning: {text}" for text in manifest["warnings"]]
+    warnings += [
+        f"{entry['file']}: warning: {text}"
+        for entry in manifest["artefacts"].values()
+        for text in entry["verification"]["warnings"]
+    ]
+    return "\n".join([format_table(headers, rows), *warnings])
 
 
 def _format(value, template):
