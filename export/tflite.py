@@ -1,11 +1,13 @@
 """Writes a student as a LiteRT (TFLite) file (with `tf.lite.TFLiteConverter`)."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from keras_diffkd.export.detection import limited_boxes
 from keras_diffkd.export.errors import ExportError
 from keras_diffkd.export.saved_model import write_saved_model
 
@@ -41,7 +43,9 @@ def write_tflite(serving, path, *, precision="float32", calibration=None):
         # The quantiser makes an input of float pixels one of uint8; a cast from
         # uint8 it would leave outside.
         dtype = "float32" if precision == "int8" else None
-        write_saved_model(serving, folder, batch_size=1, dtype=dtype)
+        limits = limited_boxes() if precision == "int8" else contextlib.nullcontext()
+        with limits:
+            write_saved_model(serving, folder, batch_size=1, dtype=dtype)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if precision != "float32":
