@@ -30,25 +30,8 @@ def digits(data_dir):
     )
 
 
-@pytest.fixture(scope="module")
-def samples(digits):
-    """Normalised images, as the pipeline has them, and labels."""
-    images, labels = next(iter(digits.test.unbatch().batch(1000)))
-    return images.numpy(), labels.numpy()
-
-
-@pytest.fixture(scope="module")
-def pixels(samples, digits):
-    mean, std = digits.normalization["mean"], digits.normalization["std"]
-    pixels = (samples[0].astype("float64") * std + mean) * 255
-    assert np.abs(pixels - np.rint(pixels)).max() < 1e-3
-    return np.rint(pixels).astype("uint8")
-
-
-@pytest.fixture(scope="module")
-def teacher(digits):
-    """The larger of the two: 103 thousand weights."""
-    keras.utils.set_random_seed(0)
+def train_teacher(digits):
+    """The larger of the two models for digits: 103 thousand weights."""
     model = build_model("digits_teacher", digits.image_shape, 10)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.003), loss)
@@ -56,27 +39,11 @@ def teacher(digits):
     return model
 
 
-@pytest.fixture(scope="module")
-def folder(teacher, digits, samples, tmp_path_factory):
-    """All formats, which no test changes."""
-    folder = tmp_path_factory.mktemp("digits") / "export"
-    export_student(
-        teacher,
-        folder,
-        ["saved_model", "onnx", "tflite", "tflite_float16", "tflite_dynamic"],
-        quantize="int8",
-        input="uint8",
-        samples=samples,
-        calibration_samples=samples[0][:100],
-        labels=digits.label_names,
-        normalization=digits.normalization,
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def manifest(folder):
-    return json.loads((folder / "manifest.json").read_text())
+def read_pixels(images, normalization):
+    pixels = images.astype("float64") * normalization["std"] + normalization["mean"]
+    pixels *= 255
+    assert np.abs(pixels - np.rint(pixels)).max() < 1e-3
+    return np.rint(pixels).astype("uint8")
 
 
 def run_tflite(path, pixels):
@@ -97,10 +64,37 @@ def run_saved_model(path, pixels):
 RUN = {"saved_model": run_saved_model, "onnx": run_onnx, "tflite": run_tflite}
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_raw_pixels_give_what_the_student_gives(
-    name, folder, teacher, samples, pixels, manifest
-):
+def test_all_formats(digits, tmp_path, monkeypatch):
+    """One test, since the workers of pytest-xdist would each train and export."""
+    folder, teacher = tmp_path / "export", train_teacher(digits)
+    images, labels = next(iter(digits.test.unbatch().batch(1000)))
+    samples = (images.numpy(), labels.numpy())
+    pixels = read_pixels(samples[0], digits.normalization)
+
+    manifest = export_student(
+        teacher,
+        folder,
+        ["saved_model", "onnx", "tflite", "tflite_float16", "tflite_dynamic"],
+        quantize="int8",
+        input="uint8",
+        samples=samples,
+        calibration_samples=samples[0][:100],
+        labels=digits.label_names,
+        normalization=digits.normalization,
+    )
+
+    assert set(manifest["artefacts"]) == set(ALL)
+    for name in ALL:
+        check_raw_pixels(name, folder, teacher, samples, pixels, manifest)
+    check_sizes(manifest)
+    check_full_int8(folder, manifest)
+    check_int8_onnx_keeps_the_pixels_exact(folder)
+    check_verification_on_pixels_and_on_images(folder, teacher, samples, pixels)
+    check_another_student(folder, digits, samples)
+    check_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch)
+
+
+def check_raw_pixels(name, folder, teacher, samples, pixels, manifest):
     images, labels = samples
     expected = teacher(images, training=False).numpy()
     kind = FORMATS[name]
@@ -119,7 +113,7 @@ def test_raw_pixels_give_what_the_student_gives(
         np.testing.assert_allclose(outputs, expected, atol=0.05, rtol=0)
 
 
-def test_sizes(manifest):
+def check_sizes(manifest):
     sizes = {name: entry["size"] for name, entry in manifest["artefacts"].items()}
     assert sizes["tflite_int8"] <= 0.3 * sizes["tflite"]
     assert sizes["tflite_dynamic"] <= 0.3 * sizes["tflite"]
@@ -127,7 +121,7 @@ def test_sizes(manifest):
     assert sizes["onnx_int8"] <= 0.35 * sizes["onnx"]
 
 
-def test_full_int8(folder, manifest):
+def check_full_int8(folder, manifest):
     interpreter = Interpreter(
         str(folder / "student_int8.tflite"), experimental_preserve_all_tensors=True
     )
@@ -150,7 +144,7 @@ def test_full_int8(folder, manifest):
     }
 
 
-def test_int8_onnx_keeps_the_pixels_exact(folder):
+def check_int8_onnx_keeps_the_pixels_exact(folder):
     graph = onnx.load(folder / "student_int8.onnx").graph
     operations = [node.op_type for node in graph.node]
     first = operations.index("QuantizeLinear")
@@ -162,7 +156,7 @@ def test_int8_onnx_keeps_the_pixels_exact(folder):
     assert {onnx.TensorProto.UINT8, onnx.TensorProto.INT8} <= types
 
 
-def test_verification_on_pixels_and_on_images(folder, teacher, samples, pixels):
+def check_verification_on_pixels_and_on_images(folder, teacher, samples, pixels):
     for images in (samples[0], pixels):
         report = verify(folder, teacher, (images, samples[1]))
         assert set(report["artefacts"]) == set(ALL)
@@ -171,7 +165,7 @@ def test_verification_on_pixels_and_on_images(folder, teacher, samples, pixels):
     assert "student_int8.tflite" in format_table(report)
 
 
-def test_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch):
+def check_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch):
     read = json.loads((folder / "manifest.json").read_text())
     read["artefacts"]["tflite_int8"]["outputs"][0]["quantization"]["zero_point"] += 1
     monkeypatch.setattr(
@@ -182,7 +176,7 @@ def test_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch):
     assert set(error.value.report["failures"]) == {"student_int8.tflite"}
 
 
-def test_another_student(folder, digits, samples):
+def check_another_student(folder, digits, samples):
     other = build_model("digits_teacher", digits.image_shape, 10)
     with pytest.raises(VerificationError) as error:
         verify(folder, other, (samples[0], other(samples[0]).numpy().argmax(-1)))
