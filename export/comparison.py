@@ -10,6 +10,8 @@ NOT_MEASURED = {"max_difference": None, "mean_difference": None, "agreement": No
 # Of many predictions in each example, such as those of pixels, some are ties, and
 # rounding within the tolerance decides them.
 DISAGREEMENT = 0.001
+# Boxes (of the image's size) and scores that are called the same if nothing else is.
+SAME_DETECTION = 0.05
 
 
 def compare(outputs, reference, tolerance, *, must_agree=True):
@@ -18,7 +20,7 @@ def compare(outputs, reference, tolerance, *, must_agree=True):
     Args:
         outputs: dict of arrays by output name; first axis: examples.
         reference: the same from the student.
-        tolerance: float. Largest absolute difference allowed.
+        tolerance: float. Largest absolute difference allowed; None for any.
         must_agree: bool. Whether it is wrong to predict another class. Of outputs
             with several predictions for each example, 0.1%, rounded up, may be others.
 
@@ -62,7 +64,7 @@ def compare(outputs, reference, tolerance, *, must_agree=True):
         for name, output in outputs.items()
         if is_constant(output) and not is_constant(reference[name])
     ]
-    if measured["max_difference"] > tolerance:
+    if tolerance is not None and measured["max_difference"] > tolerance:
         reasons.append(
             f"out of tolerance: differs from the Keras student by up to "
             f"{measured['max_difference']:.2g}, allowed is {tolerance:.2g}"
@@ -92,12 +94,13 @@ def _find_unusable(outputs, reference):
 
 
 def _compare_detections(outputs, reference, tolerance):
-    differences, share = match(outputs, reference, tolerance)
+    near = SAME_DETECTION if tolerance is None else tolerance
+    differences, share = match(outputs, reference, near)
     measured = {**NOT_MEASURED, "agreement": share}
     if differences.size:
         measured["max_difference"] = float(differences.max())
         measured["mean_difference"] = float(differences.mean())
-    if share >= 1 - DISAGREEMENT:
+    if tolerance is None or share >= 1 - DISAGREEMENT:
         return measured, []
     return measured, [
         f"out of tolerance: {1 - share:.2%} of the detections differ from the Keras "

@@ -1,5 +1,8 @@
 """Detectors of KerasHub with boxes in place of what their heads regress."""
 
+import contextlib
+import contextvars
+import math
 import sys
 
 import keras
@@ -8,6 +11,10 @@ import tensorflow as tf
 
 # Of the image, so that they need no image size: how `boxes` are given.
 BOX_FORMAT = "rel_xyxy"
+# Four images wide and high: no clipped box is another for it whose centre is less than
+# an image away.
+LOG_LARGEST_HALF = math.log(2.0)
+_limited = contextvars.ContextVar("limited", default=False)
 NMS = {"max_detections": 100, "iou_threshold": 0.5, "score_threshold": 0.05}
 
 
@@ -107,6 +114,27 @@ def describe_detection(student):
     return {"box_format": BOX_FORMAT, "nms": options[0] if options else None}
 
 
+@contextlib.contextmanager
+def limited_boxes():
+    """Limits boxes before they are clipped in what is traced, for int8.
+
+    The exponential of one odd anchor may be hundreds of images wide, and of 256 values
+    for all of them none would be left for the boxes of objects.
+
+    Example:
+
+    ```python
+    with limited_boxes():
+        write_saved_model(serving, folder)
+    ```
+    """
+    token = _limited.set(True)
+    try:
+        yield
+    finally:
+        _limited.reset(token)
+
+
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class AnchorDecoder(keras.layers.Layer):
     """What a RetinaNet regresses, as boxes relative to the image and clipped to it.
@@ -131,20 +159,30 @@ class AnchorDecoder(keras.layers.Layer):
         self.anchor_generator = anchor_generator
         self.image_size = tuple(image_size)
         levels = anchor_generator(np.zeros((1, *self.image_size, 3), "float32"))
-        self._anchors = np.concatenate(
-            [keras.ops.convert_to_numpy(anchors) for anchors in levels.values()]
+        anchors = keras.utils.bounding_boxes.convert_format(
+            np.concatenate(
+                [keras.ops.convert_to_numpy(anchors) for anchors in levels.values()]
+            ),
+            source=anchor_generator.bounding_box_format,
+            target="center_xywh",
+            height=self.image_size[0],
+            width=self.image_size[1],
         )
+        anchors = keras.ops.convert_to_numpy(anchors)
+        size = np.array(self.image_size[::-1], "float32")
+        self._centers, self._sizes = anchors[:, :2] / size, anchors[:, 2:] / size
+        self._log_halves = np.log(self._sizes / 2)
 
     def call(self, deltas):
-        boxes = keras.utils.bounding_boxes.decode_deltas_to_boxes(
-            anchors=self._anchors,
-            boxes_delta=deltas,
-            # Whatever the format of the detector's own boxes.
-            encoded_format="center_xywh",
-            anchor_format=self.anchor_generator.bounding_box_format,
-            box_format=BOX_FORMAT,
-            image_shape=(*self.image_size, 3),
-        )
+        # What `keras.utils.bounding_boxes` computes, relative to the image all the way
+        # and with centres and sizes apart, because a quantiser rounds what is
+        # concatenated to the same 256 values.
+        centers = deltas[..., :2] * self._sizes + self._centers
+        logs = deltas[..., 2:] + self._log_halves
+        if _limited.get():
+            logs = keras.ops.minimum(logs, LOG_LARGEST_HALF)
+        halves = keras.ops.exp(logs)
+        boxes = keras.ops.concatenate([centers - halves, centers + halves], axis=-1)
         return keras.ops.clip(boxes, 0.0, 1.0)
 
     def compute_output_shape(self, input_shape):

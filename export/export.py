@@ -1,48 +1,50 @@
 """From a trained student to verified artefacts, in one call."""
 
-import json
 from pathlib import Path
 
+from keras_diffkd.export import formats as all_formats
 from keras_diffkd.export import manifest as manifests
+from keras_diffkd.export.arguments import (
+    as_json,
+    check_class_names,
+    check_suppression,
+)
+from keras_diffkd.export.calibration import calibration_warnings, read_calibration
 from keras_diffkd.export.comparison import NOT_MEASURED
-from keras_diffkd.export.detection import describe_detection, is_detector
-from keras_diffkd.export.errors import ExportError
+from keras_diffkd.export.detection import describe_detection
 from keras_diffkd.export.float32 import check_rebuilt
 from keras_diffkd.export.folder import check_target, recover, replacing
+from keras_diffkd.export.judgement import (
+    QUANTIZED_TOLERANCE,
+    TOLERANCE,
+    check_tolerance,
+)
+from keras_diffkd.export.metadata import hash_weights
 from keras_diffkd.export.metrics import check_metrics
-from keras_diffkd.export.onnx import OPSETS, write_onnx
+from keras_diffkd.export.onnx import check_opset
+from keras_diffkd.export.pixels import Preprocessing, check_input, describe_input
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.reference import make_reference
-from keras_diffkd.export.requirements import FORMATS, require_packages
-from keras_diffkd.export.runtimes import RUNTIMES
+from keras_diffkd.export.requirements import require_packages
 from keras_diffkd.export.samples import read_samples
-from keras_diffkd.export.saved_model import write_saved_model
 from keras_diffkd.export.serving import Serving
-from keras_diffkd.export.tflite import write_tflite
-from keras_diffkd.export.verification import (
-    TOLERANCE,
-    check_artefacts,
-    check_tolerance,
-    raise_failures,
-)
+from keras_diffkd.export.verification import check_artefacts, raise_failures
 from keras_diffkd.export.web.metadata import FOLDER as PAGE
 from keras_diffkd.export.web.metadata import describe_page
 from keras_diffkd.export.web.page import write_web_page
 from keras_diffkd.export.web.runtime import find_runtime
-
-WRITERS = {
-    "saved_model": write_saved_model,
-    "onnx": write_onnx,
-    "tflite": write_tflite,
-}
+from keras_diffkd.export.writers import write_artefact
 
 
 def export_student(
     student,
     output_dir,
-    formats=FORMATS,
+    formats=all_formats.DEFAULT,
     *,
+    quantize=None,
+    input="float32",
     samples=None,
+    calibration_samples=None,
     opset=17,
     labels=None,
     normalization=None,
@@ -51,6 +53,7 @@ def export_student(
     nms=None,
     web=None,
     tolerance=TOLERANCE,
+    quantized_tolerance=QUANTIZED_TOLERANCE,
 ):
     """Writes a student in each format, verifies each in its runtime, then publishes.
 
@@ -67,15 +70,25 @@ def export_student(
             precision it is rebuilt in float32 first.
         output_dir: folder for `saved_model/`, `student.onnx`, `student.tflite` and
             `manifest.json`: absent, empty, or an export of the same experiment.
-        formats: names from "saved_model", "onnx" and "tflite".
+        formats: names from "saved_model", "onnx", "tflite", "onnx_int8",
+            "tflite_float16" and "tflite_dynamic" (half or a quarter of the weights'
+            size, computed in float32 or int8), and "tflite_int8" (`student_int8.tflite`
+            and so on).
+        quantize: "int8" adds "onnx_int8" and "tflite_int8" to those of `formats` of the
+            same family. None: nothing.
+        input: "float32": artefacts take what the student takes. "uint8": they take raw
+            pixels and do what `normalization` says themselves.
         samples: inputs to verify on, or `(inputs, targets)`; see `verify`. None for
             seeded random inputs.
+        calibration_samples: inputs (without targets) from which "onnx_int8" and
+            "tflite_int8" learn the ranges of activations. None for up to 256 of the
+            samples; where these are random the manifest warns of it.
         opset: int. ONNX operator set, 17 or 18.
         labels: list of class names, one per logit (of a detector: per class of
             `cls_logits`), or None.
         normalization: dict or None. How the student's input is made from pixels, such
-            as `{"mean": [...], "std": [...], "input_range": [0, 255]}`. Recorded, not
-            applied: artefacts take what the student takes.
+            as `{"mean": [...], "std": [...], "input_range": [0, 255]}`:
+            `(pixel / 255 - mean) / std`. Recorded, and with input="uint8" applied.
         source: dict or None. Where the student comes from, for the manifest. Its value
             of `"experiment"` decides what counts as the same experiment.
         metrics: callable `(outputs, targets) -> dict` of floats by name, or None for
@@ -85,7 +98,9 @@ def export_student(
         web: dict or None. With it, `web/` is a page that runs `student.onnx` in the
             browser; `title`, `samples` and `runtime_dir` as in `write_web_page`.
         tolerance: float. Largest absolute difference of an output from the Keras
-            student's; large models with large outputs may need more.
+            student's, in float32; large models with large outputs may need more.
+        quantized_tolerance: float. By how much a metric of a quantised artefact may be
+            lower than the Keras student's.
 
     Returns:
         dict, the content of `manifest.json`.
@@ -105,22 +120,29 @@ def export_student(
     manifest["artefacts"]["onnx"]["verification"]["agreement"]  # 1.0
     ```
     """
-    formats = _check_formats(formats)
-    _check_opset(opset)
+    formats = all_formats.check_formats(formats, quantize)
+    check_opset(opset)
+    check_input(input)
     check_metrics(metrics)
     check_tolerance(tolerance)
-    normalization = _as_json(normalization, "normalization")
-    source = _as_json(source, "source")
+    check_tolerance(quantized_tolerance, "quantized_tolerance")
+    normalization = as_json(normalization, "normalization")
+    if input == "uint8":
+        Preprocessing.of(normalization)  # Also where there is none.
+    source = as_json(source, "source")
     output_dir = Path(output_dir).resolve()
     recover(output_dir)
     check_target(output_dir, source)
     require_packages(formats, writing=True)
     with quiet():
-        serving = Serving(student, nms)
+        serving = Serving(student, nms, normalization if input == "uint8" else None)
     detection = describe_detection(serving.student)
-    _check_suppression(detection, formats)
-    labels = _check_class_names(labels, serving)
+    check_suppression(detection, formats)
+    labels = check_class_names(labels, serving)
     samples = read_samples(serving, samples, metrics)
+    calibration = None
+    if all_formats.needs_calibration(formats):
+        calibration = read_calibration(serving, calibration_samples, samples)
     check_rebuilt(student, serving, samples)
     reference = make_reference(serving, samples, metrics)
     manifest = {
@@ -130,7 +152,9 @@ def export_student(
             "name": serving.student.name,
             "parameters": serving.student.count_params(),
             "rebuilt_in_float32": serving.network is not student,
+            "weights_sha256": hash_weights(serving.network),
         },
+        "input": describe_input(serving),
         "inputs": manifests.describe(serving.inputs),
         "outputs": manifests.describe(serving.outputs),
         "normalization": normalization,
@@ -138,16 +162,19 @@ def export_student(
         "detection": detection,
         "source": source,
         "versions": manifests.versions(formats),
+        "warnings": calibration_warnings(calibration) if calibration else [],
     }
     web = _prepare_page(web, manifest, formats)
-    metadata = {key: manifest[key] for key in ("labels", "normalization", "detection")}
-    options = {"onnx": {"opset": opset, "metadata": metadata}}
     with replacing(output_dir) as folder:
         manifest["artefacts"] = {
-            name: _write(name, serving, folder, options.get(name, {}))
+            name: write_artefact(
+                name, serving, folder, manifest, opset=opset, calibration=calibration
+            )
             for name in formats
         }
-        report = check_artefacts(folder, manifest, reference, tolerance)
+        report = check_artefacts(
+            folder, manifest, reference, tolerance, quantized_tolerance
+        )
         raise_failures(output_dir, report)
         _record(report, manifest)
         manifests.write_manifest(folder, manifest)
@@ -156,82 +183,17 @@ def export_student(
     return manifest
 
 
-def _write(name, serving, folder, options):
-    """Writes one artefact and returns its entry in the manifest."""
-    path = folder / manifests.ARTEFACTS[name]
-    try:
-        with quiet():
-            WRITERS[name](serving, path, **options)
-    except Exception as error:  # Converters raise whatever their inside raises.
-        message = " ".join(str(error).split())[:600] or type(error).__name__
-        raise ExportError(
-            f"The student '{serving.student.name}' cannot be written as '{name}'; "
-            "choose other `formats`, or replace the operation in the student. "
-            f"Received: {message}"
-        ) from error
-    batch_size = RUNTIMES[name].batch_size
-    return manifests.describe_artefact(path, serving, batch_size)
-
-
 def _record(report, manifest):
     """Adds to the manifest what was found, but for timings of this machine."""
     names = report["metrics"]
-    about = ("samples", "num_samples", "tolerance", "metrics")
+    about = ("samples", "num_samples", "tolerance", "quantized_tolerance", "metrics")
     manifest["verification"] = {key: report[key] for key in about}
     for name in names:
         manifest["verification"][f"keras_{name}"] = report["keras"][name]
     for name, result in report["artefacts"].items():
         manifest["artefacts"][name]["verification"] = {
-            key: result[key] for key in (*NOT_MEASURED, *names)
+            key: result[key] for key in (*NOT_MEASURED, *names, "warnings")
         }
-
-
-def _check_formats(formats):
-    if isinstance(formats, str):
-        raise ValueError(
-            f"Expected `formats` to be a list. Received: formats={formats!r}. Pass "
-            f"formats={formats.split(',')}"
-        )
-    formats = list(dict.fromkeys(formats))
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise ValueError(
-            f"Expected `formats` to hold at least one of {FORMATS} and nothing else. "
-            f"Received: formats={formats!r}"
-        )
-    return formats
-
-
-def _check_opset(opset):
-    if opset not in OPSETS:
-        raise ValueError(
-            "Expected `opset` to be one that tf2onnx writes and that was tried: "
-            f"{' or '.join(map(str, OPSETS))}. Received: opset={opset!r}"
-        )
-
-
-def _as_json(value, name):
-    if value is not None and not isinstance(value, dict):
-        raise ValueError(f"Expected `{name}` to be a dict or None. Received: {value!r}")
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`{name}` goes into JSON: use plain numbers, strings, lists and dicts. "
-            f"Received: {value!r} ({error})"
-        ) from error
-
-
-def _check_suppression(detection, formats):
-    if detection and detection["nms"] and "tflite" in formats:
-        others = [name for name in formats if name != "tflite"]
-        raise ValueError(
-            "The TFLite interpreter has no non-maximum suppression of this kind. "
-            "Export 'tflite' without `nms`, into a folder of its own, and suppress "
-            "its `boxes` and `scores` in your program; or choose formats of "
-            f"{[name for name in FORMATS if name != 'tflite']}. "
-            f"Received: formats={[*others, 'tflite']} with nms={detection['nms']}"
-        )
 
 
 def _prepare_page(web, manifest, formats):
@@ -251,29 +213,3 @@ def _prepare_page(web, manifest, formats):
         )
     describe_page(manifest)
     return {**web, "runtime_dir": find_runtime(web.get("runtime_dir"))}
-
-
-def _check_class_names(labels, serving):
-    if labels is None:
-        return None
-    labels = list(labels)
-    if len(labels) != _count_classes(serving):
-        shapes = {spec.name: tuple(spec.shape) for spec in serving.outputs}
-        raise ValueError(
-            "Expected one label for each logit of the one output, or of `cls_logits`. "
-            f"Received: {len(labels)} labels for outputs of shape {shapes}"
-        )
-    if not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"Expected `labels` to be strings. Received: {labels!r}")
-    return labels
-
-
-def _count_classes(serving):
-    """Returns the number of classes, or None if the outputs do not tell."""
-    # After non-maximum suppression only the detector inside knows.
-    for layer in serving.student._flatten_layers():
-        if is_detector(layer):
-            return layer.num_classes
-    sizes = {spec.name: spec.shape[-1] for spec in serving.outputs}
-    only = next(iter(sizes.values())) if len(sizes) == 1 else None
-    return sizes.get("cls_logits", only)

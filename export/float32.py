@@ -78,9 +78,7 @@ def check_rebuilt(student, serving, samples):
     """
     if serving.network is student:
         return
-    inputs = keras.tree.pack_sequence_as(
-        serving.structure, list(samples.batch(0, 64).values())
-    )
+    inputs = serving.student_inputs(samples.batch(0, 64))
     outputs = [
         [
             keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))

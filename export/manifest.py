@@ -7,17 +7,12 @@ import platform
 from pathlib import Path
 
 from keras_diffkd.export.errors import ManifestError
-from keras_diffkd.export.requirements import FORMATS
+from keras_diffkd.export.formats import FORMATS
 
 FILE_NAME = "manifest.json"
 GENERATOR = "keras_diffkd.export"
 VERSION = 1
-# Format -> name of the file or folder.
-ARTEFACTS = {
-    "saved_model": "saved_model",
-    "onnx": "student.onnx",
-    "tflite": "student.tflite",
-}
+# Family of formats -> what writes and runs it.
 _DISTRIBUTIONS = {
     "saved_model": ("keras-diffkd", "keras", "tensorflow", "numpy"),
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
@@ -49,13 +44,14 @@ def describe(specs, batch_size=None):
     ]
 
 
-def describe_artefact(path, serving, batch_size):
+def describe_artefact(path, serving, batch_size, precision="float32"):
     """Returns the manifest's entry for an artefact that has just been written.
 
     Args:
         path: file or folder.
         serving: `Serving` that it was written from.
         batch_size: int, or None for any.
+        precision: as in `Format`.
 
     Example:
 
@@ -66,7 +62,7 @@ def describe_artefact(path, serving, batch_size):
     return {
         "file": Path(path).name,
         **digest(path),
-        "precision": "float32",
+        "precision": precision,
         "inputs": describe(serving.inputs, batch_size),
         "outputs": describe(serving.outputs, batch_size),
     }
@@ -157,8 +153,9 @@ def versions(formats):
     ```
     """
     found = {"python": platform.python_version()}
-    for name in dict.fromkeys(["saved_model", *formats]):
-        for distribution in _DISTRIBUTIONS[name]:
+    families = [FORMATS[name].family for name in formats]
+    for family in dict.fromkeys(["saved_model", *families]):
+        for distribution in _DISTRIBUTIONS[family]:
             try:
                 found[distribution] = importlib.metadata.version(distribution)
             except importlib.metadata.PackageNotFoundError:
@@ -227,9 +224,9 @@ def _check_entry(name, entry):
     for key, kind in kinds.items():
         if not isinstance(entry.get(key), kind):
             raise ManifestError(f"corrupt: '{key}' of the artefact '{name}' is missing")
-    if entry["file"] != ARTEFACTS[name]:
+    if entry["file"] != FORMATS[name].file:
         raise ManifestError(
-            f"corrupt: the artefact '{name}' is in '{ARTEFACTS[name]}', not in "
+            f"corrupt: the artefact '{name}' is in '{FORMATS[name].file}', not in "
             f"'{entry['file']}'"
         )
 

@@ -15,8 +15,10 @@ _TAKEN = {
     "num_threads",
     "ok",
     "parameters",
+    "precision",
     "reasons",
     "size",
+    "warnings",
 }
 
 
@@ -94,6 +96,39 @@ def compare_metrics(values, reference):
         for name, value in values.items()
         if abs(value - reference[name]) > TOLERANCE + 1e-9  # Of rounding.
     ]
+
+
+def find_losses(values, reference, tolerance):
+    """Returns which metrics are lower than the Keras student's, and by too much.
+
+    Args:
+        values: dict of floats of an artefact, of which more is better.
+        reference: the same of the student.
+        tolerance: float, by how much they may be lower.
+
+    Returns:
+        `(reasons, warnings)`: lists of those that lost more, and less.
+
+    Example:
+
+    ```python
+    find_losses({"mAP": 0.5}, {"mAP": 0.5}, 0.005)  # ([], [])
+    ```
+    """
+    if set(values) != set(reference):
+        return compare_metrics(values, reference), []
+    reasons, warnings = [], []
+    for name, value in values.items():
+        lost = reference[name] - value
+        text = (
+            f"metric '{name}' is {value:.4f}, {lost:.4f} below the Keras student's "
+            f"{reference[name]:.4f}"
+        )
+        if lost > tolerance + 1e-9:  # Of rounding.
+            reasons.append(f"{text}; allowed is {tolerance:g} (quantized_tolerance)")
+        elif lost > 1e-9:
+            warnings.append(text)
+    return reasons, warnings
 
 
 def accuracy(outputs, labels):

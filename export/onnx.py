@@ -1,7 +1,6 @@
 """Writes a student as an ONNX file (with tf2onnx)."""
 
 import contextlib
-import json
 import logging
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from keras_diffkd.export.errors import ExportError
 OPSETS = (17, 18)
 
 
-def write_onnx(serving, path, *, opset=17, metadata=None):
+def write_onnx(serving, path, *, opset=17):
     """Writes the ONNX file of the student and checks that it is valid.
 
     The graph is frozen before it is converted, so that the weights are constants and
@@ -27,8 +26,6 @@ def write_onnx(serving, path, *, opset=17, metadata=None):
         serving: `Serving`.
         path: file to write.
         opset: int, one of `OPSETS`.
-        metadata: dict of JSON values. Those that are not None are stored in the
-            file's `metadata_props` as JSON.
 
     Raises:
         ExportError: if tf2onnx cannot convert an operation, or the result is invalid.
@@ -39,7 +36,6 @@ def write_onnx(serving, path, *, opset=17, metadata=None):
     write_onnx(Serving(student), "export/student.onnx", opset=18)
     ```
     """
-    import onnx
 
     model = _convert(serving, opset)
     for value, spec in zip(model.graph.input, serving.inputs, strict=True):
@@ -53,12 +49,26 @@ def write_onnx(serving, path, *, opset=17, metadata=None):
     del model.opset_import[:]
     model.opset_import.extend(opsets)
     del model.graph.value_info[:]
-    properties = {
-        key: json.dumps(value)
-        for key, value in (metadata or {}).items()
-        if value is not None
-    }
-    onnx.helper.set_model_props(model, properties)
+    Path(path).write_bytes(checked(model).SerializeToString())
+
+
+def checked(model):
+    """Returns an ONNX model with the shapes of all its tensors.
+
+    Args:
+        model: `onnx.ModelProto`.
+
+    Raises:
+        ExportError: if it is not valid.
+
+    Example:
+
+    ```python
+    checked(onnx.load("export/student.onnx"))
+    ```
+    """
+    import onnx
+
     try:
         model = onnx.shape_inference.infer_shapes(
             model, check_type=True, strict_mode=True
@@ -68,8 +78,24 @@ def write_onnx(serving, path, *, opset=17, metadata=None):
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
     ) as error:
-        raise ExportError(f"tf2onnx wrote an invalid graph: {error}") from error
-    Path(path).write_bytes(model.SerializeToString())
+        raise ExportError(f"the graph that was written is invalid: {error}") from error
+    return model
+
+
+def check_opset(opset):
+    """Raises `ValueError` unless an operator set is one that can be written.
+
+    Example:
+
+    ```python
+    check_opset(17)
+    ```
+    """
+    if opset not in OPSETS:
+        raise ValueError(
+            "Expected `opset` to be one that tf2onnx writes and that was tried: "
+            f"{' or '.join(map(str, OPSETS))}. Received: opset={opset!r}"
+        )
 
 
 def _convert(serving, opset):

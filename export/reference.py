@@ -21,6 +21,7 @@ class Reference:
     """The outputs of the Keras student and all that is said of them.
 
     Attributes:
+        serving: `Serving` of the student.
         samples: `Samples`.
         metrics: callable or None, see `measure`.
         outputs: dict of arrays by output name, for all samples.
@@ -35,6 +36,7 @@ class Reference:
     ```
     """
 
+    serving: object
     samples: Samples
     metrics: object
     outputs: dict
@@ -68,6 +70,7 @@ def make_reference(serving, samples, metrics=None):
     outputs = predict(runtime, samples)
     _check_outputs(serving, outputs, samples)
     return Reference(
+        serving=serving,
         samples=samples,
         metrics=metrics,
         outputs=outputs,

@@ -2,13 +2,15 @@
 
 import importlib.util
 
-# Format -> packages that write it (the first tuple) and that run it (the second).
+from keras_diffkd.export.formats import FORMATS
+
+# Family of formats -> packages that write it (the first tuple) and that run it (the
+# second).
 PACKAGES = {
     "saved_model": ((), ()),
     "onnx": (("onnx", "tf2onnx"), ("onnxruntime",)),
     "tflite": ((), ("ai_edge_litert",)),
 }
-FORMATS = tuple(PACKAGES)
 
 
 def require_packages(formats, *, writing):
@@ -29,7 +31,7 @@ def require_packages(formats, *, writing):
     ```
     """
     for name in formats:
-        writers, runtimes = PACKAGES[name]
+        writers, runtimes = PACKAGES[FORMATS[name].family]
         needed = (*writers, *runtimes) if writing else runtimes
         missing = [
             package for package in needed if importlib.util.find_spec(package) is None

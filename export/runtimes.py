@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_diffkd.export.manifest import describe
+from keras_diffkd.export.tflite import dequantize, quantize
 
 
 class KerasRuntime:
@@ -33,14 +34,20 @@ class KerasRuntime:
     def __init__(self, serving):
         self.inputs = describe(serving.inputs)
         self.outputs = describe(serving.outputs)
+        self._serving = serving
         # Not the trace that the artefacts were written from.
         self._function = tf.function(
-            serving, input_signature=serving.signature(), autograph=False
+            lambda inputs: serving.student(inputs, training=False),
+            autograph=False,
+            reduce_retracing=True,
         )
 
     def run(self, arrays):
         with tf.device("/CPU:0"):
-            outputs = self._function(*[arrays[spec["name"]] for spec in self.inputs])
+            inputs = tf.nest.map_structure(
+                tf.constant, self._serving.student_inputs(arrays)
+            )
+            outputs = self._serving.name_outputs(self._function(inputs))
         return {name: output.numpy() for name, output in outputs.items()}
 
 
@@ -130,6 +137,8 @@ class OnnxRuntime:
 class TFLiteRuntime:
     """A TFLite file in the LiteRT interpreter, on one CPU thread and batch size 1.
 
+    It takes and gives floats where the file has integers with a scale.
+
     Args:
         path: file.
 
@@ -152,21 +161,40 @@ class TFLiteRuntime:
         self.inputs = self._describe(self._runner.get_input_details())
         self.outputs = self._describe(self._runner.get_output_details())
 
+    @property
+    def num_partitions(self):
+        """Parts of the graph that the CPU delegate runs, after the first run."""
+        operations = self._interpreter._get_ops_details()
+        return sum(op["op_name"] == "DELEGATE" for op in operations)
+
     @staticmethod
     def _describe(details):
-        return [
-            {
+        specs = []
+        for name, detail in details.items():
+            spec = {
                 "name": name,
                 "shape": detail["shape_signature"].tolist(),
                 "dtype": np.dtype(detail["dtype"]).name,
             }
-            for name, detail in details.items()
-        ]
+            scale, zero_point = detail["quantization"]
+            if scale:
+                spec["quantization"] = {
+                    "scale": float(scale),
+                    "zero_point": int(zero_point),
+                }
+            specs.append(spec)
+        return specs
 
     def run(self, arrays):
-        return self._runner(**arrays)
+        specs = {spec["name"]: spec for spec in self.inputs}
+        outputs = self._runner(
+            **{name: quantize(array, specs[name]) for name, array in arrays.items()}
+        )
+        specs = {spec["name"]: spec for spec in self.outputs}
+        return {name: dequantize(outputs[name], specs[name]) for name in outputs}
 
 
+# By the family of formats.
 RUNTIMES = {
     "saved_model": SavedModelRuntime,
     "onnx": OnnxRuntime,

@@ -45,9 +45,10 @@ def read_samples(serving, samples, metrics=None):
 
     Args:
         serving: `Serving`.
-        samples: None for seeded standard normal inputs; inputs (an array, or the
-            dictionary or list of arrays that the student takes); or a tuple
-            `(inputs, targets)`.
+        samples: None for seeded standard normal inputs, or pixels; inputs (an array,
+            or the dictionary or list of arrays that the student takes); or a tuple
+            `(inputs, targets)`. For artefacts of pixels, integer images, or float
+            images as the student takes them, which become pixels again.
         metrics: callable or None. With it the targets may be any structure of arrays
             and must be there; without, they are integer labels.
 
@@ -67,7 +68,8 @@ def read_samples(serving, samples, metrics=None):
     """
     if samples is None:
         _check_targets_are_there(None, metrics)
-        origin = f"random: standard normal, seed {RANDOM_SEED}"
+        kind = "uniform pixels" if serving.preprocessing else "standard normal"
+        origin = f"random: {kind}, seed {RANDOM_SEED}"
         return Samples(_name(serving, _random_inputs(serving)), None, origin)
     inputs, targets = samples, None
     if isinstance(samples, tuple):
@@ -97,6 +99,9 @@ def _random_inputs(serving):
     rng = np.random.default_rng(RANDOM_SEED)
     arrays = []
     for spec in serving.inputs:
+        if serving.preprocessing:
+            size = [NUM_RANDOM_SAMPLES, *spec.shape[1:]]
+            return [rng.integers(0, 256, size, "uint8")]
         if not spec.dtype.is_floating:
             raise ValueError(
                 "Random samples are only made for float inputs. Pass real inputs as "
@@ -119,6 +124,8 @@ def _flatten_inputs(serving, inputs):
         inputs = keras.tree.flatten(inputs)
     else:
         inputs = [inputs]
+    if serving.preprocessing:
+        inputs = [_restore(serving, inputs[0])]
     arrays = [
         np.asarray(array, spec.dtype.as_numpy_dtype)
         for array, spec in zip(inputs, serving.inputs, strict=True)
@@ -131,6 +138,13 @@ def _flatten_inputs(serving, inputs):
                 f"input. Received: {[len(array) for array in arrays]} examples"
             )
     return arrays
+
+
+def _restore(serving, images):
+    images = np.asarray(images)
+    # Before its channels meet those of the normalisation.
+    _check_array(images, serving.inputs[0])
+    return serving.preprocessing.restore(images)
 
 
 def _check_array(array, spec):

@@ -5,13 +5,14 @@ import keras
 from keras_diffkd.export.serving import inline_functions
 
 
-def write_saved_model(serving, path, *, batch_size=None):
+def write_saved_model(serving, path, *, batch_size=None, dtype=None):
     """Writes the SavedModel whose `serving_default` computes the student.
 
     Args:
         serving: `Serving`.
         path: folder to create.
         batch_size: int, or None for any.
+        dtype: None, or that of pixels instead of uint8.
 
     Example:
 
@@ -25,5 +26,5 @@ def write_saved_model(serving, path, *, batch_size=None):
     # No `archive.track(student)`: the archive finds the variables that are used, and
     # with it every one of them would be stored twice.
     with inline_functions():
-        archive.add_endpoint("serve", serving, serving.signature(batch_size))
+        archive.add_endpoint("serve", serving, serving.signature(batch_size, dtype))
         archive.write_out(str(path), verbose=False)

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from keras_diffkd.export.detection import decoded, is_detector
 from keras_diffkd.export.float32 import to_float32
+from keras_diffkd.export.inspection import training_operations
+from keras_diffkd.export.pixels import Preprocessing
 
 
 class Serving:
@@ -17,21 +19,24 @@ class Serving:
     A student with one input and one output serves `image` and `logits`; any other
     keeps its own names (the keys of dictionaries, the names of Keras inputs, the
     names of output layers). A RetinaNet of KerasHub is served as `decoded` gives it.
-    Every format is written from the same trace of this object; preprocessing that is
-    to be part of the artefacts belongs here.
+    Every format is written from this object; with `normalization`, it takes raw pixels
+    and normalises them itself.
 
     Args:
         student: built `keras.Model`: functional, sequential, or subclassed and
             called with one argument. Rebuilt in float32 if it is in half precision.
         nms: dict or None, for `decoded`.
+        normalization: dict or None. What is to be done to uint8 pixels, see
+            `Preprocessing`. None: the input is what the student takes.
 
     Attributes:
         network: the student in float32.
         student: what is served: `network`, or that decoded.
+        preprocessing: `Preprocessing` or None.
         inputs: list of `tf.TensorSpec` with batch size None, one per input tensor.
         outputs: the same for the outputs, in the student's own order.
-        trace: `tf.ConcreteFunction` of the student for any batch size, whose
-            flat inputs and outputs are in the order of the two lists.
+        trace: `tf.ConcreteFunction` of all that for any batch size, whose flat inputs
+            and outputs are in the order of the two lists.
 
     Raises:
         ValueError: if `student` is not a Keras model, is not built, has weights
@@ -48,13 +53,17 @@ class Serving:
     ```
     """
 
-    def __init__(self, student, nms=None):
+    def __init__(self, student, nms=None, normalization=None):
         _check_student(student)
+        self.preprocessing = normalization and Preprocessing.of(normalization)
         self.network = self.student = student = to_float32(student)
         if nms is not None or is_detector(student):
             self.student = student = decoded(student, nms)
         self.structure = _input_structure(student)
         tensors = keras.tree.flatten(self.structure)
+        if self.preprocessing:
+            self.preprocessing.check_image(tensors)
+            tensors = [keras.KerasTensor(tensors[0].shape, "uint8")]
         own_names = _own_input_names(student, self.structure)
         num_weights = len(student.weights)
         self.trace = self._trace(tensors)
@@ -66,6 +75,7 @@ class Serving:
                 "when it was traced and are not trained. Call the model once on real "
                 "data, then train or load its weights."
             )
+        _check_inference(self.trace, student)
         flat_outputs = keras.tree.flatten(outputs)
         output_names = _own_output_names(student, outputs)
         if len(tensors) == len(flat_outputs) == 1:
@@ -76,11 +86,26 @@ class Serving:
 
     def __call__(self, *tensors):
         """Returns the outputs by name for the input tensors, given in order."""
+        return self.name_outputs(self._call(*tensors))
+
+    def name_outputs(self, outputs):
+        """Returns the student's outputs, in its own structure, as a dict by name."""
         names = [spec.name for spec in self.outputs]
-        outputs = keras.tree.flatten(self._call(*tensors))
-        return dict(zip(names, outputs, strict=True))
+        return dict(zip(names, keras.tree.flatten(outputs), strict=True))
+
+    def student_inputs(self, arrays):
+        """Returns what the Keras student takes for arrays by input name.
+
+        Pixels are normalised in NumPy, on a way of their own to what artefacts do.
+        """
+        arrays = [arrays[spec.name] for spec in self.inputs]
+        if self.preprocessing:
+            arrays = [self.preprocessing.normalize(array) for array in arrays]
+        return keras.tree.pack_sequence_as(self.structure, arrays)
 
     def _call(self, *tensors):
+        if self.preprocessing:
+            tensors = [self.preprocessing(tensor) for tensor in tensors]
         inputs = keras.tree.pack_sequence_as(self.structure, tensors)
         return self.student(inputs, training=False)
 
@@ -98,10 +123,18 @@ class Serving:
                 f"Received: {type(error).__name__}: {error}"
             ) from error
 
-    def signature(self, batch_size=None):
-        """Returns the `tf.TensorSpec`s of the inputs for a batch size or any."""
+    def signature(self, batch_size=None, dtype=None):
+        """Returns the `tf.TensorSpec`s of the inputs for a batch size or any.
+
+        Args:
+            batch_size: int or None.
+            dtype: None, or another one for pixels: `"float32"` for a quantiser.
+        """
+        dtype = dtype if self.preprocessing else None
         return [
-            tf.TensorSpec([batch_size, *spec.shape[1:]], spec.dtype, name=spec.name)
+            tf.TensorSpec(
+                [batch_size, *spec.shape[1:]], dtype or spec.dtype, name=spec.name
+            )
             for spec in self.inputs
         ]
 
@@ -142,6 +175,17 @@ def _check_student(student):
         raise ValueError(
             f"The student '{student.name}' has weights that are not finite; training "
             f"has diverged. Received NaN or infinity in: {', '.join(unfinished)}"
+        )
+
+
+def _check_inference(trace, student):
+    found = training_operations(trace.graph.as_graph_def())
+    if found:
+        raise ValueError(
+            f"The student '{student.name}' has layers in training mode even when it is "
+            "called with training=False: dropout or other noise, or batch "
+            "normalisation that updates its statistics. Let its layers pass `training` "
+            f"on. Received: the operations {', '.join(found)}"
         )
 
 

@@ -8,8 +8,8 @@ def format_table(report):
         report: dict, from `verify` or the attribute `report` of its error.
 
     Returns:
-        str of several lines: the Keras student, the artefacts, and the reasons of
-        those that failed.
+        str of several lines: the Keras student, the artefacts, warnings, and the
+        reasons of those that failed.
 
     Example:
 
@@ -51,6 +51,12 @@ def format_table(report):
             f"{report['num_samples']} samples ({report['samples']}); latency: median "
             "at batch size 1, one thread (TensorFlow: its own threads)"
         )
+    lines += [f"warning: {warning}" for warning in report.get("warnings", [])]
+    lines += [
+        f"{result['file']}: warning: {warning}"
+        for result in report.get("artefacts", {}).values()
+        for warning in result.get("warnings", [])
+    ]
     lines += [
         f"{file}: {reason}"
         for file, reasons in report["failures"].items()

@@ -1,15 +1,19 @@
 """Writes a student as a LiteRT (TFLite) file (with `tf.lite.TFLiteConverter`)."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
+from keras_diffkd.export.detection import limited_boxes
+from keras_diffkd.export.errors import ExportError
 from keras_diffkd.export.saved_model import write_saved_model
 
 
-def write_tflite(serving, path):
-    """Writes the float32 TFLite file of the student for batch size 1.
+def write_tflite(serving, path, *, precision="float32", calibration=None):
+    """Writes the TFLite file of the student for batch size 1.
 
     The batch size is fixed because delegates for phones and accelerators take
     whole graphs only when all shapes are known. Only operations that are built into
@@ -19,6 +23,13 @@ def write_tflite(serving, path):
     Args:
         serving: `Serving`.
         path: file to write.
+        precision: "float32"; "float16" for weights of half the size; "dynamic_int8"
+            for int8 weights, one scale per channel; "int8" for int8 weights and
+            activations, inputs and outputs. Of pixels, the input is uint8 then.
+        calibration: `Samples` for "int8".
+
+    Raises:
+        ExportError: if pixels cannot go in as they are.
 
     Example:
 
@@ -29,8 +40,104 @@ def write_tflite(serving, path):
     # Through a SavedModel: `from_concrete_functions` and `tf.Module` lose the
     # variables of a Keras 3 model and write a file that outputs NaN.
     with tempfile.TemporaryDirectory() as folder:
-        write_saved_model(serving, folder, batch_size=1)
+        # The quantiser makes an input of float pixels one of uint8; a cast from
+        # uint8 it would leave outside.
+        dtype = "float32" if precision == "int8" else None
+        limits = limited_boxes() if precision == "int8" else contextlib.nullcontext()
+        with limits:
+            write_saved_model(serving, folder, batch_size=1, dtype=dtype)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            _quantize_activations(converter, serving, calibration)
         content = converter.convert()
     Path(path).write_bytes(content)
+
+
+def _quantize_activations(converter, serving, calibration):
+    takes_pixels = serving.preprocessing is not None
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8 if takes_pixels else tf.int8
+    converter.inference_output_type = tf.int8
+    converter.representative_dataset = lambda: _examples(calibration, takes_pixels)
+
+
+def _examples(calibration, takes_pixels):
+    for index in range(len(calibration)):
+        example = calibration.batch(index, index + 1)
+        example = {name: array.astype("float32") for name, array in example.items()}
+        if takes_pixels and index == 0:
+            # The whole range, so that the scale is 1 and raw pixels go straight in;
+            # two pixels, so that no other activation's range grows.
+            (image,) = example.values()
+            image[0, 0, 0], image[0, -1, -1] = 0, 255
+        yield example
+
+
+def describe_quantized(specs, found, takes_pixels=False):
+    """Returns specs of a float student with dtypes and scales of its int8 file.
+
+    Args:
+        specs: list of dicts from `describe`.
+        found: the same from the `TFLiteRuntime` of the file.
+        takes_pixels: bool. Whether these are pixels, of scale 1.
+
+    Raises:
+        ExportError: if an input of pixels has another scale.
+
+    Example:
+
+    ```python
+    describe_quantized(describe(serving.outputs, 1), runtime.outputs)[0]["dtype"]
+    ```
+    """
+    by_name = {spec["name"]: spec for spec in found}
+    described = []
+    for spec in specs:
+        file = by_name.get(spec["name"], spec)
+        scales = {key: file[key] for key in ("dtype", "quantization") if key in file}
+        described.append({**spec, **scales})
+    wanted = {"scale": 1.0, "zero_point": 0}
+    if takes_pixels and described[0].get("quantization") != wanted:
+        raise ExportError(
+            "The quantiser gave the input of pixels another scale. Expected: "
+            f"{wanted}. Received: {described[0].get('quantization')}. Export with "
+            "input='float32'"
+        )
+    return described
+
+
+def quantize(array, spec):
+    """Returns a float array as integers of an input's scale; others as they are.
+
+    Example:
+
+    ```python
+    quantize(np.array([0.5]), {"dtype": "int8", "quantization": scale})
+    ```
+    """
+    if "quantization" not in spec or not np.issubdtype(array.dtype, np.floating):
+        return array
+    limits = np.iinfo(spec["dtype"])
+    scale, zero_point = (spec["quantization"][key] for key in ("scale", "zero_point"))
+    values = np.rint(array / scale) + zero_point
+    return np.clip(values, limits.min, limits.max).astype(spec["dtype"])
+
+
+def dequantize(array, spec):
+    """Returns the float array that integers of an output's scale stand for.
+
+    Example:
+
+    ```python
+    dequantize(np.array([3], "int8"), {"quantization": scale})
+    ```
+    """
+    if "quantization" not in spec:
+        return array
+    scale, zero_point = (spec["quantization"][key] for key in ("scale", "zero_point"))
+    return ((array.astype("float32") - zero_point) * scale).astype("float32")

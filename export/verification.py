@@ -2,32 +2,54 @@
 
 from pathlib import Path
 
-from keras_diffkd.export.comparison import NOT_MEASURED, compare
+from keras_diffkd.export.artefact import check_artefact
 from keras_diffkd.export.detection import is_detector
 from keras_diffkd.export.errors import ManifestError, VerificationError
 from keras_diffkd.export.folder import recover
-from keras_diffkd.export.manifest import FILE_NAME, find_damage, read_manifest
-from keras_diffkd.export.metrics import check_metrics, compare_metrics, measure
+from keras_diffkd.export.formats import FORMATS
+from keras_diffkd.export.judgement import (
+    QUANTIZED_TOLERANCE,
+    TOLERANCE,
+    check_tolerance,
+)
+from keras_diffkd.export.manifest import FILE_NAME, read_manifest
+from keras_diffkd.export.metadata import hash_weights
+from keras_diffkd.export.metrics import check_metrics
 from keras_diffkd.export.quiet import quiet
-from keras_diffkd.export.reference import latency_ms, make_reference, predict
+from keras_diffkd.export.reference import make_reference
 from keras_diffkd.export.requirements import require_packages
-from keras_diffkd.export.runtimes import RUNTIMES
 from keras_diffkd.export.samples import read_samples
 from keras_diffkd.export.serving import Serving
 
-TOLERANCE = 1e-4
+# As long as float32 took, and a tenth for what a short measurement is off.
+SLOWER = 1.1
 
 
-def verify(output_dir, student, samples, *, tolerance=TOLERANCE, metrics=None):
+def verify(
+    output_dir,
+    student,
+    samples,
+    *,
+    tolerance=TOLERANCE,
+    quantized_tolerance=QUANTIZED_TOLERANCE,
+    metrics=None,
+):
     """Compares every artefact of an export with the Keras student.
 
     Each artefact must be there with the size and sha256 of the manifest, load in the
     runtime it is meant for (TensorFlow, onnxruntime, LiteRT), have the manifest's
-    names, shapes and dtypes, and give finite outputs that differ from the student's
-    by at most `tolerance`. Besides, it must predict the same class on every sample
-    (of segmenters and detectors: for all but 0.1% of the pixels or anchors), or, with
-    `metrics`, have every metric within 0.001 of the student's. A damaged file is not
-    loaded: some runtimes crash on one.
+    names, shapes and dtypes, hold the manifest's metadata, need no operation that the
+    runtime lacks or only training has, and give outputs that are finite and not all
+    the same. A damaged file is not loaded: some runtimes crash on one.
+
+    The outputs of float32 artefacts may differ from the student's by at most
+    `tolerance`. Besides, they must predict the same class on every sample (of
+    segmenters and detectors: for all but 0.1% of the pixels or anchors), or, with
+    `metrics`, have every metric within 0.001 of the student's. Those of float16 may
+    differ by 1% of the largest output. Quantised artefacts are judged by their metrics
+    alone, of which more is better: none may be lower than the student's by more than
+    `quantized_tolerance` (float16 likewise); without targets 90% of the predictions
+    must be the student's.
 
     Detections after non-maximum suppression are compared in whatever order: all but
     0.1% must be among the student's, with the same class and box and score within
@@ -42,18 +64,22 @@ def verify(output_dir, student, samples, *, tolerance=TOLERANCE, metrics=None):
             or the dictionary or list of arrays of a student with several inputs; or
             a tuple `(inputs, targets)`: integer labels `(N,)`, of segmenters
             `(N, height, width)`, which add the accuracy, or what `metrics` takes.
-            None for 64 seeded standard normal inputs.
-        tolerance: float. Largest absolute difference allowed.
+            None for 64 seeded random inputs. Artefacts of pixels also take uint8
+            images; float ones are rounded to the pixels that they were made from.
+        tolerance: float. Largest absolute difference allowed, in float32.
+        quantized_tolerance: float. By how much a metric of a quantised artefact may be
+            lower than the student's.
         metrics: None for the accuracy, or a callable `(outputs, targets) -> dict` of
             floats by name. `outputs` is a dict of arrays by output name for all
             samples; `targets`, an array or structure of arrays with the examples as
             first axis, is what `samples` holds.
 
     Returns:
-        dict with `output_dir`, `tolerance`, `num_samples`, `samples`, `metrics` (their
-        names), `failures` (file: reasons; empty here), `keras` (`parameters`,
-        `latency_ms` and each metric by its name) and `artefacts`, which maps each
-        format to `file`, `size` (bytes), `ok`, `reasons`, `max_difference`,
+        dict with `output_dir`, `tolerance`, `quantized_tolerance`, `num_samples`,
+        `samples`, `metrics` (their names), `failures` (file: reasons; empty here),
+        `warnings` (of the whole export), `keras` (`parameters`, `latency_ms` and each
+        metric by its name) and `artefacts`, which maps each format to `file`, `size`
+        (bytes), `precision`, `ok`, `reasons`, `warnings`, `max_difference`,
         `mean_difference`, `agreement` (of the predictions of class scores, or of
         detections, 0 to 1), each metric, `latency_ms` (median at batch size 1) and
         `num_threads` of that (None: as TensorFlow is set in this process). What was
@@ -73,6 +99,7 @@ def verify(output_dir, student, samples, *, tolerance=TOLERANCE, metrics=None):
     ```
     """
     check_tolerance(tolerance)
+    check_tolerance(quantized_tolerance, "quantized_tolerance")
     check_metrics(metrics)
     output_dir = Path(output_dir).resolve()
     recover(output_dir)
@@ -82,11 +109,15 @@ def verify(output_dir, student, samples, *, tolerance=TOLERANCE, metrics=None):
         raise VerificationError(
             {"output_dir": str(output_dir), "failures": {FILE_NAME: [str(error)]}}
         ) from error
-    serving = Serving(student, _suppression(student, manifest))
+    serving = Serving(
+        student, _suppression(student, manifest), _normalization(manifest)
+    )
     samples = read_samples(serving, samples, metrics)
     require_packages(manifest["artefacts"], writing=False)
     reference = make_reference(serving, samples, metrics)
-    report = check_artefacts(output_dir, manifest, reference, tolerance)
+    report = check_artefacts(
+        output_dir, manifest, reference, tolerance, quantized_tolerance
+    )
     raise_failures(output_dir, report)
     return {"output_dir": str(output_dir), **report}
 
@@ -98,38 +129,31 @@ def _suppression(student, manifest):
     return detection and detection["nms"]
 
 
-def check_tolerance(tolerance):
-    """Raises `ValueError` unless a tolerance can be one.
-
-    Example:
-
-    ```python
-    check_tolerance(1e-4)
-    ```
-    """
-    if not tolerance >= 0:
-        raise ValueError(
-            f"Expected a tolerance of 0 or more. Received: tolerance={tolerance!r}"
-        )
+def _normalization(manifest):
+    """Returns what artefacts do to pixels; None if they take none."""
+    takes_pixels = (manifest.get("input") or {}).get("dtype") == "uint8"
+    return manifest.get("normalization") if takes_pixels else None
 
 
-def check_artefacts(folder, manifest, reference, tolerance):
+def check_artefacts(folder, manifest, reference, tolerance, quantized_tolerance):
     """Returns the report of `verify`, whatever it says.
 
     Args:
         folder: `Path` with the artefacts.
-        manifest: dict; only its `artefacts` are used.
+        manifest: dict.
         reference: `Reference` of the student.
-        tolerance: float.
+        tolerance: float, of float32.
+        quantized_tolerance: float, of metrics.
 
     Example:
 
     ```python
-    check_artefacts(folder, read_manifest(folder), reference, 1e-4)["failures"]
+    check_artefacts(folder, read_manifest(folder), reference, 1e-4, 0.005)["failures"]
     ```
     """
     report = {
         "tolerance": tolerance,
+        "quantized_tolerance": quantized_tolerance,
         "num_samples": len(reference.samples),
         "samples": reference.samples.origin,
         "metrics": list(reference.values),
@@ -139,18 +163,43 @@ def check_artefacts(folder, manifest, reference, tolerance):
             "latency_ms": reference.latency_ms,
         },
         "artefacts": {},
+        "warnings": [*manifest.get("warnings", []), *_other(manifest, reference)],
     }
-    for name, entry in manifest["artefacts"].items():
+    for name in manifest["artefacts"]:
         with quiet():
-            report["artefacts"][name] = _check_artefact(
-                name, folder / entry["file"], entry, reference, tolerance
+            report["artefacts"][name] = check_artefact(
+                name, folder, manifest, reference, tolerance, quantized_tolerance
             )
+    report["warnings"] += _slow_ones(report["artefacts"])
     report["failures"] = {
         result["file"]: result["reasons"]
         for result in report["artefacts"].values()
         if not result["ok"]
     }
     return report
+
+
+def _other(manifest, reference):
+    expected = (manifest.get("student") or {}).get("weights_sha256")
+    if expected in (None, hash_weights(reference.serving.network)):
+        return []
+    return ["the student's weights are not those that were exported"]
+
+
+def _slow_ones(results):
+    """Returns warnings of artefacts slower than float32 of their family."""
+    warnings = []
+    for name, result in results.items():
+        family = FORMATS[name].family
+        float32 = results.get(family, {}).get("latency_ms")
+        if name == family or not float32 or not result["latency_ms"]:
+            continue
+        if result["latency_ms"] > SLOWER * float32:
+            warnings.append(
+                f"{result['file']} is slower than float32 here: "
+                f"{result['latency_ms']:.3f} ms instead of {float32:.3f} ms"
+            )
+    return warnings
 
 
 def raise_failures(output_dir, report):
@@ -164,66 +213,3 @@ def raise_failures(output_dir, report):
     """
     if report["failures"]:
         raise VerificationError({"output_dir": str(output_dir), **report})
-
-
-def _check_artefact(name, path, entry, reference, tolerance):
-    result = {
-        "file": entry["file"],
-        "size": entry["size"],
-        "ok": False,
-        "reasons": find_damage(path, entry),
-        **NOT_MEASURED,
-        **dict.fromkeys(reference.values),
-        "latency_ms": None,
-        "num_threads": RUNTIMES[name].num_threads,
-    }
-    if result["reasons"]:
-        return result
-    try:
-        runtime = RUNTIMES[name](path)
-        result["reasons"] = _check_interface(runtime, entry)
-        if result["reasons"]:
-            return result
-        outputs = predict(runtime, reference.samples)
-        result["latency_ms"] = latency_ms(runtime, reference.samples)
-    except Exception as error:  # Every runtime has its own, some of them bare.
-        message = str(error).strip() or type(error).__name__
-        result["reasons"] = [f"does not run: {message.splitlines()[0]}"]
-        return result
-    measured, reasons = _measure(outputs, reference, tolerance)
-    return {**result, **measured, "reasons": reasons, "ok": not reasons}
-
-
-def _measure(outputs, reference, tolerance):
-    """Returns all that is measured of an artefact's outputs, and what is wrong."""
-    measured, reasons = compare(
-        outputs,
-        reference.outputs,
-        tolerance,
-        must_agree=reference.metrics is None,
-    )
-    if measured is NOT_MEASURED:
-        return measured, reasons
-    values = measure(reference.metrics, outputs, reference.samples.targets)
-    if reference.metrics is not None:
-        reasons = reasons + compare_metrics(values, reference.values)
-    return {**measured, **values}, reasons
-
-
-def _check_interface(runtime, entry):
-    reasons = []
-    for kind in ("inputs", "outputs"):
-        expected = sorted(entry[kind], key=lambda spec: spec["name"])
-        found = sorted(getattr(runtime, kind), key=lambda spec: spec["name"])
-        if found != expected:
-            reasons.append(
-                f"wrong {kind}: expected {_format_specs(expected)}, "
-                f"found {_format_specs(found)}"
-            )
-    return reasons
-
-
-def _format_specs(specs):
-    return ", ".join(
-        f"{spec['name']} {spec['shape']} {spec['dtype']}" for spec in specs
-    )

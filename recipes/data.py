@@ -9,6 +9,8 @@ from keras_diffkd.recipes import cluster, flags, tasks
 
 # What the images that artefacts are compared on may take up.
 MAX_SAMPLE_BYTES = 2**30
+# As many as quantisers use.
+NUM_CALIBRATION_SAMPLES = 256
 
 
 def load_data(start_step=0):
@@ -60,6 +62,9 @@ def image_size():
 def take_samples(data):
     """Collects the test split, or as much of it as reasonably fits into memory.
 
+    Images are normalised, as the student takes them; artefacts of raw pixels are
+    compared on the pixels that they were made from, which `export` restores.
+
     Args:
         data: What `load_data` returned.
 
@@ -71,3 +76,18 @@ def take_samples(data):
     count = min(data.num_test_examples, MAX_SAMPLE_BYTES // bytes_per_image)
     batches = list(data.test.unbatch().take(count).batch(1024).as_numpy_iterator())
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+
+
+def take_calibration(data):
+    """Collects training images from which quantisers learn ranges of activations.
+
+    Not of the test split, which tells what quantisation costs.
+
+    Args:
+        data: What `load_data` returned.
+
+    Returns:
+        float32 array `(examples, height, width, channels)`.
+    """
+    images = data.train.unbatch().take(NUM_CALIBRATION_SAMPLES)
+    return np.stack([image for image, *_ in images.as_numpy_iterator()])

@@ -5,6 +5,7 @@ With `web` among the formats there is also a page that runs the student: R/expor
 Examples:
 
   diffkd-export --run_dir=runs/digits --formats=saved_model,onnx,tflite
+  diffkd-export --run_dir=runs/digits --quantize=int8
   diffkd-export --student=student.keras --output_dir=artefacts
 
 The artefacts appear only when all of them are complete and agree with the student.
@@ -18,10 +19,12 @@ from absl import flags as absl_flags
 
 from keras_diffkd import models
 from keras_diffkd.export import ExportError, export_student
+from keras_diffkd.export.formats import check_formats, needs_calibration
+from keras_diffkd.export.pixels import Preprocessing
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import one_line, run_command
-from keras_diffkd.recipes.data import load_data, take_samples
+from keras_diffkd.recipes.data import load_data, take_calibration, take_samples
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.run_directory import RunDirectory
@@ -31,8 +34,23 @@ WEB = "web"
 FORMATS = absl_flags.DEFINE_list(
     "formats",
     ["saved_model", "onnx", "tflite"],
-    "What to write, separated by commas: saved_model, onnx, tflite; and web, a page "
-    "that runs student.onnx in the browser (docs/web_page.md).",
+    "What to write, separated by commas: saved_model, onnx, tflite; onnx_int8, "
+    "tflite_int8 (weights and activations in int8), tflite_dynamic (weights in int8), "
+    "tflite_float16 (weights in float16); and web, a page that runs student.onnx in "
+    "the browser (docs/web_page.md).",
+)
+QUANTIZE = absl_flags.DEFINE_enum(
+    "quantize",
+    None,
+    ["int8"],
+    "int8 adds onnx_int8 to onnx and tflite_int8 to tflite; unset: nothing.",
+)
+INPUT = absl_flags.DEFINE_enum(
+    "input",
+    "uint8",
+    ["uint8", "float32"],
+    "uint8: artefacts take raw pixels and normalise them; float32: they take what the "
+    "student takes, as they always do of a student without a run.",
 )
 OPSET = absl_flags.DEFINE_integer(
     "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
@@ -57,7 +75,13 @@ WEB_RUNTIME = absl_flags.DEFINE_string(
 TOLERANCE = absl_flags.DEFINE_float(
     "tolerance",
     1e-4,
-    "Largest difference to the student's outputs that is accepted.",
+    "Largest difference to the student's outputs that is accepted, in float32.",
+    lower_bound=0.0,
+)
+QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
+    "quantized_tolerance",
+    0.005,
+    "How much lower a metric of a quantised artefact may be than the student's.",
     lower_bound=0.0,
 )
 OUTPUT_DIR = absl_flags.DEFINE_string(
@@ -126,8 +150,10 @@ def export_run(run):
         student,
         folder,
         samples=samples,
+        calibration_samples=_calibration_samples(data),
         metrics=tasks.current().metrics(student, data),
-        **options(samples),
+        **options(_as_artefacts_take_them(samples, data)),
+        input=INPUT.value,
         labels=data.label_names,
         normalization=data.normalization,
         source={
@@ -158,6 +184,8 @@ def export_file():
         OUTPUT_DIR.value,
         source={"experiment": path, "student": path},
         **options(),
+        # Nothing tells how pixels would be normalised; asked for, it is an error.
+        input=INPUT.value if INPUT.present else "float32",
     )
 
 
@@ -181,10 +209,19 @@ def options(samples=None):
     return {
         "formats": [name for name in formats if name != WEB],
         "web": web_options(samples) if WEB in formats else None,
+        "quantize": QUANTIZE.value,
         "opset": OPSET.value,
         "nms": {} if NMS.value else None,
         "tolerance": TOLERANCE.value,
+        "quantized_tolerance": QUANTIZED_TOLERANCE.value,
     }
+
+
+def _as_artefacts_take_them(samples, data):
+    images, targets = samples
+    if INPUT.value == "uint8":
+        images = Preprocessing.of(data.normalization).restore(images)
+    return images, targets
 
 
 def web_options(samples):
@@ -193,6 +230,14 @@ def web_options(samples):
     if samples is not None:
         samples = keras.tree.map_structure(lambda array: array[:count], samples)
     return {"samples": samples if count else None, "runtime_dir": WEB_RUNTIME.value}
+
+
+def _calibration_samples(data):
+    """Returns images of the training split if a quantiser needs any, else None."""
+    formats = check_formats(
+        [name for name in FORMATS.value if name != WEB], QUANTIZE.value
+    )
+    return take_calibration(data) if needs_calibration(formats) else None
 
 
 def artefact_table(manifest):
@@ -204,13 +249,27 @@ def artefact_table(manifest):
         rows.append(
             [
                 entry["file"],
+                entry["precision"],
                 f"{entry['size'] / 1000:,.1f} kB",
                 _format(found["max_difference"], "{:.1e}"),
                 *[_format(found[name], "{:.2%}") for name in ("agreement", *metrics)],
             ]
         )
-    headers = ["artefact", "size", "largest difference", "agreement", *metrics]
-    return format_table(headers, rows)
+    headers = [
+        "artefact",
+        "precision",
+        "size",
+        "largest difference",
+        "agreement",
+        *metrics,
+    ]
+    warnings = [f"warning: {text}" for text in manifest["warnings"]]
+    warnings += [
+        f"{entry['file']}: warning: {text}"
+        for entry in manifest["artefacts"].values()
+        for text in entry["verification"]["warnings"]
+    ]
+    return "\n".join([format_table(headers, rows), *warnings])
 
 
 def _format(value, template):

@@ -22,7 +22,13 @@ from keras_diffkd.recipes.run_directory import RunDirectory
 TOLERANCE = absl_flags.DEFINE_float(
     "tolerance",
     1e-4,
-    "Largest difference to the student's outputs that is accepted.",
+    "Largest difference to the student's outputs that is accepted, in float32.",
+    lower_bound=0.0,
+)
+QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
+    "quantized_tolerance",
+    0.005,
+    "How much lower a metric of a quantised artefact may be than the student's.",
     lower_bound=0.0,
 )
 
@@ -49,6 +55,7 @@ def main(argv):
             student,
             take_samples(data),
             tolerance=TOLERANCE.value,
+            quantized_tolerance=QUANTIZED_TOLERANCE.value,
             metrics=tasks.current().metrics(student, data),
         )
     except VerificationError as error:

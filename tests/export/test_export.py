@@ -13,8 +13,9 @@ from keras_diffkd.export import (
     VerificationError,
     export_student,
     verify,
+    writers,
 )
-from keras_diffkd.export import export as export_module
+from keras_diffkd.export.serving import Serving
 
 
 def run_saved_model(folder, images):
@@ -293,10 +294,10 @@ def test_failed_verification_leaves_the_old_export(
     student, export_copy, helpers, monkeypatch
 ):
     before = helpers.hash_files(export_copy)
-    other = export_module.Serving(helpers.make_student(seed=7))
-    write = export_module.WRITERS["onnx"]
+    other = Serving(helpers.make_student(seed=7))
+    write = writers.WRITERS["onnx"]
     monkeypatch.setitem(
-        export_module.WRITERS,
+        writers.WRITERS,
         "onnx",
         lambda serving, path, **options: write(other, path, **options),
     )

@@ -21,9 +21,12 @@ def test_interface_metadata_and_validity(exported, helpers):
         assert [d.dim_param or d.dim_value for d in dimensions] == shape
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
     metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    manifest = json.loads((exported / "manifest.json").read_text())
     assert metadata == {
         "labels": helpers.labels,
         "normalization": helpers.normalization,
+        "precision": "float32",
+        **{key: manifest[key] for key in ("student", "input", "source", "versions")},
     }
 
 
@@ -33,4 +36,4 @@ def test_opset(opset, student, tmp_path):
 
     model = onnx.load(tmp_path / "export" / "student.onnx")
     assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
-    assert len(model.metadata_props) == 0
+    assert "labels" not in {entry.key for entry in model.metadata_props}

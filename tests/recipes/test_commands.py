@@ -13,6 +13,16 @@ from keras_diffkd.recipes.metrics_log import read_metrics
 
 TINY = ("--flagfile=digits.flags", "--epochs=1", "--steps_per_epoch=2")
 
+ARTEFACTS = (
+    "saved_model",
+    "student.onnx",
+    "student.tflite",
+    "student_float16.tflite",
+    "student_dynamic.tflite",
+    "student_int8.onnx",
+    "student_int8.tflite",
+)
+
 
 def command(name, *arguments):
     return subprocess.run(
@@ -35,11 +45,17 @@ def test_the_whole_job(tmp_path):
     here, data = f"--run_dir={run}", f"--data_dir={root / 'data'}"
     succeed("diffkd-train-teacher", *TINY, here, data)
     succeed("diffkd-distill", *TINY, here, data, "--baseline")
-    runtime = f"--web_runtime={fake_runtime(root / 'runtime')}"
-    formats = "--formats=onnx,tflite,saved_model,web"
-    exported = succeed("diffkd-export", here, formats, runtime)
+    exported = succeed(
+        "diffkd-export",
+        here,
+        "--formats=onnx,tflite,saved_model,tflite_float16,tflite_dynamic,web",
+        f"--web_runtime={fake_runtime(root / 'runtime')}",
+        "--quantize=int8",
+        # Of a student that has hardly been trained.
+        "--quantized_tolerance=0.2",
+    )
     evaluated = succeed("diffkd-evaluate", here, f"--picture={run / 'p.png'}")
-    verified = succeed("diffkd-verify", here)
+    verified = succeed("diffkd-verify", here, "--quantized_tolerance=0.2")
 
     assert f"Report: {run / 'export' / 'report.html'}" in exported
     check_records(run)
@@ -49,7 +65,7 @@ def test_the_whole_job(tmp_path):
     for row in ("teacher", "student alone", "distilled student"):
         assert f"\n{row} " in evaluated
     assert "digits, 445 test images" in evaluated
-    for artefact in ("saved_model", "student.onnx", "student.tflite"):
+    for artefact in ARTEFACTS:
         assert artefact in exported
         assert artefact in verified
     assert "445 samples" in verified
@@ -87,12 +103,18 @@ def check_models(run):
 
 
 def check_export(run):
-    for artefact in ("student.onnx", "student.tflite", "saved_model/saved_model.pb"):
-        assert (run / "export" / artefact).is_file()
+    for artefact in ARTEFACTS:
+        assert (run / "export" / artefact).exists()
     page = (run / "export" / "report.html").read_text()
     for title in ("Did distillation help?", "Artefacts", "What the models say"):
         assert title in page
     manifest = json.loads((run / "export" / "manifest.json").read_text())
+    assert manifest["input"]["normalized_by"] == "artefact"
+    assert manifest["warnings"] == []
+    for entry in manifest["artefacts"].values():
+        assert entry["inputs"][0]["dtype"] == "uint8"
+    int8 = manifest["artefacts"]["tflite_int8"]["quantization"]
+    assert int8["calibration"] == {"num_samples": 256, "samples": "given"}
     assert manifest["labels"] == [str(digit) for digit in range(10)]
     assert manifest["source"]["student"] == str(run / "student.keras")
     assert manifest["source"]["experiment"]["dataset"] == "digits"

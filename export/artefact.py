@@ -1,0 +1,112 @@
+"""The check of one artefact against the manifest and the Keras student."""
+
+from keras_diffkd.export.comparison import NOT_MEASURED
+from keras_diffkd.export.formats import FORMATS
+from keras_diffkd.export.inspection import INSPECTORS, find_size_problem
+from keras_diffkd.export.judgement import judge
+from keras_diffkd.export.manifest import find_damage
+from keras_diffkd.export.metadata import (
+    describe_file,
+    find_differences,
+    read_metadata,
+)
+from keras_diffkd.export.reference import latency_ms, predict
+from keras_diffkd.export.runtimes import RUNTIMES
+
+
+def check_artefact(name, folder, manifest, reference, tolerance, quantized_tolerance):
+    """Returns what the report of `verify` says of one artefact.
+
+    Args:
+        name: of the format.
+        folder: `Path` of the export.
+        manifest: dict.
+        reference: `Reference` of the student.
+        tolerance: float, of float32.
+        quantized_tolerance: float, of metrics.
+
+    Example:
+
+    ```python
+    check_artefact("onnx", folder, manifest, reference, 1e-4, 0.005)["ok"]  # True
+    ```
+    """
+    kind, entry = FORMATS[name], manifest["artefacts"][name]
+    path = folder / entry["file"]
+    result = {
+        "file": entry["file"],
+        "size": entry["size"],
+        "precision": kind.precision,
+        "ok": False,
+        "reasons": find_damage(path, entry),
+        "warnings": [],
+        **NOT_MEASURED,
+        **dict.fromkeys(reference.values),
+        "latency_ms": None,
+        "num_threads": RUNTIMES[kind.family].num_threads,
+    }
+    if result["reasons"]:
+        return result
+    reasons = [
+        *_check_metadata(name, path, manifest),
+        *find_size_problem(entry["size"], kind.precision, reference.serving),
+    ]
+    try:
+        runtime = RUNTIMES[kind.family](path)
+        interface = _check_interface(runtime, entry)
+        reasons += INSPECTORS[kind.family](path)
+        if interface:
+            result["reasons"] = interface + reasons
+            return result
+        outputs = predict(runtime, reference.samples)
+        result["latency_ms"] = latency_ms(runtime, reference.samples)
+    except Exception as error:  # Every runtime has its own, some of them bare.
+        message = str(error).strip() or type(error).__name__
+        result["reasons"] = [f"does not run: {message.splitlines()[0]}", *reasons]
+        return result
+    measured, found, warnings = judge(
+        kind.precision, outputs, reference, tolerance, quantized_tolerance
+    )
+    warnings = warnings + _partition_warnings(runtime)
+    reasons = found + reasons
+    result |= {"reasons": reasons, "warnings": warnings, "ok": not reasons}
+    return {**result, **measured}
+
+
+def _check_metadata(name, path, manifest):
+    try:
+        found = read_metadata(FORMATS[name].family, path)
+    except Exception as error:  # As many kinds as there are readers.
+        message = " ".join(str(error).split())[:200] or type(error).__name__
+        return [f"wrong metadata: it cannot be read: {message}"]
+    return find_differences(found, describe_file(manifest, name))
+
+
+def _partition_warnings(runtime):
+    count = getattr(runtime, "num_partitions", None)
+    if count is None or count < 2:
+        return []
+    return [
+        f"the CPU delegate takes it in {count} parts, between which another kernel runs"
+    ]
+
+
+def _check_interface(runtime, entry):
+    reasons = []
+    for kind in ("inputs", "outputs"):
+        expected = sorted(entry[kind], key=lambda spec: spec["name"])
+        found = sorted(getattr(runtime, kind), key=lambda spec: spec["name"])
+        if found != expected:
+            reasons.append(
+                f"wrong {kind}: expected {_format_specs(expected)}, "
+                f"found {_format_specs(found)}"
+            )
+    return reasons
+
+
+def _format_specs(specs):
+    return ", ".join(
+        f"{spec['name']} {spec['shape']} {spec['dtype']}"
+        + (f" {spec['quantization']}" if "quantization" in spec else "")
+        for spec in specs
+    )

@@ -1,0 +1,151 @@
+"""Raw pixels and what a student takes: `image = (pixel / 255 - mean) / std`."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+INPUTS = ("float32", "uint8")
+# Of a pixel value: what float32 and resizing may leave beyond 0 and 255.
+OVERSHOOT = 0.51
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """The normalisation of a data set, there and back.
+
+    Attributes:
+        mean: float64 array, one value or one per channel, of pixels scaled to 0..1.
+        std: likewise.
+
+    Example:
+
+    ```python
+    pixels = Preprocessing.of({"mean": [0.5], "std": [0.5]})
+    pixels.normalize(np.array([0, 255]))  # [-1.0, 1.0]
+    pixels.restore(np.array([-1.0, 1.0]))  # [0, 255]
+    ```
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(cls, normalization):
+        """Returns that of `normalization` of `export_student`.
+
+        Raises:
+            ValueError: if it does not say how pixels become the student's input.
+        """
+        advice = (
+            "input='uint8' puts the normalisation into the artefacts. Pass "
+            "normalization={'mean': [...], 'std': [...]} of pixels scaled to 0..1, one "
+            "value per channel, or export with input='float32'. "
+            f"Received: normalization={normalization!r}"
+        )
+        if not isinstance(normalization, dict):
+            raise ValueError(advice)
+        if list(normalization.get("input_range", [0, 255])) != [0, 255]:
+            raise ValueError(f"Expected `input_range` to be [0, 255]. {advice}")
+        try:
+            mean = np.atleast_1d(np.asarray(normalization["mean"], "float64"))
+            std = np.atleast_1d(np.asarray(normalization["std"], "float64"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(advice) from error
+        usable = np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()
+        if mean.ndim != 1 or mean.shape != std.shape or not usable:
+            raise ValueError(advice)
+        return cls(mean, std)
+
+    def check_image(self, tensors):
+        """Raises unless the student takes one image with these channels.
+
+        Args:
+            tensors: list of `keras.KerasTensor`, the student's inputs.
+
+        Raises:
+            ValueError: saying what it takes.
+        """
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        fits = len(shapes) == 1 and len(shapes[0]) == 4
+        if not fits or len(self.mean) not in (1, shapes[0][-1]):
+            raise ValueError(
+                "input='uint8' is for students of one image (batch, height, width, "
+                f"channels), with {len(self.mean)} channels as `normalization` has it. "
+                f"Received: inputs of shape {shapes}. Export with input='float32'"
+            )
+
+    def __call__(self, pixels):
+        """Returns the student's input for a tensor of pixels, in TensorFlow."""
+        with tf.name_scope("preprocessing"):
+            scale = (1 / (255 * self.std)).astype("float32")
+            shift = (self.mean / self.std).astype("float32")
+            return tf.cast(pixels, "float32") * scale - shift
+
+    def normalize(self, pixels):
+        """Returns the student's input for an array of pixels, in NumPy."""
+        return ((pixels / 255.0 - self.mean) / self.std).astype("float32")
+
+    def restore(self, images):
+        """Returns the uint8 pixels that images were made from.
+
+        Args:
+            images: array of pixels, or of normalised images, which is known from
+                its dtype: integers are pixels.
+
+        Raises:
+            ValueError: if these are no pixels between 0 and 255.
+        """
+        images = np.asarray(images)
+        if not np.issubdtype(images.dtype, np.integer):
+            images = (images.astype("float32") * self.std + self.mean) * 255.0
+        low, high = (images.min(), images.max()) if images.size else (0, 0)
+        if not (low >= -OVERSHOOT and high <= 255 + OVERSHOOT):
+            raise ValueError(
+                "These artefacts take pixels. Expected the samples to be uint8 images, "
+                "or float images normalised as `normalization` says, which are pixels "
+                f"between 0 and 255. Received: pixels between {low:.4g} and {high:.4g}"
+                "; pass raw pixels with an integer dtype"
+            )
+        return np.clip(np.rint(images), 0, 255).astype("uint8")
+
+
+def check_input(input):
+    """Raises `ValueError` unless this is a dtype that artefacts can take.
+
+    Example:
+
+    ```python
+    check_input("uint8")
+    ```
+    """
+    if input not in INPUTS:
+        raise ValueError(
+            "Expected `input` to be 'float32' (what the student takes) or 'uint8' (raw "
+            f"pixels). Received: input={input!r}"
+        )
+
+
+def describe_input(serving):
+    """Returns range, layout and who normalises, as the manifest has it.
+
+    Args:
+        serving: `Serving`.
+
+    Example:
+
+    ```python
+    describe_input(serving)["dtype"]  # "uint8"
+    ```
+    """
+    takes_pixels = serving.preprocessing is not None
+    are_images = all(
+        len(tensor.shape) == 4 for tensor in keras.tree.flatten(serving.structure)
+    )
+    return {
+        "dtype": "uint8" if takes_pixels else "float32",
+        "range": [0, 255] if takes_pixels else None,
+        "layout": "NHWC" if are_images else None,
+        "normalized_by": "artefact" if takes_pixels else "caller",
+    }

@@ -1,0 +1,101 @@
+"""Writes one artefact, whatever its format, and describes it."""
+
+from keras_diffkd.export import manifest as manifests
+from keras_diffkd.export.calibration import describe_calibration
+from keras_diffkd.export.errors import ExportError
+from keras_diffkd.export.formats import FORMATS
+from keras_diffkd.export.metadata import describe_file, embed
+from keras_diffkd.export.onnx import write_onnx
+from keras_diffkd.export.onnx_int8 import write_onnx_int8
+from keras_diffkd.export.quiet import quiet
+from keras_diffkd.export.runtimes import RUNTIMES
+from keras_diffkd.export.saved_model import write_saved_model
+from keras_diffkd.export.tflite import describe_quantized, write_tflite
+
+WRITERS = {
+    "saved_model": write_saved_model,
+    "onnx": write_onnx,
+    "onnx_int8": write_onnx_int8,
+    "tflite": write_tflite,
+    "tflite_float16": write_tflite,
+    "tflite_dynamic": write_tflite,
+    "tflite_int8": write_tflite,
+}
+_WEIGHTS = {
+    "int8": "int8, one scale per channel",
+    # The converter's own threshold.
+    "dynamic_int8": "int8, one scale per channel; float32 where under 1,024 values",
+}
+_ACTIVATIONS = {"onnx_int8": "uint8", "tflite_int8": "int8"}
+
+
+def write_artefact(name, serving, folder, manifest, *, opset, calibration):
+    """Writes one artefact with its metadata.
+
+    Args:
+        name: of the format.
+        serving: `Serving`.
+        folder: `Path`.
+        manifest: dict, complete but for the artefacts.
+        opset: int, of ONNX files.
+        calibration: `Samples` or None, of quantised activations.
+
+    Returns:
+        dict, its entry in the manifest.
+
+    Raises:
+        ExportError: if the converter cannot.
+
+    Example:
+
+    ```python
+    write_artefact("onnx", serving, folder, manifest, opset=17, calibration=None)
+    ```
+    """
+    path = folder / FORMATS[name].file
+    try:
+        with quiet():
+            WRITERS[name](serving, path, **_options(name, opset, calibration))
+            embed(FORMATS[name].family, path, describe_file(manifest, name))
+            return _describe(name, path, serving, calibration)
+    except Exception as error:  # Converters raise whatever their inside raises.
+        message = " ".join(str(error).split())[:600] or type(error).__name__
+        raise ExportError(
+            f"The student '{serving.student.name}' cannot be written as '{name}'; "
+            "choose other `formats`, or replace the operation in the student. "
+            f"Received: {message}"
+        ) from error
+
+
+def _options(name, opset, calibration):
+    options = {}
+    if FORMATS[name].family == "onnx":
+        options["opset"] = opset
+    if FORMATS[name].family == "tflite":
+        options["precision"] = FORMATS[name].precision
+    if FORMATS[name].precision == "int8":
+        options["calibration"] = calibration
+    return options
+
+
+def _describe(name, path, serving, calibration):
+    kind = FORMATS[name]
+    runtime = RUNTIMES[kind.family]
+    entry = manifests.describe_artefact(
+        path, serving, runtime.batch_size, kind.precision
+    )
+    if name == "tflite_int8":
+        found = runtime(path)
+        takes_pixels = serving.preprocessing is not None
+        entry["inputs"] = describe_quantized(
+            entry["inputs"], found.inputs, takes_pixels
+        )
+        entry["outputs"] = describe_quantized(entry["outputs"], found.outputs)
+    if kind.precision in ("dynamic_int8", "int8"):
+        entry["quantization"] = {
+            "weights": _WEIGHTS[kind.precision],
+            "activations": _ACTIVATIONS.get(name, "float32"),
+        }
+    if kind.precision == "int8":
+        entry["quantization"]["calibration"] = describe_calibration(calibration)
+    return entry
