@@ -7,9 +7,11 @@ Example:
 
   diffkd-distill --flagfile=recipes/experiments/digits.flags --run_dir=runs/digits
 
-Running the same command again resumes, or says that there is nothing left to do.
+With --baseline the student is trained alone too, and with --seeds=5 all of it five
+times. Running the same command again resumes, or says that there is nothing left to do.
 """
 
+import contextlib
 from pathlib import Path
 
 import keras
@@ -29,15 +31,58 @@ BASELINE = absl_flags.DEFINE_boolean(
     False,
     "Train the student alone first, with the same seed and budget: R/baseline/.",
 )
+SEEDS = absl_flags.DEFINE_integer(
+    "seeds",
+    1,
+    "Repeat everything with so many seeds, from --seed on, with the same teacher: R, "
+    "then R/seeds/<seed>/. The report of diffkd-export compares over them.",
+    lower_bound=1,
+)
 
 
 def main(argv):
-    """Trains the student that the flags describe."""
+    """Trains the student that the flags describe, once for every seed."""
     del argv
     prepare()
+    run = RunDirectory(Path(flags.RUN_DIR.value))
+    train_run(run)
+    first = flags.SEED.value
+    for seed in range(first + 1, first + SEEDS.value):
+        keras.utils.clear_session()
+        with other_seed(run, seed) as repeated:
+            train_run(repeated)
+
+
+@contextlib.contextmanager
+def other_seed(run, seed):
+    """Sets the flags to those of a repetition, and gives its `RunDirectory`.
+
+    Args:
+        run: `RunDirectory` of the first seed, whose teacher is used.
+        seed: int.
+    """
+    repeated = RunDirectory(run.root / "seeds" / str(seed))
+    changed = {"seed": seed, "run_dir": str(repeated.root)}
+    if run.teacher.exists():
+        changed["teacher"] = str(run.teacher)
+    before = {name: flags.FLAGS[name].value for name in changed}
+    try:
+        for name, value in changed.items():
+            flags.FLAGS[name].value = value
+        yield repeated
+    finally:
+        for name, value in before.items():
+            flags.FLAGS[name].value = value
+
+
+def train_run(run):
+    """Trains what is left of a run.
+
+    Args:
+        run: `RunDirectory`.
+    """
     methods = build_methods(flags.METHOD.value)
     flags.require(*(("teacher", "student") if methods else ("student",)))
-    run = RunDirectory(Path(flags.RUN_DIR.value))
     run.check_is_one()
     stages = run.stages()
     student, baseline = stages["student"], stages["baseline"]

@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras_diffkd.recipes import distill, training
 from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import read_metrics
+from keras_diffkd.recipes.report.records import read_record
+from keras_diffkd.recipes.run_directory import RunDirectory
 
 
 def network(width, classes=10, size=8, activation=None):
@@ -241,3 +243,40 @@ def test_a_preset_that_does_not_exist_is_named_before_anything_is_fetched(distil
     pytest.importorskip("keras_hub")
     with pytest.raises(ValueError, match="'hub:no_such_preset': there is no image"):
         distil("--teacher=hub:no_such_preset")
+
+
+def test_seeds_repeat_the_run_with_the_same_teacher(distil, tmp_path, capsys):
+    run = distil("--seeds=3", "--baseline", "--seed=4")
+    folders = [run, run / "seeds" / "5", run / "seeds" / "6"]
+    students = [weights_of(folder / "student.keras") for folder in folders]
+    alone = [weights_of(folder / "baseline" / "student.keras") for folder in folders]
+    for models in (students, alone):
+        for first, second in ((0, 1), (1, 2)):
+            assert any(
+                np.any(a != b)
+                for a, b in zip(models[first], models[second], strict=True)
+            )
+    for folder in folders[1:]:
+        for ours, first in zip(
+            weights_of(folder / "teacher.keras"),
+            weights_of(run / "teacher.keras"),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, first)
+    record = read_record(RunDirectory(run), run / "export")
+    assert len(record.seeds) == 3
+    assert not record.skipped
+    capsys.readouterr()
+    distil("--seeds=3", "--baseline", "--seed=4")
+    assert capsys.readouterr().out.count("nothing to do") == 3
+
+
+def test_a_seed_alone_gives_what_it_gives_among_others(distil):
+    together = distil("--seeds=2", "--method=none", run="together")
+    alone = distil("--seed=1", "--method=none", run="alone")
+    for ours, theirs in zip(
+        weights_of(together / "seeds" / "1" / "student.keras"),
+        weights_of(alone / "student.keras"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
