@@ -10,6 +10,8 @@ from keras_diffkd.recipes import distill, evaluate, tasks, train_teacher
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.methods import build_methods
 from keras_diffkd.recipes.metrics_log import read_metrics
+from keras_diffkd.recipes.report import write_report
+from keras_diffkd.recipes.run_directory import RunDirectory
 
 FILES = {
     "detection": "digit_scenes_retinanet.flags",
@@ -61,6 +63,9 @@ def test_teacher_student_and_evaluation(task, tiny, capsys):
     table = capsys.readouterr().out
     assert "digit_scenes/small, 32 test images" in table
     assert {"detection": "mAP50", "segmentation": "mIoU"}[task] in table
+    page = write_report(RunDirectory(run), data=load_data()).read_text()
+    assert "Where teacher and student disagree most" in page
+    assert "What the models say" in page
 
 
 def test_the_task_decides_what_is_tapped(tiny):
