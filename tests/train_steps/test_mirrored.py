@@ -12,8 +12,7 @@ import pytest
 pytestmark = pytest.mark.backend("tensorflow")
 
 
-@pytest.fixture(scope="module")
-def results():
+def run_script():
     result = subprocess.run(
         [sys.executable, Path(__file__).with_name("mirrored_script.py")],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -25,11 +24,7 @@ def results():
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize(
-    ("name", "alone"),
-    [("two", "one"), ("two_xla", "one"), ("two_synchronized", "one_synchronized")],
-)
-def test_two_replicas_train_as_one(results, name, alone):
+def check_two_replicas_train_as_one(results, name, alone):
     """After 21 steps: weights, all logs, validation on uneven batches, predictions."""
     ours, theirs = results[name], results[alone]
     for a, b in zip(ours["weights"], theirs["weights"], strict=True):
@@ -41,7 +36,7 @@ def test_two_replicas_train_as_one(results, name, alone):
     np.testing.assert_allclose(ours["outputs"], theirs["outputs"], rtol=1e-3, atol=1e-4)
 
 
-def test_moving_statistics_are_the_same_on_every_replica(results):
+def check_moving_statistics_are_the_same_on_every_replica(results):
     assert results["two_moving"]["moved"]
     for copies in results["two_moving"]["copies"]:
         assert len(copies) == 2
@@ -49,26 +44,35 @@ def test_moving_statistics_are_the_same_on_every_replica(results):
         assert np.all(np.isfinite(copies[0]))
 
 
-def test_replicas_draw_different_noise(results):
+def check_replicas_draw_different_noise(results):
     first, second = results["noise"]
     assert first > 0
     assert second > 0
     assert abs(first - second) > 1e-3
 
 
-def test_an_overflow_on_one_replica_skips_the_step_on_all(results):
+def check_an_overflow_on_one_replica_skips_the_step_on_all(results):
     assert results["overflow"]["unchanged"]
     assert results["overflow"]["scale"] == 0.5
 
 
-@pytest.mark.parametrize(
-    ("case", "said"),
-    [
+def check_what_does_not_fit_is_named(results, case, said):
+    with pytest.raises(ValueError, match=said):
+        raise ValueError(results["errors"][case])
+
+
+def test_replicas_and_xla_change_nothing():
+    """One test, since the workers of pytest-xdist would each run the script again."""
+    results = run_script()
+    check_two_replicas_train_as_one(results, "two", "one")
+    check_two_replicas_train_as_one(results, "two_xla", "one")
+    check_two_replicas_train_as_one(results, "two_synchronized", "one_synchronized")
+    check_moving_statistics_are_the_same_on_every_replica(results)
+    check_replicas_draw_different_noise(results)
+    check_an_overflow_on_one_replica_skips_the_step_on_all(results)
+    for case, said in (
         ("outside", "created outside of the strategy's scope.*inside `with strategy"),
         ("student_outside", "The student .* created outside.*inside `with strategy"),
         ("synchronized", "jit_compile=True cannot.*synchronized=True.*auto"),
-    ],
-)
-def test_what_does_not_fit_is_named(results, case, said):
-    with pytest.raises(ValueError, match=said):
-        raise ValueError(results["errors"][case])
+    ):
+        check_what_does_not_fit_is_named(results, case, said)

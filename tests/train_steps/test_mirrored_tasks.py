@@ -12,8 +12,7 @@ import pytest
 pytestmark = pytest.mark.backend("tensorflow")
 
 
-@pytest.fixture(scope="module")
-def results():
+def run_script():
     result = subprocess.run(
         [sys.executable, Path(__file__).with_name("mirrored_tasks_script.py")],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -33,17 +32,7 @@ def check_same(ours, theirs):
         np.testing.assert_allclose(ours["logs"][log], value, rtol=1e-4, err_msg=log)
 
 
-@pytest.mark.parametrize(
-    ("task", "run"),
-    [
-        ("detector", "two"),
-        ("detector", "two_xla"),
-        ("segmenter", "one_xla"),
-        ("segmenter", "two"),
-        ("segmenter", "two_xla"),
-    ],
-)
-def test_three_steps_are_the_same(results, task, run):
+def check_three_steps_are_the_same(results, task, run):
     before = results[task]["one"]["before"]
     alone = results[task]["one"]["three steps"]
     moved = [
@@ -59,14 +48,13 @@ def test_three_steps_are_the_same(results, task, run):
     assert parts[task] | {"loss", "task_loss"} < set(alone["logs"])
 
 
-@pytest.mark.parametrize("task", ["detector", "segmenter"])
-def test_a_replica_without_samples_changes_nothing(results, task):
+def check_a_replica_without_samples_changes_nothing(results, task):
     alone = results[task]["one"]["idle"]
     check_same(results[task]["two"]["idle"], alone)
     assert "val_loss" in alone["logs"]
 
 
-def test_a_detectors_loss_is_the_mean_of_the_replicas_losses(results):
+def check_a_detectors_loss_is_the_mean_of_the_replicas_losses(results):
     """Each divides by its own objects; in one batch, all are divided by all."""
     losses = results["losses of halves"]
     mean = (losses["first"] + losses["second"]) / 2
@@ -74,7 +62,21 @@ def test_a_detectors_loss_is_the_mean_of_the_replicas_losses(results):
     assert abs(losses["one"] - mean) > 1e-3 * mean
 
 
-def test_the_first_batch_may_be_split_unevenly(results):
+def check_the_first_batch_may_be_split_unevenly(results):
     losses = results["losses of halves"]
     mean = (4 * losses["first"] + 3 * losses["rest"]) / 7
     np.testing.assert_allclose(losses["uneven"], mean, rtol=1e-5)
+
+
+def test_replicas_and_xla_change_nothing():
+    """One test, since the workers of pytest-xdist would each run the script again."""
+    results = run_script()
+    check_three_steps_are_the_same(results, "detector", "two")
+    check_three_steps_are_the_same(results, "detector", "two_xla")
+    check_three_steps_are_the_same(results, "segmenter", "one_xla")
+    check_three_steps_are_the_same(results, "segmenter", "two")
+    check_three_steps_are_the_same(results, "segmenter", "two_xla")
+    check_a_replica_without_samples_changes_nothing(results, "detector")
+    check_a_replica_without_samples_changes_nothing(results, "segmenter")
+    check_a_detectors_loss_is_the_mean_of_the_replicas_losses(results)
+    check_the_first_batch_may_be_split_unevenly(results)
