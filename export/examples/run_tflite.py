@@ -1,0 +1,111 @@
+"""Runs a TFLite student on one image, with nothing but NumPy and ai-edge-litert.
+
+    pip install numpy ai-edge-litert
+    python run_tflite.py student.tflite image.npy
+
+The image is a uint8 array (height, width, channels) of the student's size, as
+`numpy.save` writes it. Labels and normalisation are read from the file itself.
+Prints the top labels and their probabilities, of a segmenter the share of the pixels
+that each class has, of a detector the objects with a score above 0.5.
+"""
+
+import json
+import sys
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+
+def main(model_file, image_file):
+    """Reads the file and the image, runs the one on the other and prints."""
+    metadata = read_metadata(model_file)
+    interpreter = Interpreter(model_file)  # The runner does not keep it alive.
+    runner = interpreter.get_signature_runner()
+    ((name, taken),) = runner.get_input_details().items()
+    image = read_image(image_file, taken["shape"][1:].tolist())
+    size = image.shape[:2]
+    if taken["dtype"] != np.uint8:  # Else the graph normalises.
+        image = normalize(image, metadata.get("normalization"))
+    if taken["dtype"] == np.int8:
+        scale, zero = taken["quantization"]
+        image = np.clip(np.rint(image / scale) + zero, -128, 127).astype("int8")
+    outputs = {key: array[0] for key, array in runner(**{name: image[None]}).items()}
+    for key, given in runner.get_output_details().items():
+        scale, zero = given["quantization"]
+        if scale:  # Integers that stand for floats.
+            outputs[key] = (outputs[key].astype("float32") - zero) * scale
+    print_result(outputs, metadata.get("labels"), size)
+
+
+def read_metadata(file):
+    """Returns the JSON in the buffer that the metadata `keras_diffkd` names."""
+    with open(file, "rb") as opened:
+        model = schema.Model.GetRootAs(opened.read())
+    for entry in map(model.Metadata, range(model.MetadataLength())):
+        if entry.Name() == b"keras_diffkd":
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    return {}
+
+
+def read_image(file, shape):
+    """Returns the pixels of an image of that shape."""
+    image = np.load(file)
+    if image.dtype != np.uint8 or list(image.shape) != list(shape):
+        sys.exit(f"Expected uint8 {list(shape)}, received {image.dtype} {image.shape}")
+    return image
+
+
+def normalize(image, how):
+    """Returns what the student was trained on."""
+    if not how or how.get("input_range", [0, 255]) != [0, 255]:
+        sys.exit(f"The file does not say how to normalise pixels. Received: {how}")
+    return ((image / 255 - how["mean"]) / how["std"]).astype("float32")
+
+
+def print_result(outputs, labels, size):
+    """Prints what the outputs say of one image of this (height, width)."""
+    labels = dict(enumerate(labels or []))
+    if "boxes" in outputs:
+        for box, score, k in find_objects(**outputs):
+            box = np.round(box * [*size[::-1], *size[::-1]], 1).tolist()
+            print(f"{score:.4f} {labels.get(k, k)} left, top, right, bottom: {box}")
+        return
+    if len(outputs) != 1:
+        sys.exit(f"No classifier, segmenter or detector: it gives {list(outputs)}")
+    (logits,) = outputs.values()
+    if logits.shape[-1] == 1:  # A single logit is that of the second of two classes.
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
+    if logits.ndim == 3:
+        pixels = np.bincount(logits.argmax(-1).ravel())
+        for k in np.flatnonzero(pixels).tolist():
+            print(f"{pixels[k] / pixels.sum():.4f} {labels.get(k, k)}")
+        return
+    powers = np.exp(logits - logits.max())
+    for k in np.argsort(-logits, kind="stable")[:3].tolist():
+        print(f"{powers[k] / powers.sum():.4f} {labels.get(k, k)}")
+
+
+def find_objects(boxes, scores, classes=None, threshold=0.5, **_):
+    """Returns (box, score, class) of each object, best first."""
+    if classes is not None:  # The graph has suppressed, and sorted.
+        found = range(np.count_nonzero(scores > threshold))
+        return [(boxes[i], scores[i], int(classes[i])) for i in found]
+    found, kept = map(tuple, np.argwhere(scores > threshold).tolist()), []
+    for i, k in sorted(found, key=lambda at: -scores[at]):
+        if all(k != other or iou(boxes[i], box) <= 0.5 for box, _, other in kept):
+            kept.append((boxes[i], scores[i, k], k))
+    return kept
+
+
+def iou(a, b):
+    """Returns the intersection of two boxes over their union."""
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    both = np.prod(np.maximum(sides, 0))
+    return both / max(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - both, 1e-9)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
