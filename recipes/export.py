@@ -29,6 +29,7 @@ from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tables import format_table
+from keras_diffkd.recipes.tolerances import QUANTIZED_TOLERANCE, TOLERANCE
 
 WEB = "web"
 FORMATS = absl_flags.DEFINE_list(
@@ -72,18 +73,6 @@ WEB_RUNTIME = absl_flags.DEFINE_string(
     None,
     "Folder with the npm package onnxruntime-web; unset: npm fetches it once.",
 )
-TOLERANCE = absl_flags.DEFINE_float(
-    "tolerance",
-    1e-4,
-    "Largest difference to the student's outputs that is accepted, in float32.",
-    lower_bound=0.0,
-)
-QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
-    "quantized_tolerance",
-    0.005,
-    "How much lower a metric of a quantised artefact may be than the student's.",
-    lower_bound=0.0,
-)
 OUTPUT_DIR = absl_flags.DEFINE_string(
     "output_dir", None, "Folder of the artefacts; unset: R/export of --run_dir."
 )
@@ -93,7 +82,12 @@ def main(argv):
     """Writes the artefacts and prints what they are."""
     del argv
     if flags.RUN_DIR.value:
-        folder, manifest = export_run(RunDirectory(Path(flags.RUN_DIR.value)))
+        run = RunDirectory(Path(flags.RUN_DIR.value))
+        settings = run.check_finished()
+        path = student_to_ship(run, settings)
+        flags.adopt(settings)
+        data = load_data()
+        folder, manifest = export_run(run, settings, path, data)
     else:
         folder, manifest = export_file()
     print(artefact_table(manifest))
@@ -101,15 +95,16 @@ def main(argv):
     if WEB in FORMATS.value:
         print(f"Web page: python -m http.server --directory {folder / WEB}")
     if flags.RUN_DIR.value:
-        print(add_report(RunDirectory(Path(flags.RUN_DIR.value)), folder))
+        print(add_report(run, folder, data))
 
 
-def add_report(run, folder):
+def add_report(run, folder, data):
     """Writes the page about the run beside the artefacts, which stand without it.
 
     Args:
         run: `RunDirectory`.
         folder: that of the artefacts.
+        data: what `load_data` returned.
 
     Returns:
         str, a line that says where it is, or why it is not.
@@ -122,25 +117,24 @@ def add_report(run, folder):
         )
     try:
         with quiet():
-            path = write_report(run, folder / "report.html", data=load_data())
+            path = write_report(run, folder / "report.html", data=data)
     except (ValueError, OSError) as error:
         return f"No report.html: {one_line(error)}"
     return f"Report: {path}"
 
 
-def export_run(run):
+def export_run(run, settings, path, data):
     """Exports the student of a run, with labels and normalisation of its data set.
 
     Args:
         run: `RunDirectory`.
+        settings: dict of str to str, the flags of its distillation.
+        path: that of the student's `.keras` file.
+        data: what `load_data` returned.
 
     Returns:
         `(folder, manifest)`.
     """
-    settings = run.check_finished()
-    path = student_to_ship(run, settings)
-    flags.adopt(settings)
-    data = load_data()
     student = models.load_model(
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )

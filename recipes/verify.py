@@ -9,8 +9,6 @@ Exits with status 1 if an artefact is missing, damaged or out of tolerance.
 
 from pathlib import Path
 
-from absl import flags as absl_flags
-
 from keras_diffkd import models
 from keras_diffkd.export import VerificationError, format_table, verify
 from keras_diffkd.recipes import flags, tasks
@@ -18,19 +16,7 @@ from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.run_directory import RunDirectory
-
-TOLERANCE = absl_flags.DEFINE_float(
-    "tolerance",
-    1e-4,
-    "Largest difference to the student's outputs that is accepted, in float32.",
-    lower_bound=0.0,
-)
-QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
-    "quantized_tolerance",
-    0.005,
-    "How much lower a metric of a quantised artefact may be than the student's.",
-    lower_bound=0.0,
-)
+from keras_diffkd.recipes.tolerances import QUANTIZED_TOLERANCE, TOLERANCE
 
 
 def main(argv):

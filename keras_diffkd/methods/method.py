@@ -1,5 +1,7 @@
 """The interface of a distillation method."""
 
+import types
+
 import keras
 
 from keras_diffkd.taps import check_is_tensor, input_spec, output_specs
@@ -47,6 +49,8 @@ class DistillationMethod(keras.layers.Layer):
     expects_logits = False
     # Whether a tap may be a layer that gives a dictionary of features.
     takes_pyramid = False
+    # From the name of a level to the method that compares it, for a pyramid.
+    levels = types.MappingProxyType({})
     # Whether the method wants the teacher's layers after its tap.
     needs_teacher_head = False
     # Then a `TeacherHead`, set by `Distiller` before `build`: a callable from the

@@ -31,7 +31,6 @@ class PyramidMethod(DistillationMethod):
     def __init__(self, teacher_tap=None, student_tap=None, *, name=None):
         super().__init__(teacher_tap, student_tap, name=name)
         check_paired_taps(self)
-        # From the name of a level to the method that compares it.
         self.levels = {}
 
     def build(self, teacher_shape, student_shape):

@@ -107,18 +107,17 @@ class Evaluation:
         raise NotImplementedError
 
 
-def evaluate(model, data, evaluation):
+def evaluate(run, data, evaluation):
     """Runs a model over the test split.
 
     Args:
-        model: `keras.Model`, or a `Distiller`.
+        run: What `forward` returned for the model.
         data: What a task's `load` returned.
         evaluation: `Evaluation`, not used before.
 
     Returns:
         Its result.
     """
-    run = forward(model)
     for images, targets in data.test:
         targets = keras.tree.map_structure(np.array, targets)
         evaluation.update(run(images), targets)

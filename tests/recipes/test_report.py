@@ -342,6 +342,6 @@ def test_missing_packages_are_named(write_run, monkeypatch):
     assert missing_packages() == ["NoSuch"]
     with pytest.raises(ImportError, match=r"NoSuch.*pip install.*plot"):
         write_report(run)
-    line = export.add_report(run, run.export)
+    line = export.add_report(run, run.export, data=None)
     assert line.startswith("No report.html: NoSuch missing. pip install")
     assert "\n" not in line
