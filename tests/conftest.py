@@ -2,6 +2,9 @@ import os
 
 # Before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The processes of pytest-xdist take all cores already.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 from pathlib import Path
 
@@ -30,6 +33,25 @@ def pytest_collection_modifyitems(items):
         if compiles and BACKEND == "torch" and item.callspec.params["jit_compile"]:
             reason = "torch.compile takes minutes; test_torch.py compiles a small step"
             item.add_marker(pytest.mark.skip(reason=reason))
+    items[:] = long_ones_first(items)
+
+
+def long_ones_first(items):
+    """Gives every worker of pytest-xdist its share of the long tests to begin with.
+
+    Each starts with a consecutive part of the list. Left to the end, a test that runs
+    a script for a minute keeps one worker busy while the others have nothing to do.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    short = [item for item in items if not item.get_closest_marker("long")]
+    size = -(-len(items) // workers)
+    ordered = []
+    for worker in range(workers):
+        part = long[worker::workers]
+        ordered += part + short[: size - len(part)]
+        del short[: size - len(part)]
+    return ordered + short
 
 
 @pytest.fixture(autouse=BACKEND == "torch")

@@ -32,6 +32,7 @@ def distiller_logs(distiller, x, y):
     return distiller.fit(x, y, verbose=0).history
 
 
+@pytest.mark.long
 @pytest.mark.backend("tensorflow")
 def test_detection_and_segmentation(tmp_path, monkeypatch, capsys):
     pytest.importorskip("keras_hub")

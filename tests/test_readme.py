@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.backend("tensorflow")
 def test_the_python_example_runs_as_it_stands(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "distil_detector.py"
 pytestmark = pytest.mark.backend("tensorflow")
 
 
+@pytest.mark.long
 def test_from_images_with_boxes_to_exported_files(tmp_path, data_dir):
     pytest.importorskip("keras_hub")
     result = subprocess.run(

@@ -26,6 +26,7 @@ def run(*arguments):
     return result.stdout
 
 
+@pytest.mark.long
 def test_digits_then_own_images_with_the_teacher_that_was_saved(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     printed = run("--num_digits=120", "--teacher_epochs=1", f"--output_dir={first}")

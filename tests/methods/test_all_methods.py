@@ -83,6 +83,7 @@ def test_trains_in_mixed_precision_and_compiled(name, rng):
     assert any(np.any(a != b) for a, b in zip(after, before, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.backend("tensorflow")
 def test_every_method_trains_on_two_replicas():
     result = subprocess.run(

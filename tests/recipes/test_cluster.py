@@ -106,6 +106,7 @@ def finish(process, status=0):
     return output, errors
 
 
+@pytest.mark.long
 def test_a_killed_worker_ends_the_other_and_both_resume(tmp_path, data_dir):
     run = tmp_path / "run"
     addresses = free_addresses(2)
@@ -167,6 +168,7 @@ def test_two_workers_see_the_batches_of_one(data_dir):
         load_classification("digits", shard=(0, 3), **arguments)
 
 
+@pytest.mark.long
 def test_two_virtual_devices_train_like_one(tmp_path, data_dir):
     runs = {}
     for name, flags in {

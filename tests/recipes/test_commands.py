@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from web_pages import fake_runtime
 
 from keras_diffkd.recipes.metrics_log import read_metrics
@@ -39,6 +40,7 @@ def succeed(name, *arguments):
     return result.stdout
 
 
+@pytest.mark.long
 def test_the_whole_job(tmp_path):
     """One test, since the workers of pytest-xdist would each run the chain again."""
     root, run = tmp_path, tmp_path / "run"

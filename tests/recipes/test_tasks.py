@@ -46,6 +46,7 @@ def distill_experiment(task):
     return EXPERIMENTS / FILES[task]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", FILES)
 def test_teacher_student_and_evaluation(task, tiny, capsys):
     run = tiny(task)

@@ -78,6 +78,7 @@ def test_trains_and_strips_where_tensorflow_is_missing(tmp_path):
     )
 
 
+@pytest.mark.long
 @needs_jax
 def test_data_parallelism_on_two_devices():
     results = run_script(

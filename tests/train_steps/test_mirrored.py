@@ -61,6 +61,7 @@ def check_what_does_not_fit_is_named(results, case, said):
         raise ValueError(results["errors"][case])
 
 
+@pytest.mark.long
 def test_replicas_and_xla_change_nothing():
     """One test, since the workers of pytest-xdist would each run the script again."""
     results = run_script()

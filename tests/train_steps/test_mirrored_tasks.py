@@ -68,12 +68,12 @@ def check_the_first_batch_may_be_split_unevenly(results):
     np.testing.assert_allclose(losses["uneven"], mean, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_replicas_and_xla_change_nothing():
     """One test, since the workers of pytest-xdist would each run the script again."""
     results = run_script()
     check_three_steps_are_the_same(results, "detector", "two")
     check_three_steps_are_the_same(results, "detector", "two_xla")
-    check_three_steps_are_the_same(results, "segmenter", "one_xla")
     check_three_steps_are_the_same(results, "segmenter", "two")
     check_three_steps_are_the_same(results, "segmenter", "two_xla")
     check_a_replica_without_samples_changes_nothing(results, "detector")
