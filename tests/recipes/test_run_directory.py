@@ -65,7 +65,7 @@ def test_claim_keeps_what_was_there_before(run, parse):
 
     def fail():
         with stage.claim():
-            raise RuntimeError
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
@@ -78,7 +78,7 @@ def test_claim_keeps_a_training_that_can_be_resumed(run, parse):
     def fail():
         with stage.claim():
             checkpoint(stage, 3)
-            raise RuntimeError
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
