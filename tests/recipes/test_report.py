@@ -229,6 +229,19 @@ def test_markup_in_flags_is_text(write_run):
     assert "runs/<b>" not in page
 
 
+def test_markup_in_records_is_text(write_run):
+    """Of losses and classes, in tables, in titles and inside the figures."""
+    evil = "<img src=x onerror=alert(1)>"
+    run = write_run(student=distilled(0.95, **{f"mine/{evil}": 0.5}))
+    add_export(run)
+    manifest = {**MANIFEST, "labels": [evil], "warnings": [evil]}
+    write_manifest(run.export, manifest)
+    page = page_of(run)
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "<img src=x" not in page
+    assert "onerror=alert" not in re.sub("&lt;img.*?&gt;", "", page)
+
+
 @pytest.mark.usefixtures("without_curves")
 def test_shares_are_weight_times_value(write_run):
     text = text_of(page_of(write_run(student=distilled(0.95, loss=1.0))))
