@@ -21,6 +21,7 @@ import os
 import shutil
 from pathlib import Path
 
+from keras_diffkd.export.folder import flush
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.checksums import (
     forget_checksum,
@@ -216,6 +217,7 @@ def written_with_checksum(path):
     """`written_aside`, and the SHA-256 of what was written beside it."""
     with written_aside(path) as aside:
         yield aside
+        flush(aside)
         digest = hash_file(aside)
         forget_checksum(path)
     write_checksum(path, digest)
