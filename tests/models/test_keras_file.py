@@ -127,6 +127,7 @@ def change_directory(path, name, offset, value):
         (zipfile.ZIP_DEFLATED, 24, 10),
         (zipfile.ZIP_DEFLATED, 24, 2**25),
         (zipfile.ZIP_DEFLATED, 20, 10),
+        (zipfile.ZIP_DEFLATED, 20, 2**30),
         (zipfile.ZIP_STORED, 24, 10),
         (zipfile.ZIP_STORED, 24, 2**31),
         (zipfile.ZIP_STORED, 20, 2**31),
@@ -137,6 +138,25 @@ def change_directory(path, name, offset, value):
 def test_a_table_of_contents_that_lies(compression, offset, value, keras_file):
     path = keras_file.write(compression)
     assert refused(change_directory(path, WEIGHTS, offset, value), "model.keras")
+
+
+def test_members_that_share_bytes(keras_file, tmp_path):
+    """The weights lie inside the metadata, which is how bombs overlap."""
+    inner = tmp_path / "inner.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr(WEIGHTS, keras_file.parts.pop(WEIGHTS))
+        [info] = archive.infolist()
+        end = archive.fp.tell()
+    keras_file.parts["metadata.json"] = inner.read_bytes()[:end]
+    path = keras_file.write()
+    info.header_offset = path.read_bytes().index(inner.read_bytes()[:30])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.filelist.append(info)
+        archive.NameToInfo[WEIGHTS] = info
+        archive._didModify = True  # To write the table of contents again.
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    assert refused(path, "lies inside another part")
 
 
 def test_more_is_not_decompressed_than_is_declared(keras_file):

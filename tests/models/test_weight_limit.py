@@ -52,7 +52,9 @@ def test_many_small_arrays(monkeypatch):
 
 
 def test_other_threads_are_not_counted():
+    built = []
     with limit_weights(0):
-        thread = threading.Thread(target=build)
+        thread = threading.Thread(target=lambda: built.append(build()))
         thread.start()
         thread.join()
+    assert len(built) == 1
