@@ -97,6 +97,19 @@ def test_what_a_killed_process_leaves(killed, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
+def test_what_was_left_is_recovered_before_the_next_export(tmp_path):
+    (tmp_path / ".export.previous").mkdir()
+    (tmp_path / ".export.previous" / "model").write_text("old")
+
+    def fail():
+        with replacing(tmp_path / "export"):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert content(tmp_path / "export") == {"model": "old"}
+
+
 def content(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
