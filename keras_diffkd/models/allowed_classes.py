@@ -39,12 +39,9 @@ _RUN_CODE = (
     keras.layers.JaxLayer,
     keras.layers.FlaxLayer,
 )
-# Read files whose path is in the config. No image model needs them.
-_READ_FILES = (
-    keras.layers.StringLookup,
-    keras.layers.IntegerLookup,
-    keras.layers.TextVectorization,
-)
+# Read files whose path is in the config, as their subclasses do; those of KerasHub by
+# name, because it need not be installed. No image model needs them.
+_READ_FILES = {"IndexLookup", "TextVectorization", "Tokenizer"}
 # Where Keras looks for a class whose config has no module.
 _FAMILIES = (
     keras,
@@ -160,7 +157,7 @@ def _check_object(config, names, place):
 def _check_array(config, place):
     inner = config.get("config")
     dtype = inner.get("dtype") if isinstance(inner, dict) else None
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise UnsafeModelError(f"an array of dtype {dtype!r} at {_format(place)}")
 
 
@@ -213,13 +210,9 @@ def _is_allowed(found, label, names):
     package = found.__module__.partition(".")[0]
     if package == "keras_diffkd":
         return True
-    if package not in _PACKAGES or issubclass(found, _READ_FILES):
+    if any(base.__name__ in _READ_FILES for base in found.__mro__):
         return False
-    return issubclass(found, _BASES) and not _is_tokenizer(found)
-
-
-def _is_tokenizer(found):
-    return any(base.__name__ == "Tokenizer" for base in found.__mro__)
+    return package in _PACKAGES and issubclass(found, _BASES)
 
 
 def _label(config):

@@ -110,6 +110,7 @@ def test_classes_of_keras_hub():
         named("keras.layers", "FlaxLayer"),
         named("keras.layers", "StringLookup", vocabulary="/etc/passwd"),
         named("keras.layers", "TextVectorization", vocabulary="/etc/passwd"),
+        named("keras.src.layers.preprocessing.index_lookup", "IndexLookup"),
         named("tests_classes", "Mine", "tests_classes>Mine"),
         # Keras takes what is registered, whatever the module says.
         named("keras.layers", "Dense", "tests_classes>Mine"),
@@ -134,6 +135,7 @@ def test_classes_of_keras_hub():
         {"class_name": "__typespec__", "spec_name": "TensorSpec", "config": []},
         {"class_name": "__numpy__", "config": {"value": [], "dtype": "U999999999"}},
         {"class_name": "__numpy__", "config": {"value": [], "dtype": "object"}},
+        {"class_name": "__numpy__", "config": {"value": [], "dtype": ["f4"]}},
         {"class_name": "__tensor__", "config": None},
         {"class_name": 7, "config": {}},
         named("keras.metrics", "AUC", num_thresholds=2**24 + 1),
