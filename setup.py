@@ -50,6 +50,8 @@ setup(
         "absl-py>=2.1",
         # tensorflow-datasets imports it without asking for it.
         "importlib_resources>=6.0",
+        "h5py>=3.10",
+        # Older ones build what they should refuse from model files.
         "keras>=3.15.1",
         "numpy>=2.0",
         "scikit-learn>=1.5",

@@ -177,7 +177,7 @@ def export_student(
         )
         raise_failures(output_dir, report)
         _record(report, manifest)
-        manifests.write_manifest(folder, manifest)
+        manifest = manifests.write_manifest(folder, manifest)
         if web is not None:
             write_web_page(folder, folder / PAGE, **web)
     return manifest

@@ -72,7 +72,8 @@ def replacing(output_dir):
 
     If the body raises, the sibling is removed and `output_dir` is untouched. A
     process killed at any moment leaves either the old export or the new one: in
-    `output_dir`, or, between the two renames, where `recover` finds it.
+    `output_dir`, or, between the two renames, where `recover` finds it. So does a
+    machine that loses power: what was written is on the disk before it is renamed.
 
     Args:
         output_dir: absolute `Path` that passed `check_target`.
@@ -94,15 +95,43 @@ def replacing(output_dir):
     partial.mkdir()
     try:
         yield partial
+        flush(partial)
         # A folder cannot be renamed onto one that has files.
         if output_dir.exists():
             os.replace(output_dir, previous)
         os.replace(partial, output_dir)
+        _sync(output_dir.parent)
     except BaseException:
         recover(output_dir)
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def flush(path):
+    """Waits until a file, or a folder with all its files, is on the disk.
+
+    Raises:
+        OSError: if there was no room for it after all.
+
+    Example:
+
+    ```python
+    flush(Path("export"))
+    ```
+    """
+    _sync(path)
+    if path.is_dir():
+        for child in path.rglob("*"):
+            _sync(child)
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def recover(output_dir):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keras_diffkd.export.errors import ManifestError
 from keras_diffkd.export.formats import FORMATS
+from keras_diffkd.export.sealed import find_break, write_sealed
 
 FILE_NAME = "manifest.json"
 GENERATOR = "keras_diffkd.export"
@@ -165,7 +166,7 @@ def versions(formats):
 
 
 def write_manifest(folder, manifest):
-    """Writes the manifest into a folder.
+    """Writes the manifest into a folder, and returns it with its own checksum.
 
     Example:
 
@@ -173,15 +174,15 @@ def write_manifest(folder, manifest):
     write_manifest("export", manifest)
     ```
     """
-    text = json.dumps(manifest, indent=2, allow_nan=False)
-    (Path(folder) / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+    return write_sealed(Path(folder) / FILE_NAME, manifest)
 
 
 def read_manifest(folder):
     """Reads and checks the manifest of a folder.
 
     Raises:
-        ManifestError: if there is none, it cannot be read, or is not one of ours.
+        ManifestError: if there is none, it cannot be read, is not one of ours, or is
+            not as it was written.
 
     Example:
 
@@ -203,6 +204,9 @@ def read_manifest(folder):
             f"has version {manifest.get('version')!r}, and this release reads "
             f"version {VERSION}"
         )
+    broken = find_break(manifest)
+    if broken:
+        raise ManifestError(broken)
     detection = manifest.get("detection")
     is_described = isinstance(detection, dict) and "nms" in detection
     if detection is not None and not is_described:

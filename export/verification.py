@@ -20,6 +20,8 @@ from keras_diffkd.export.reference import make_reference
 from keras_diffkd.export.requirements import require_packages
 from keras_diffkd.export.samples import read_samples
 from keras_diffkd.export.serving import Serving
+from keras_diffkd.export.web.metadata import FOLDER as PAGE
+from keras_diffkd.export.web.metadata import find_page_damage
 
 # As long as float32 took, and a tenth for what a short measurement is off.
 SLOWER = 1.1
@@ -40,7 +42,8 @@ def verify(
     runtime it is meant for (TensorFlow, onnxruntime, LiteRT), have the manifest's
     names, shapes and dtypes, hold the manifest's metadata, need no operation that the
     runtime lacks or only training has, and give outputs that are finite and not all
-    the same. A damaged file is not loaded: some runtimes crash on one.
+    the same. A damaged file is not loaded: some runtimes crash on one. A web page
+    beside the artefacts must be as it was written.
 
     The outputs of float32 artefacts may differ from the student's by at most
     `tolerance`. Besides, they must predict the same class on every sample (of
@@ -118,6 +121,10 @@ def verify(
     report = check_artefacts(
         output_dir, manifest, reference, tolerance, quantized_tolerance
     )
+    page = output_dir / PAGE
+    reasons = find_page_damage(page) if page.exists() else []
+    if reasons:
+        report["failures"][PAGE] = reasons
     raise_failures(output_dir, report)
     return {"output_dir": str(output_dir), **report}
 

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 from absl import flags as absl_flags
 
-from keras_diffkd import models
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
+from keras_diffkd.recipes.model_files import load_model
 from keras_diffkd.recipes.pictures import draw_predictions
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tables import format_table
@@ -65,7 +65,7 @@ def load_networks(run, data):
         "distilled student": run.student,
     }
     return {
-        name: models.load_model(str(path), input_shape=data.image_shape)
+        name: load_model(str(path), input_shape=data.image_shape)
         for name, path in paths.items()
         if path.exists()
     }

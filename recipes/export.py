@@ -17,7 +17,6 @@ from pathlib import Path
 import keras
 from absl import flags as absl_flags
 
-from keras_diffkd import models
 from keras_diffkd.export import ExportError, export_student
 from keras_diffkd.export.formats import check_formats, needs_calibration
 from keras_diffkd.export.pixels import Preprocessing
@@ -25,6 +24,7 @@ from keras_diffkd.export.quiet import quiet
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import one_line, run_command
 from keras_diffkd.recipes.data import load_data, take_calibration, take_samples
+from keras_diffkd.recipes.model_files import load_model
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.run_directory import RunDirectory
@@ -135,7 +135,7 @@ def export_run(run, settings, path, data):
     Returns:
         `(folder, manifest)`.
     """
-    student = models.load_model(
+    student = load_model(
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
     folder = Path(OUTPUT_DIR.value or run.export)
@@ -174,7 +174,7 @@ def export_file():
             f"--student={path} --output_dir={OUTPUT_DIR.value or ''}"
         )
     return Path(OUTPUT_DIR.value), export_student(
-        models.load_model(path),
+        load_model(path),
         OUTPUT_DIR.value,
         source={"experiment": path, "student": path},
         **options(),

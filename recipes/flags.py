@@ -58,6 +58,19 @@ TEACHER = flags.DEFINE_string(
 STUDENT = flags.DEFINE_string(
     "student", None, "The model to train; the same kinds as for --teacher."
 )
+ALLOW_CLASSES = flags.DEFINE_list(
+    "allow_classes",
+    [],
+    "Classes that model files may name besides those of Keras, KerasHub and "
+    "keras_diffkd, separated by commas: 'package>Name' as they are registered, or "
+    "'module:package>Name' to import the module first. Never read from flags.txt.",
+)
+ALLOW_UNSAFE_FORMATS = flags.DEFINE_boolean(
+    "allow_unsafe_formats",
+    False,
+    "Open model files in other formats than .keras (.h5), without checking them "
+    "(SECURITY.md). Never read from flags.txt.",
+)
 PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
@@ -259,6 +272,8 @@ _PLACE = (
     "jit_compile",
     "picture_every",
 )
+# What is trusted is said by who runs a command, never by a file that a run holds.
+_TRUST = ("allow_classes", "allow_unsafe_formats")
 _DISTILLATION = (
     "student",
     "teacher_dtype",
@@ -296,7 +311,7 @@ def recorded(**overrides):
     return {
         name: _as_text(value)
         for name, value in sorted(values.items())
-        if value is not None
+        if value is not None and name not in _TRUST
     }
 
 
@@ -328,6 +343,11 @@ def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_siz
             f"Received: --dataset={dataset.value}"
         )
     for name, text in settings.items():
+        if name in _TRUST:
+            raise ValueError(
+                f"the flags.txt of this run sets --{name}, which no run may do. Remove "
+                "the line, and give the flag to the command if you trust the files"
+            )
         if name in FLAGS and not (name in keep and FLAGS[name].present):
             FLAGS[name].parse(text)
 

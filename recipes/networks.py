@@ -3,10 +3,14 @@
 import shutil
 from pathlib import Path
 
-from keras_diffkd import models
 from keras_diffkd.models import pretrained_preprocessing, with_preprocessing
 from keras_diffkd.recipes import flags, tasks
-from keras_diffkd.recipes.run_directory import read_flags, save_model, written_aside
+from keras_diffkd.recipes.model_files import load_model
+from keras_diffkd.recipes.run_directory import (
+    read_flags,
+    save_model,
+    written_with_checksum,
+)
 
 
 def build_network(spec, data):
@@ -26,7 +30,7 @@ def build_network(spec, data):
         ValueError: if there is no such model, or it does not fit the data.
     """
     task = tasks.current()
-    model = models.load_model(
+    model = load_model(
         spec,
         input_shape=data.image_shape,
         num_classes=data.num_classes,
@@ -71,7 +75,7 @@ def load_teacher(run, data, methods):
             )
         return build_network(spec, data)
     compares_logits = any(method.expects_logits for method in methods)
-    return models.load_model(
+    return load_model(
         str(path),
         input_shape=data.image_shape,
         num_classes=data.num_classes if compares_logits else None,
@@ -88,7 +92,7 @@ def keep_teacher(run, teacher):
     if run.teacher.exists():
         return
     if flags.TEACHER.value.endswith(".keras"):
-        with written_aside(run.teacher) as aside:
+        with written_with_checksum(run.teacher) as aside:
             shutil.copyfile(flags.TEACHER.value, aside)
     else:
         save_model(teacher, run.teacher)

@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and whose experiment it holds.
 
 ```
+R/*.keras.sha256                         the checksums of the models
 R/teacher.keras                          the teacher
 R/teacher/                               the stage that trained it, as below
 R/student.keras                          the distilled student
@@ -20,7 +21,13 @@ import os
 import shutil
 from pathlib import Path
 
+from keras_diffkd.export.folder import flush
 from keras_diffkd.recipes import flags
+from keras_diffkd.recipes.checksums import (
+    forget_checksum,
+    hash_file,
+    write_checksum,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,8 +208,19 @@ def save_model(model, path):
         model: a `keras.Model`.
         path: where the `.keras` file is to be.
     """
-    with written_aside(path) as aside:
+    with written_with_checksum(path) as aside:
         model.save(aside)
+
+
+@contextlib.contextmanager
+def written_with_checksum(path):
+    """`written_aside`, and the SHA-256 of what was written beside it."""
+    with written_aside(path) as aside:
+        yield aside
+        flush(aside)
+        digest = hash_file(aside)
+        forget_checksum(path)
+    write_checksum(path, digest)
 
 
 @contextlib.contextmanager

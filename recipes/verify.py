@@ -9,11 +9,11 @@ Exits with status 1 if an artefact is missing, damaged or out of tolerance.
 
 from pathlib import Path
 
-from keras_diffkd import models
 from keras_diffkd.export import VerificationError, format_table, verify
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data, take_samples
+from keras_diffkd.recipes.model_files import load_model
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.tolerances import QUANTIZED_TOLERANCE, TOLERANCE
@@ -32,7 +32,7 @@ def main(argv):
             f"{run.export} does not exist: run diffkd-export --run_dir={run.root} first"
         )
     data = load_data()
-    student = models.load_model(
+    student = load_model(
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
     try:

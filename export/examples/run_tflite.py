@@ -50,7 +50,7 @@ def read_metadata(file):
 
 def read_image(file, shape):
     """Returns the pixels of an image of that shape."""
-    image = np.load(file)
+    image = np.load(file, allow_pickle=False)
     if image.dtype != np.uint8 or list(image.shape) != list(shape):
         sys.exit(f"Expected uint8 {list(shape)}, received {image.dtype} {image.shape}")
     return image

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from keras_diffkd.export.errors import ExportError
+from keras_diffkd.export.manifest import digest
+from keras_diffkd.export.sealed import find_break
 
 FILE_NAME = "page.json"
 GENERATOR = "keras_diffkd.export.web"
@@ -64,11 +66,46 @@ def is_page(folder):
     is_page("runs/digits/export/web")  # True
     ```
     """
+    return _read_page(folder) is not None
+
+
+def find_page_damage(folder):
+    """Returns why a page is not as it was written.
+
+    Args:
+        folder: of the page.
+
+    Returns:
+        list of strings, empty if nothing is wrong.
+
+    Example:
+
+    ```python
+    find_page_damage("runs/digits/export/web")  # []
+    ```
+    """
+    folder = Path(folder)
+    page = _read_page(folder)
+    if page is None:
+        return [f"{FILE_NAME} is missing or corrupt"]
+    broken = find_break(page)
+    if broken:
+        return [f"{FILE_NAME} {broken}"]
+    found = digest(folder)["files"]
+    return [
+        f"{name} is missing, was changed, or is not part of the page"
+        for name in sorted({*found, *page["files"]} - {FILE_NAME})
+        if found.get(name) != page["files"].get(name)
+    ]
+
+
+def _read_page(folder):
     try:
         page = json.loads((Path(folder) / FILE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(page, dict) and page.get("generator") == GENERATOR
+        return None
+    is_ours = isinstance(page, dict) and page.get("generator") == GENERATOR
+    return page if is_ours else None
 
 
 def _describe_input(manifest):

@@ -1,12 +1,12 @@
 """Writes a folder that runs a student in the browser, from any static file server."""
 
-import json
 import shutil
 from pathlib import Path
 
 from keras_diffkd.export.errors import ExportError, ManifestError
 from keras_diffkd.export.folder import replacing
-from keras_diffkd.export.manifest import find_damage, read_manifest
+from keras_diffkd.export.manifest import digest, find_damage, read_manifest
+from keras_diffkd.export.sealed import write_sealed
 from keras_diffkd.export.web.metadata import FILE_NAME, describe_page, is_page
 from keras_diffkd.export.web.pictures import write_pictures
 from keras_diffkd.export.web.runtime import copy_runtime, find_runtime
@@ -67,9 +67,8 @@ def write_web_page(
         )
         page["runtime"] = copy_runtime(runtime, folder / RUNTIME)
         shutil.copyfile(STATIC / LICENSE, folder / RUNTIME / "LICENSE.txt")
-        text = json.dumps(page, indent=2, allow_nan=False)
-        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
-    return page
+        page["files"] = digest(folder)["files"]
+        return write_sealed(folder / FILE_NAME, page)
 
 
 def check_page_folder(output_dir):

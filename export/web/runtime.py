@@ -26,6 +26,15 @@ FILES = {
     "ort.wasm.bundle.min.mjs": "ort.wasm.bundle.min.js",
     "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
 }
+# SHA-256 of these files in that version.
+_SHA256 = {
+    "ort.wasm.bundle.min.mjs": (
+        "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90"
+    ),
+    "ort-wasm-simd-threaded.wasm": (
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
+    ),
+}
 _TIMEOUT = 600  # Seconds, for an archive of 33 MB.
 
 
@@ -85,6 +94,10 @@ def copy_runtime(source, target):
     Returns:
         dict of `package` and `version`, which is None if the file does not tell.
 
+    Raises:
+        ExportError: if they are from the cache, or say they are of `VERSION`, and are
+            not the files that were published.
+
     Example:
 
     ```python
@@ -95,9 +108,25 @@ def copy_runtime(source, target):
     target.mkdir()
     for name, published in FILES.items():
         shutil.copyfile(source / name, target / published)
-    with open(source / next(iter(FILES)), encoding="utf-8") as file:
+    first = source / next(iter(FILES))
+    with open(first, encoding="utf-8", errors="replace") as file:
         found = re.search(r"ONNX Runtime Web v([\w.-]+)", file.read(500))
-    return {"package": PACKAGE, "version": found and found[1]}
+    version = found and found[1]
+    if version == VERSION or source == cache_folder():
+        _check_intact(source)
+    return {"package": PACKAGE, "version": version}
+
+
+def _check_intact(folder):
+    for name, expected in _SHA256.items():
+        with open(folder / name, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != expected:
+            raise ExportError(
+                f"'{folder / name}' is not the file of {PACKAGE} {VERSION}: it was "
+                f"changed or damaged. Remove '{folder}' and fetch the package again. "
+                f"Expected: sha256 {expected}. Received: {digest}"
+            )
 
 
 def _is_complete(folder):

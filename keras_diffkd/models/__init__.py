@@ -1,5 +1,7 @@
 """Teachers and students: a zoo, Keras applications, KerasHub presets, files."""
 
+from keras_diffkd.models.file_errors import UnsafeModelError
+from keras_diffkd.models.keras_file import inspect_keras_file
 from keras_diffkd.models.loading import load_model
 from keras_diffkd.models.precision import with_dtype_policy
 from keras_diffkd.models.preprocessing import (
@@ -9,7 +11,9 @@ from keras_diffkd.models.preprocessing import (
 from keras_diffkd.models.zoo import build_model
 
 __all__ = [
+    "UnsafeModelError",
     "build_model",
+    "inspect_keras_file",
     "load_model",
     "pretrained_preprocessing",
     "with_dtype_policy",

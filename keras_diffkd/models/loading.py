@@ -4,11 +4,16 @@ import functools
 import inspect
 import textwrap
 import warnings
-import zipfile
 from pathlib import Path
 
 import keras
 
+from keras_diffkd.models.files import (
+    check_preset_folder,
+    is_other_format,
+    load_file,
+    load_other_format,
+)
 from keras_diffkd.models.hub import import_keras_hub, read_preset
 from keras_diffkd.models.retinanet import repair_initial_weights
 from keras_diffkd.models.zoo import ZOO, build_model, closest
@@ -21,7 +26,15 @@ HUB_CLASSES = {
 }
 
 
-def load_model(spec, *, input_shape=None, num_classes=None, task="classification"):
+def load_model(
+    spec,
+    *,
+    input_shape=None,
+    num_classes=None,
+    task="classification",
+    allow_classes=(),
+    allow_unsafe_formats=False,
+):
     """Builds or loads the model that a specification names.
 
     | `spec` | model |
@@ -40,6 +53,9 @@ def load_model(spec, *, input_shape=None, num_classes=None, task="classification
     Models of `keras.applications` and KerasHub may
     want images normalised in their own way.
 
+    A file is not trusted: `inspect_keras_file` checks it before anything of it is
+    built, and no more weights are made than it has.
+
     Args:
         spec: String, see above.
         input_shape: `(height, width, channels)`. Needed for the zoo; of other
@@ -48,15 +64,22 @@ def load_model(spec, *, input_shape=None, num_classes=None, task="classification
             other models, the number of classes that they must have.
         task: `"classification"`, `"detection"` or `"segmentation"`: what a preset
             is loaded for.
+        allow_classes: Strings. Classes that a file may name besides those of Keras,
+            KerasHub and keras_diffkd, by their registered names:
+            `"my_package>MyLayer"`. They must have been imported.
+        allow_unsafe_formats: Boolean. Whether a file in another format that Keras
+            reads (`.h5`) is opened, with a warning, without any of those checks.
 
     Returns:
         A `keras.Model` without optimizer and loss.
 
     Raises:
-        ValueError: If there is no such model or file, if the file is damaged, if a
-            preset cannot be downloaded, or if the model has another input shape or
-            number of classes (which a subclassed model does not tell).
-        ImportError: If `spec` is a preset and KerasHub is not installed.
+        ValueError: If there is no such model or file, if a preset cannot be
+            downloaded, or if the model has another input shape or number of classes
+            (which a subclassed model does not tell). Of a file that is damaged or
+            holds what no model needs to hold, it is an `UnsafeModelError`.
+        ImportError: If `spec` is a preset, or a file has classes of KerasHub, and it
+            is not installed.
 
     Example:
 
@@ -66,9 +89,11 @@ def load_model(spec, *, input_shape=None, num_classes=None, task="classification
     if spec.startswith("applications:"):
         model = _load_application(spec, input_shape, num_classes)
     elif spec.startswith("hub:"):
-        model = _load_preset(spec, input_shape, num_classes, task)
+        model = _load_preset(spec, input_shape, num_classes, task, allow_classes)
     elif spec.endswith(".keras"):
-        model = _load_file(Path(spec))
+        model = load_file(spec, allow_classes)
+    elif spec not in ZOO and is_other_format(spec):
+        model = load_other_format(spec, allow_unsafe_formats)
     else:
         return _build_from_zoo(spec, input_shape, num_classes)
     _check(model, spec, input_shape, num_classes)
@@ -112,11 +137,13 @@ def _load_application(spec, input_shape, num_classes):
         ) from error
 
 
-def _load_preset(spec, input_shape, num_classes, task):
+def _load_preset(spec, input_shape, num_classes, task, allow_classes):
     keras_hub = import_keras_hub(f"{spec!r}")
     kind = getattr(keras_hub.models, HUB_CLASSES[task])
     preset, is_new = read_preset(spec)
     _check_preset_exists(preset, kind)
+    if Path(preset).is_dir():
+        check_preset_folder(preset, allow_classes)
     options = {"preprocessor": None, "activation": None, "load_weights": not is_new}
     if input_shape is not None:
         options["image_shape"] = tuple(input_shape)
@@ -190,30 +217,6 @@ def _with_head(load, spec, num_classes):
     return load(num_classes=num_classes)
 
 
-def _load_file(path):
-    if not path.is_file():
-        raise ValueError(f"There is no model file {str(path)!r}.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise zipfile.BadZipFile(f"{damaged} inside it is damaged")
-    except Exception as error:
-        raise ValueError(
-            f"The model file {str(path)!r} is corrupt or incomplete ({error}). Copy "
-            "it again, or train and save the model again."
-        ) from error
-    try:
-        return keras.models.load_model(path, compile=False)
-    # The file is intact, so it is what it holds: anything may happen.
-    except Exception as error:
-        raise ValueError(
-            f"The model file {str(path)!r} could not be loaded. It is not a complete "
-            "Keras model, or it needs classes that are not imported "
-            f"here: {error}"
-        ) from error
-
-
 def _require(spec, **arguments):
     missing = [name for name, value in arguments.items() if value is None]
     if missing:
@@ -234,7 +237,9 @@ def _check(model, spec, input_shape, num_classes):
             f"expected {(None, *input_shape)} (batch, height, width, channels). "
             "Choose another model or image size."
         )
-    output = model.output
+    # A Sequential from a file has no `output`.
+    is_sequential = isinstance(model, keras.Sequential)
+    output = model.outputs[0] if is_sequential else model.output
     if isinstance(output, dict):  # A detector's.
         output = output.get("cls_logits", next(iter(output.values())))
     scores = tuple(getattr(output, "shape", (None,)))

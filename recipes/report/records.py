@@ -1,8 +1,9 @@
 """What a run has recorded, as far as a report tells of it."""
 
 import dataclasses
-import json
 
+from keras_diffkd.export.errors import ManifestError
+from keras_diffkd.export.manifest import FILE_NAME, read_manifest
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.metrics_log import read_metrics
 from keras_diffkd.recipes.run_directory import RunDirectory, read_flags
@@ -93,16 +94,23 @@ def read_record(run, export):
     metric = METRICS[settings.get("task", "classification")]
     curves = _read_curves(run, settings)
     seeds, skipped = _read_seeds(run, settings, metric)
-    path = export / "manifest.json"
     return Record(
         run=run,
         settings=settings,
         curves=curves,
         seeds=[finals(curves, metric), *seeds],
         skipped=skipped,
-        manifest=json.loads(path.read_text()) if path.exists() else None,
+        manifest=_read_manifest(export),
         pictures=_last_pictures(run.root / "pictures"),
     )
+
+
+def _read_manifest(export):
+    path = export / FILE_NAME
+    try:
+        return read_manifest(export) if path.exists() else None
+    except ManifestError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def finals(curves, metric):

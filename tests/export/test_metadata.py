@@ -5,7 +5,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_diffkd.export import VerificationError, verify
-from keras_diffkd.export.manifest import digest
+from keras_diffkd.export.manifest import digest, read_manifest, write_manifest
 from keras_diffkd.export.metadata import (
     embed,
     find_differences,
@@ -98,9 +98,8 @@ def replace(family, path, metadata):
 
 
 def rehash(folder, edit=lambda manifest: None):
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = read_manifest(folder)
     for entry in manifest["artefacts"].values():
         entry.update(digest(folder / entry["file"]))
     edit(manifest)
-    path.write_text(json.dumps(manifest))
+    write_manifest(folder, manifest)

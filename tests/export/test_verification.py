@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd.export import VerificationError, format_table, verify
-from keras_diffkd.export.manifest import digest
+from keras_diffkd.export.manifest import digest, read_manifest, write_manifest
 
 
 def artefact_file(folder, artefact):
@@ -31,10 +31,9 @@ def delete(path):
 
 
 def edit_manifest(folder, edit):
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = read_manifest(folder)
     edit(manifest)
-    path.write_text(json.dumps(manifest))
+    write_manifest(folder, manifest)
 
 
 ARTEFACTS = ["saved_model", "student.onnx", "student.tflite"]

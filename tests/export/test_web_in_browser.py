@@ -161,7 +161,8 @@ def test_phones_do_not_scroll_sideways(browser, digits):
 
 
 def test_students_of_raw_pixels(browser, tmp_path):
-    """Their preprocessing is inside; the page gives them bytes."""
+    """Their preprocessing is inside; the page gives them bytes. Names are text."""
+    evil = "<img src=x onerror=\"document.body.id = 'evil'\">"
     keras.utils.set_random_seed(1)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 3)).astype("uint8")
     student = keras.Sequential(
@@ -173,12 +174,18 @@ def test_students_of_raw_pixels(browser, tmp_path):
         ]
     )
     runtime = require_runtime()
-    web = {"samples": pixels, "runtime_dir": runtime, "title": "Bytes"}
-    export_student(student, tmp_path / "export", ["onnx"], samples=pixels, web=web)
+    web = {"samples": pixels, "runtime_dir": runtime, "title": evil}
+    labels = [evil, "b", f"c{evil}"]
+    export_student(
+        student, tmp_path / "export", ["onnx"], samples=pixels, labels=labels, web=web
+    )
     with served(tmp_path / "export" / "web") as (address, _):
         page = Page(browser, address)
-        assert page.text("h1") == "Bytes"
+        assert page.text("h1") == evil
         page.choose_sample(1)
+        assert sorted(row["name"] for row in page.rows()) == sorted(labels)
+        assert page.find("#classes img, h1 img, #summary img") == []
+        assert page.evaluate("return document.body.id") == ""
         expected = probabilities(student, pixels)[1]
         np.testing.assert_allclose(page.probabilities(), expected, atol=1e-3)
     assert page.complaints() == []

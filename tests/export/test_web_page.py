@@ -13,9 +13,16 @@ import pytest
 from PIL import Image
 from web_pages import fake_runtime
 
-from keras_diffkd.export import ExportError, export_student, write_web_page
+from keras_diffkd.export import (
+    ExportError,
+    VerificationError,
+    export_student,
+    verify,
+    write_web_page,
+)
+from keras_diffkd.export.manifest import digest
 from keras_diffkd.export.web import runtime
-from keras_diffkd.export.web.metadata import describe_page, is_page
+from keras_diffkd.export.web.metadata import describe_page, find_page_damage, is_page
 from keras_diffkd.export.web.page import STATIC
 
 NORMALIZATION = {"mean": [0.5], "std": [0.25], "input_range": [0, 255]}
@@ -162,6 +169,45 @@ def test_the_page_is_part_of_the_export(grey_export, helpers):
     ]
 
 
+def test_a_page_that_was_changed_is_found(grey_export):
+    folder, _ = grey_export
+    page = folder / "web"
+    assert find_page_damage(page) == []
+    for path in (page / "app.js", page / "runtime" / "LICENSE.txt"):
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        name = path.relative_to(page).as_posix()
+        assert find_page_damage(page) == [
+            f"{name} is missing, was changed, or is not part of the page"
+        ]
+        path.unlink()
+        assert len(find_page_damage(page)) == 1
+        path.write_bytes(content)
+    (page / "more.js").write_text("")
+    assert "more.js" in find_page_damage(page)[0]
+    (page / "more.js").unlink()
+    path = page / "page.json"
+    content = path.read_text()
+    path.write_text(content.replace('"parameters": ', '"parameters": 1'))
+    assert "do not belong together" in find_page_damage(page)[0]
+    path.write_text("{}")
+    assert find_page_damage(page) == ["page.json is missing or corrupt"]
+
+
+def test_a_changed_page_fails_the_verification(grey_export, helpers):
+    folder, export = grey_export
+    student = helpers.randomise(
+        keras.Sequential(
+            [keras.Input((4, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(5)],
+            name="grey_student",
+        )
+    )
+    verify(folder, student, None)
+    (folder / "web" / "app.js").unlink()
+    with pytest.raises(VerificationError, match="web: app.js is missing"):
+        verify(folder, student, None)
+
+
 def _runtime_of(folder):
     return folder.parent / "node_modules" / "onnxruntime-web"
 
@@ -270,6 +316,26 @@ def test_the_runtime_is_fetched_once(npm, tmp_path, monkeypatch):
     assert list(folder.parent.iterdir()) == [folder]
     npm.unlink()
     assert runtime.find_runtime() == folder
+
+
+def test_a_cache_that_was_changed_is_refused(npm, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "SHA512", pack(npm, tmp_path / "source"))
+    folder = runtime.find_runtime()
+    hashes = {name: digest(folder / name)["sha256"] for name in runtime.FILES}
+    monkeypatch.setattr(runtime, "_SHA256", hashes)
+    runtime.copy_runtime(folder, tmp_path / "first")
+    path = folder / "ort-wasm-simd-threaded.wasm"
+    path.write_bytes(path.read_bytes()[:-1] + b"M")
+    with pytest.raises(ExportError, match="wasm' is not the file of onnxruntime-web"):
+        runtime.copy_runtime(folder, tmp_path / "second")
+
+
+def test_a_version_that_is_known_is_checked_wherever_it_is(runtime_dir, tmp_path):
+    source = runtime_dir / "dist"
+    first = source / "ort.wasm.bundle.min.mjs"
+    first.write_text(f"/*! ONNX Runtime Web v{runtime.VERSION} */")
+    with pytest.raises(ExportError, match="changed or damaged. Remove"):
+        runtime.copy_runtime(source, tmp_path / "copy")
 
 
 def test_an_archive_that_was_changed_is_refused(npm, tmp_path):

@@ -33,6 +33,15 @@ def test_file(saved, rng):
     np.testing.assert_array_equal(loaded(x), model(x))
 
 
+def test_sequential_file(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Dense(3)])
+    path = str(tmp_path / "sequential.keras")
+    model.save(path)
+    load_model(path, input_shape=(8, 8, 1), num_classes=3)
+    with pytest.raises(ValueError, match="another number of classes"):
+        load_model(path, num_classes=4)
+
+
 def test_compiled_model_comes_without_optimizer_and_loss(saved):
     path, model = saved
     model.compile("adam", "mse")
@@ -54,19 +63,7 @@ def test_file_with_a_damaged_byte(saved):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="student.keras' is corrupt.*damaged"):
-        load_model(str(path))
-
-
-@pytest.mark.parametrize("victim", ["config.json", "model.weights.h5"])
-def test_file_with_a_part_missing(saved, victim):
-    path, _ = saved
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in set(parts) - {victim}:
-            archive.writestr(name, parts[name])
-    with pytest.raises(ValueError, match="student.keras' could not be loaded"):
+    with pytest.raises(ValueError, match="student.keras' is corrupt.*CRC-32"):
         load_model(str(path))
 
 
@@ -119,7 +116,10 @@ def test_subclassed_model(tmp_path, rng):
     expected = model(x)
     model.save(tmp_path / "model.keras")
     loaded = load_model(
-        str(tmp_path / "model.keras"), input_shape=(8, 8, 1), num_classes=10
+        str(tmp_path / "model.keras"),
+        input_shape=(8, 8, 1),
+        num_classes=10,
+        allow_classes=["tests>Subclassed"],
     )
     np.testing.assert_array_equal(loaded(x), expected)
 
@@ -149,7 +149,7 @@ def test_pretrained_application(monkeypatch):
     ("spec", "options", "message"),
     [
         ("resnet21", {}, "'resnet21'. Did you mean.*'resnet20'.*'hub:PRESET'"),
-        ("model.h5", {}, "Unknown model. Received: 'model.h5'"),
+        ("model.h5", {}, "'model.h5' is refused: models are loaded from .keras files"),
         ("resnet20", {}, "'resnet20' .* needs input_shape and num_classes"),
         ("missing.keras", {}, "There is no model file 'missing.keras'"),
         ("applications:MobileNetV9", {}, "Did you mean 'MobileNetV2'"),

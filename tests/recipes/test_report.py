@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from keras_diffkd.export.manifest import GENERATOR, VERSION, write_manifest
 from keras_diffkd.recipes import export, flags
 from keras_diffkd.recipes import report as report_package
 from keras_diffkd.recipes.report import missing_packages, write_report
@@ -58,10 +59,13 @@ def write_stage(folder, settings, lines):
 
 def artefact(file, size, accuracy):
     found = {"max_difference": 1e-6, "agreement": 1.0, "accuracy": accuracy}
-    return {"file": file, "size": size, "verification": found}
+    described = {"sha256": "", "inputs": [], "outputs": []}
+    return {"file": file, "size": size, **described, "verification": found}
 
 
 MANIFEST = {
+    "generator": GENERATOR,
+    "version": VERSION,
     "student": {"name": "student", "parameters": 1234},
     "versions": {"python": "3.11.0", "keras": "3.15.1"},
     "source": {"student": "runs/<b>/student.keras"},
@@ -132,7 +136,7 @@ def warnings_of(run):
 
 def add_export(run):
     run.export.mkdir()
-    (run.export / "manifest.json").write_text(json.dumps(MANIFEST))
+    write_manifest(run.export, MANIFEST)
     run.teacher.write_bytes(b"t" * 500_000)
 
 
@@ -223,6 +227,19 @@ def test_markup_in_flags_is_text(write_run):
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
     assert "a&amp;b" in page
     assert "runs/<b>" not in page
+
+
+def test_markup_in_records_is_text(write_run):
+    """Of losses and classes, in tables, in titles and inside the figures."""
+    evil = "<img src=x onerror=alert(1)>"
+    run = write_run(student=distilled(0.95, **{f"mine/{evil}": 0.5}))
+    add_export(run)
+    manifest = {**MANIFEST, "labels": [evil], "warnings": [evil]}
+    write_manifest(run.export, manifest)
+    page = page_of(run)
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "<img src=x" not in page
+    assert "onerror=alert" not in re.sub("&lt;img.*?&gt;", "", page)
 
 
 @pytest.mark.usefixtures("without_curves")

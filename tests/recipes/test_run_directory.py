@@ -1,7 +1,8 @@
 import keras
 import pytest
 
-from keras_diffkd.recipes import flags
+from keras_diffkd.recipes import flags, run_directory
+from keras_diffkd.recipes.checksums import check_checksum
 from keras_diffkd.recipes.run_directory import (
     RunDirectory,
     differences,
@@ -151,7 +152,9 @@ def test_save_model_keeps_the_old_file_when_saving_fails(tmp_path, monkeypatch):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     save_model(model, path)
     before = path.read_bytes()
-    assert [file.name for file in tmp_path.iterdir()] == ["student.keras"]
+    names = ["student.keras", "student.keras.sha256"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    check_checksum(path)
 
     def cut_off(target):
         target.write_bytes(b"half")
@@ -161,7 +164,23 @@ def test_save_model_keeps_the_old_file_when_saving_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_model(model, path)
     assert path.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    check_checksum(path)
+
+
+def test_a_new_model_is_never_beside_an_old_checksum(tmp_path, monkeypatch):
+    path = tmp_path / "student.keras"
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    save_model(model, path)
+
+    def killed(*arguments):
+        raise RuntimeError
+
+    monkeypatch.setattr(run_directory, "write_checksum", killed)
+    with pytest.raises(RuntimeError):
+        save_model(model, path)
     assert [file.name for file in tmp_path.iterdir()] == ["student.keras"]
+    check_checksum(path)
 
 
 def test_differences_name_what_is_unset():

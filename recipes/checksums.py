@@ -1,0 +1,86 @@
+"""A checksum beside a model file, in the format of `sha256sum`.
+
+`sha256sum --check student.keras.sha256` compares the two without this package.
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from keras_diffkd.models import UnsafeModelError
+
+
+def sidecar(path):
+    """Returns where the checksum of a file lies: `student.keras.sha256`."""
+    path = Path(path)
+    return path.with_name(f"{path.name}.sha256")
+
+
+def hash_file(path):
+    """Returns the SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def forget_checksum(path):
+    """Removes the checksum of a file that is about to be replaced.
+
+    Two files cannot be replaced at once. A process that is killed in between leaves a
+    model without a checksum, never with a wrong one.
+    """
+    sidecar(path).unlink(missing_ok=True)
+
+
+def write_checksum(path, digest):
+    """Writes the checksum of a file beside it, at once.
+
+    Args:
+        path: of the file.
+        digest: str, from `hash_file`, of what was written there.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.partial.sha256")
+    try:
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(f"{digest}  {path.name}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, sidecar(path))
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def check_checksum(path):
+    """Raises if a file is not the one that its checksum was written for.
+
+    A file without one is somebody else's, or old: the checksums inside a `.keras` file,
+    which are weaker, still tell when it is opened.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UnsafeModelError: if file and checksum differ. Says what to do.
+    """
+    path, beside = Path(path), sidecar(path)
+    if not beside.exists() or not path.is_file():
+        return
+    # A damaged sidecar may be anything, and large.
+    with open(beside, "rb") as file:
+        text = file.read(2**12).decode(errors="replace")
+    line = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)\n?", text)
+    if line is None or line[2] != path.name:
+        raise UnsafeModelError(
+            f"{str(beside)!r} is damaged: it is not the line that sha256sum prints for "
+            f"{path.name!r}. If you trust the model file, remove the checksum, and the "
+            "file is checked by what is inside it"
+        )
+    found = hash_file(path)
+    if found != line[1]:
+        raise UnsafeModelError(
+            f"The model file {str(path)!r} is corrupt or was changed: its SHA-256 is "
+            f"{found}, and {beside.name!r} says {line[1]}. Copy both files again from "
+            "where they were made; or remove them and run the command that trains this "
+            "model again. If you changed the file yourself, remove the checksum"
+        )
