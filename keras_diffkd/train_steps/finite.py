@@ -67,8 +67,8 @@ def flags(totals, slopes):
 
 def has_overflowed(distiller, finite):
     """Returns whether a gradient is not finite, as a boolean scalar."""
-    number = len(distiller.trainable_variables)
-    return keras.ops.logical_not(keras.ops.all(finite[len(finite) - number :]))
+    others = finite.shape[0] - len(distiller.trainable_variables)
+    return keras.ops.logical_not(keras.ops.all(finite[others:]))
 
 
 def keep_if_skipped(skipped, old, new):
