@@ -129,6 +129,9 @@ CULPRITS = {
     "statistic": (enlarge, lambda: Bad("statistic"), "the moving statistic "),
 }
 
+if BACKEND == "torch":
+    del CULPRITS["statistic"]  # Its output is NaN there, which comes first.
+
 
 @pytest.mark.parametrize("case", CULPRITS)
 def test_the_first_culprit_is_named(case, data):
