@@ -44,7 +44,7 @@ def unchecked():
     with contextlib.ExitStack() as patches:
         for owner, name, replacement in (
             (objective, "totals", lambda *args: []),
-            (tensorflow, "flags", lambda totals, slopes: tf.constant([True])),
+            (tensorflow, "finiteness", lambda *args: {}),
             (tensorflow, "guard", lambda *args: tf.constant(True)),
             (step_count.StepCount, "update_state", lambda *args: None),
         ):

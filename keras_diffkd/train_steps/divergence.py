@@ -1,51 +1,28 @@
 """What was not finite in a step, and what is said about it."""
 
+import math
+
 import keras
 import numpy as np
 
-from keras_diffkd.train_steps.finite import is_float, tapped, watched_losses
+from keras_diffkd.train_steps.finite import is_float, is_small, tapped, watched_losses
 from keras_diffkd.train_steps.objective import state_variables
 from keras_diffkd.training_diverged_error import TrainingDivergedError
 
 MENTIONED = 3
 
 
-def names(distiller):
-    """Returns what the elements of `finite.flags` are about: causes before effects."""
-    return [
-        "the inputs",
-        *(_feature("teacher", tap) for tap in tapped(distiller, "teacher")),
-        *(_feature("student", tap) for tap in tapped(distiller, "student")),
-        "the student's output",
-        *(f"the loss {name}" for name in watched_losses(distiller)),
-        *(
-            f"the moving statistic {v.path!r}"
-            for v in state_variables(distiller)
-            if is_float(v)
-        ),
-        *(f"the gradient of {v.path!r}" for v in distiller.trainable_variables),
-    ]
-
-
-def required(distiller):
-    """Returns which of `finite.flags` must be true, as a NumPy array of booleans.
-
-    The student's features and output are there for the diagnosis: a model may use
-    infinity as a mask, and what is wrong with them shows in the losses. Gradients
-    that overflow are no failure where the optimizer scales the loss: it skips them.
-    """
-    optional = ("the student's",)
-    if distiller._step.count.can_skip:
-        optional += ("the gradient of",)
-    return np.array([not name.startswith(optional) for name in names(distiller)])
-
-
 def is_healthy(distiller, finite):
     """Returns whether the step may be applied, as a boolean scalar.
 
     To be asked after the step was counted.
+
+    Args:
+        distiller: The `Distiller`.
+        finite: What `finite.finiteness` returned.
     """
-    healthy = keras.ops.all(keras.ops.logical_or(finite, ~required(distiller)))
+    flags = finite["flags"]
+    healthy = keras.ops.all(keras.ops.logical_or(flags, ~_required(distiller)))
     count = distiller._step.count
     if count.can_skip:
         few = count.in_a_row < distiller._step.max_skipped_steps
@@ -53,12 +30,63 @@ def is_healthy(distiller, finite):
     return healthy
 
 
+def _required(distiller):
+    """Returns which flags must be true, as a NumPy array of booleans.
+
+    The student's features and output are there for the diagnosis: a model may use
+    infinity as a mask, and what is wrong with them shows in the losses. Gradients
+    that overflow are no failure where the optimizer scales the loss: it skips them.
+    """
+    required = [not name.startswith("the student's") for name in _names(distiller)]
+    for what, _, variables in _updates(distiller):
+        matters = what == "statistics" or not distiller._step.count.can_skip
+        required += [matters] * (1 + sum(not is_small(v) for v in variables))
+    return np.array(required)
+
+
+def _names(distiller):
+    """Returns what the first flags are about, causes before effects."""
+    return [
+        "the inputs",
+        *(_feature("teacher", tap) for tap in tapped(distiller, "teacher")),
+        *(_feature("student", tap) for tap in tapped(distiller, "student")),
+        "the student's output",
+        *(f"the loss {name}" for name in watched_losses(distiller)),
+    ]
+
+
+def _updates(distiller):
+    """Returns what the other flags are about: `(key, prefix, variables)`."""
+    statistics = [
+        variable for variable in state_variables(distiller) if is_float(variable)
+    ]
+    return (
+        ("statistics", "the moving statistic", statistics),
+        ("gradients", "the gradient of", distiller.trainable_variables),
+    )
+
+
+def _not_finite_names(distiller, finite):
+    """Returns the names of all that was computed and not finite."""
+    flags = iter(finite["flags"])
+    bad = [name for name in _names(distiller) if not next(flags)]
+    for key, prefix, variables in _updates(distiller):
+        next(flags)  # Of all small ones together.
+        ends = np.cumsum([math.prod(v.shape) for v in variables if is_small(v)])
+        small = iter(np.split(np.isfinite(finite[key]), ends[:-1]))
+        for variable in variables:
+            ok = next(small).all() if is_small(variable) else next(flags)
+            if not ok:
+                bad.append(f"{prefix} {variable.path!r}")
+    return bad
+
+
 def diverged(distiller, finite, batch, step, skipped_in_a_row, replica=None):
     """Returns the `TrainingDivergedError` about a step.
 
     Args:
         distiller: The `Distiller`, as it was before the step.
-        finite: NumPy array, what `finite.flags` returned.
+        finite: What `finite.finiteness` returned, as NumPy arrays.
         batch: Tuple `(x, y, sample_weight)` of NumPy arrays.
         step: Integer, the step in the epoch, from 1.
         skipped_in_a_row: Integer, skipped steps up to this one.
@@ -119,7 +147,7 @@ def _advice(first):
 def _culprits(distiller, finite, batch):
     """Returns the names of all that was not finite, causes first."""
     x, y, sample_weight = batch
-    bad = [n for n, ok in zip(names(distiller), finite, strict=True) if not ok]
+    bad = _not_finite_names(distiller, finite)
     of_teacher = [name for name in bad if name.startswith("the teacher's")]
     teacher = distiller.teacher.variables if distiller.methods else []
     return [

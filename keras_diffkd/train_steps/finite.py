@@ -1,14 +1,20 @@
 """Whether everything in a step is finite, before anything of it is applied.
 
 Every tensor that is watched is added up: the sum is finite only if each of its values
-is. That is one operation for each tensor, in the compiled step where there is one, and
-one vector of booleans comes out. `divergence.names` says what its elements are about.
+is. Small ones, which are most of the gradients and statistics, are put together first:
+with small networks the number of operations is what costs time. It all happens in the
+compiled step, where there is one. `divergence` says what was not finite.
 """
+
+import math
 
 import keras
 
+# Gradients and statistics of up to so many values are put together.
+SMALL = 4096
 
-def totals(distiller, x, y_pred, features, losses, state):
+
+def totals(distiller, x, y_pred, features, losses):
     """Returns the sums of all that a forward pass is watched for, in order.
 
     Args:
@@ -17,7 +23,6 @@ def totals(distiller, x, y_pred, features, losses, state):
         y_pred: The student's outputs.
         features: What `Distiller.tapped_features` returned.
         losses: Dict of scalars.
-        state: The new values of `state_variables(distiller)`.
     """
     found = {"teacher": {}, "student": {}}
     for method, pair in zip(distiller.methods, features, strict=True):
@@ -32,7 +37,6 @@ def totals(distiller, x, y_pred, features, losses, state):
         *(found["student"][tap] for tap in tapped(distiller, "student")),
         y_pred,
         *(losses[name] for name in watched_losses(distiller)),
-        *(value for value in state if is_float(value)),
     ]
     return [_total(structure) for structure in watched]
 
@@ -55,20 +59,44 @@ def watched_losses(distiller):
     return ["task_loss", *of_methods, "loss"]
 
 
-def flags(totals, slopes):
-    """Returns whether each of `names` is finite, as a vector of booleans.
+def finiteness(totals, state, slopes, trainable):
+    """Returns what tells whether a step is finite, and which part of it is not.
 
     Args:
         totals: What `totals` returned.
-        slopes: Gradients of the trainable variables, `None` where there is none.
+        state: The new values of the variables that a forward pass changes.
+        slopes: Gradients, `None` where there is none.
+        trainable: Values of the trainable variables.
+
+    Returns:
+        Dict: `flags`, a vector of booleans about the `totals`, about the small
+        statistics together, each large one, the small gradients together, and each
+        large one; `statistics` and `gradients`, vectors of all small ones.
     """
-    return keras.ops.isfinite(keras.ops.stack([*totals, *map(_total, slopes)]))
+    statistics = [value for value in state if is_float(value)]
+    gradients = [
+        keras.ops.zeros(value.shape) if slope is None else slope
+        for slope, value in zip(slopes, trainable, strict=True)
+    ]
+    small = {"statistics": statistics, "gradients": gradients}
+    sums = list(totals)
+    for name, tensors in small.items():
+        small[name] = _joined([t for t in tensors if is_small(t)])
+        large = [t for t in tensors if not is_small(t)]
+        sums += [_total(structure) for structure in (small[name], *large)]
+    return {"flags": keras.ops.isfinite(keras.ops.stack(sums)), **small}
+
+
+def is_small(tensor):
+    """Whether a tensor or variable is put together with others."""
+    return math.prod(tensor.shape) <= SMALL
 
 
 def has_overflowed(distiller, finite):
     """Returns whether a gradient is not finite, as a boolean scalar."""
-    others = finite.shape[0] - len(distiller.trainable_variables)
-    return keras.ops.logical_not(keras.ops.all(finite[others:]))
+    large = sum(not is_small(v) for v in distiller.trainable_variables)
+    flags = finite["flags"]
+    return keras.ops.logical_not(keras.ops.all(flags[flags.shape[0] - large - 1 :]))
 
 
 def keep_if_skipped(skipped, old, new):
@@ -85,6 +113,15 @@ def keep_if_skipped(skipped, old, new):
 def is_float(tensor):
     """Whether a tensor or variable holds floats, of any width."""
     return keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
+
+
+def _joined(tensors):
+    """Returns the values of all tensors as one float32 vector."""
+    if not tensors:
+        return keras.ops.zeros((0,), "float32")
+    return keras.ops.concatenate(
+        [keras.ops.cast(keras.ops.reshape(t, (-1,)), "float32") for t in tensors]
+    )
 
 
 def _total(structure):

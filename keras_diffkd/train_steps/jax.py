@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
-from keras_diffkd.train_steps.finite import flags, has_overflowed, keep_if_skipped
+from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -31,7 +31,7 @@ def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step.
 
     It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, flags, losses, y_pred, new state)`; see `finite.flags`. It is
+    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. It is
     compiled as part of the step, by `make_train_function`.
     """
 
@@ -40,7 +40,7 @@ def make_gradient_function(distiller, jit_compile):
             return objective(distiller, trainable, *args)
 
         slopes, (*results, totals) = jax.grad(loss, has_aux=True)(trainable)
-        return slopes, flags(totals, slopes), *results
+        return slopes, finiteness(totals, results[-1], slopes, trainable), *results
 
     return gradients
 
@@ -91,7 +91,7 @@ def _raise_diverged(distiller, health, state, data):
     batch = jax.tree.map(np.asarray, keras.utils.unpack_x_y_sample_weight(data))
     raise diverged(
         distiller,
-        np.asarray(health["finite"]),
+        jax.tree.map(np.asarray, health["finite"]),
         batch,
         health["steps"],
         health["in_a_row"],

@@ -87,7 +87,7 @@ def objective(
 
     Returns:
         `(scaled loss, (losses, y_pred, new state, totals))`: the last is for
-        `finite.flags`.
+        `finite.finiteness`.
     """
     variables = state_variables(distiller)
     state = [_fold(v, value, seed) for v, value in zip(variables, state, strict=True)]
@@ -104,7 +104,7 @@ def objective(
     for variable, value in zip(variables, state, strict=True):
         new = scope.get_current_value(variable)
         new_state.append(_fold(variable, value if new is None else new, -seed))
-    watched = totals(distiller, x, y_pred, features, losses, new_state)
+    watched = totals(distiller, x, y_pred, features, losses)
     return losses["loss"] * loss_scale, (losses, y_pred, new_state, watched)
 
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.checks import labels_message
-from keras_diffkd.train_steps.finite import flags, has_overflowed, keep_if_skipped
+from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.objective import (
     build_own_loss,
@@ -36,7 +36,7 @@ def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under XLA or not.
 
     It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, flags, losses, y_pred, new state)`; see `finite.flags`. Variables,
+    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. Variables,
     optimizer and metrics stay outside: inside one XLA cluster they would tie the step
     to one device.
     """
@@ -54,7 +54,7 @@ def make_gradient_function(distiller, jit_compile):
         slopes = tape.gradient(loss, trainable)
         # Embeddings give sparse slices, which XLA cannot return.
         slopes = [None if g is None else tf.convert_to_tensor(g) for g in slopes]
-        return slopes, flags(totals, slopes), *results
+        return slopes, finiteness(totals, results[-1], slopes, trainable), *results
 
     return tf.function(gradients, jit_compile=True) if jit_compile else gradients
 

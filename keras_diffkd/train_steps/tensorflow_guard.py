@@ -21,19 +21,20 @@ def guard(distiller, replicas, finite, batch):
     Args:
         distiller: The `Distiller`.
         replicas: `Replicas`.
-        finite: What `finite.flags` returned, on this replica.
+        finite: What `finiteness` returned, on this replica.
         batch: Tuple `(x, y, sample_weight)`.
     """
     count = distiller._step.count
     healthy = is_healthy(distiller, finite) | replicas.is_idle
-    is_array = [isinstance(leaf, tf.Tensor) for leaf in keras.tree.flatten(batch)]
-    arrays = [leaf for leaf in keras.tree.flatten(batch) if isinstance(leaf, tf.Tensor)]
+    leaves = keras.tree.flatten(batch)
+    is_array = [isinstance(leaf, tf.Tensor) for leaf in leaves]
 
-    def stop(finite, steps, in_a_row, replica, *arrays):
-        given = iter(arrays)
+    def stop(steps, in_a_row, replica, *values):
+        given = iter(values)
+        finite_values = {name: next(given) for name in finite}
         leaves = [next(given) if array else None for array in is_array]
         distiller._step.failure = {
-            "finite": finite,
+            "finite": finite_values,
             "batch": keras.tree.pack_sequence_as(batch, leaves),
             "step": steps,
             "skipped_in_a_row": in_a_row,
@@ -43,10 +44,10 @@ def guard(distiller, replicas, finite, batch):
 
     def fail():
         counts = [tf.convert_to_tensor(v.value) for v in (count.steps, count.in_a_row)]
+        arrays = [leaf for leaf, keep in zip(leaves, is_array, strict=True) if keep]
+        values = [*counts, replicas.id, *finite.values(), *arrays]
         with tf.device("CPU"):
-            return tf.numpy_function(
-                stop, [finite, *counts, replicas.id, *arrays], tf.bool
-            )
+            return tf.numpy_function(stop, values, tf.bool)
 
     return tf.cond(healthy, lambda: tf.constant(True), fail)
 

@@ -7,7 +7,7 @@ import torch
 
 from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
-from keras_diffkd.train_steps.finite import flags, has_overflowed, keep_if_skipped
+from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -27,7 +27,7 @@ def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under `torch.compile` or not.
 
     It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, flags, losses, y_pred, new state)`; see `finite.flags`. `"auto"`
+    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. `"auto"`
     runs eagerly.
     """
 
@@ -35,7 +35,7 @@ def make_gradient_function(distiller, jit_compile):
         trainable = [value.detach().requires_grad_() for value in trainable]
         loss, (*results, totals) = objective(distiller, trainable, *args)
         slopes = list(torch.autograd.grad(loss, trainable, allow_unused=True))
-        results = (flags(totals, slopes), *results)
+        results = (finiteness(totals, results[-1], slopes, trainable), *results)
         return slopes, *keras.tree.map_structure(_detached, results)
 
     return torch.compile(gradients) if jit_compile is True else gradients
@@ -82,10 +82,10 @@ def train_step(distiller, data):
             new_state = keep_if_skipped(skipped, old_state, new_state)
         count.update_state(skipped)
         if not is_healthy(distiller, finite):
-            batch = keras.tree.map_structure(_array, (x, y, sample_weight))
-            raise diverged(
-                distiller, _array(finite), batch, count.steps, count.in_a_row
+            finite, batch = keras.tree.map_structure(
+                _array, (finite, (x, y, sample_weight))
             )
+            raise diverged(distiller, finite, batch, count.steps, count.in_a_row)
         optimizer.apply(slopes, variables)
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)
