@@ -1,9 +1,9 @@
 """What a distiller notices of `fit`."""
 
-import math
 import warnings
 
 import keras
+import numpy as np
 
 
 class FitWatch(keras.callbacks.Callback):
@@ -29,9 +29,9 @@ class FitWatch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         bad = [
-            f"{name} is {float(value)}"
+            f"{name} is {value}"
             for name, value in (logs or {}).items()
-            if name.startswith("val_") and not math.isfinite(value)
+            if name.startswith("val_") and not np.isfinite(value).all()
         ]
         if bad:
             warnings.warn(
