@@ -26,6 +26,7 @@ from keras_diffkd.methods import (
     LogitsKD,
     VkD,
 )
+from keras_diffkd.training_diverged_error import TrainingDivergedError
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "FitNet",
     "KDiffusion",
     "LogitsKD",
+    "TrainingDivergedError",
     "VkD",
     "callbacks",
     "datasets",

@@ -1,14 +1,17 @@
 """The Keras model that trains a student from a teacher."""
 
+import inspect
 import types
 
 import keras
 
 from keras_diffkd import checks, train_steps
+from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
 from keras_diffkd.taps import call_with_taps, output_specs
 from keras_diffkd.teacher_head import attach_heads
+from keras_diffkd.train_steps.step_count import StepCount
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -90,7 +93,14 @@ class Distiller(keras.Model):
         self._frozen = FrozenTeacher(teacher, teacher_preprocess)
         # Plain namespaces: Keras would track models and functions in attributes.
         self._original = types.SimpleNamespace(student=student)
-        self._step = types.SimpleNamespace(jit_compile="auto", gradients=None)
+        self._step = types.SimpleNamespace(
+            jit_compile="auto",
+            gradients=None,
+            count=None,
+            max_skipped_steps=None,
+            epoch=None,
+            failure=None,
+        )
 
         for method in methods:
             student = method.prepare_student(student)
@@ -102,6 +112,7 @@ class Distiller(keras.Model):
             key: keras.metrics.Mean(name=key.replace("/", "_"))
             for key in self._loss_names()
         }
+        self._step.count = StepCount()
         self.built = True
 
     @property
@@ -207,6 +218,7 @@ class Distiller(keras.Model):
         steps_per_execution=1,
         jit_compile="auto",
         auto_scale_loss=True,
+        max_skipped_steps=50,
     ):
         """Configures training; the arguments are those of `keras.Model.compile`.
 
@@ -216,15 +228,24 @@ class Distiller(keras.Model):
                 the plain graph on a CPU, where XLA is the slower one. On JAX the
                 whole step, with `jax.jit`, which `"auto"` means too. On PyTorch
                 its pure part, with `torch.compile`; `"auto"` is eager.
+            max_skipped_steps: Integer. Under mixed_float16, a step whose gradients
+                overflow is skipped and the loss scale halved; after so many in a row,
+                training ends with a `TrainingDivergedError`.
 
         Raises:
-            ValueError: If `jit_compile` is none of these, or there is neither a
-                `loss` nor a student compiled with its own.
+            ValueError: If `jit_compile` is none of these, `max_skipped_steps` is
+                below 1, or there is neither a `loss` nor a student compiled with its
+                own.
         """
         if not (isinstance(jit_compile, bool) or jit_compile == "auto"):
             raise ValueError(
                 '`jit_compile` must be True, False or "auto". '
                 f"Received: jit_compile={jit_compile!r}"
+            )
+        if max_skipped_steps < 1 or int(max_skipped_steps) != max_skipped_steps:
+            raise ValueError(
+                "`max_skipped_steps` must be a positive integer. "
+                f"Received: max_skipped_steps={max_skipped_steps}"
             )
         if loss is None and not self.student.compiled:
             raise ValueError(
@@ -243,6 +264,10 @@ class Distiller(keras.Model):
             auto_scale_loss=auto_scale_loss,
         )
         self._step.jit_compile = jit_compile
+        self._step.max_skipped_steps = max_skipped_steps
+        self._step.count.can_skip = isinstance(
+            self.optimizer, keras.optimizers.LossScaleOptimizer
+        )
         self._make_step()
 
     def _make_step(self):
@@ -259,12 +284,17 @@ class Distiller(keras.Model):
             ValueError: If the data is empty, labels lie outside the student's
                 classes, or the distiller was loaded from a file and its
                 teacher's weights have not been put back.
+            TrainingDivergedError: If inputs, the teacher's features, losses,
+                gradients or moving statistics are not finite: before anything of
+                that step is applied. It is a `ValueError`.
         """
         self._assert_compile_called("fit")
         checks.check_training_data(x, y, self.num_label_classes())
         train_steps.build_compiled(self, x, y)
+        given = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
+        given.arguments["callbacks"] = watched(self, given.arguments.get("callbacks"))
         with train_steps.data_errors_as_value_errors():
-            return super().fit(x, y, *args, **kwargs)
+            return super().fit(*given.args, **given.kwargs)
 
     def make_train_function(self, force=False):
         # Every way of training comes through here, `train_on_batch` too.
@@ -332,6 +362,10 @@ class Distiller(keras.Model):
             total), `task_loss` and `<method>/<name>`, and the student's outputs.
         """
         y_pred, features = self.tapped_features(x, training=training)
+        return self.losses_of(x, y, sample_weight, y_pred, features, training), y_pred
+
+    def losses_of(self, x, y, sample_weight, y_pred, features, training=True):
+        """Returns the losses of what `tapped_features` returned, as a dict."""
         task_loss = self.compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
@@ -348,7 +382,7 @@ class Distiller(keras.Model):
             for name, weight in method.loss_weights.items():
                 total = total + weight * results[name]
             losses |= {f"{method.name}/{name}": v for name, v in results.items()}
-        return {"loss": total, **losses}, y_pred
+        return {"loss": total, **losses}
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -388,7 +422,12 @@ class Distiller(keras.Model):
             own_loss = self.student._compile_loss
             others += own_loss.metrics if own_loss is not None else []
         # After the total loss, before the compiled metrics.
-        return [*others[:1], *trackers, *others[1:]]
+        return [*others[:1], *trackers, *others[1:], self._step.count]
+
+    def validation_logs(self, logs):
+        """Returns the logs without those of training, which stand still."""
+        of_training = {*self._trackers, self._step.count.name}
+        return {name: log for name, log in logs.items() if name not in of_training}
 
     def get_metrics_result(self):
         keys = {id(tracker): key for key, tracker in self._trackers.items()}
@@ -438,7 +477,11 @@ class Distiller(keras.Model):
         config = super().get_compile_config()
         if not config:
             return config
-        config = {**config, "jit_compile": self._step.jit_compile}
+        config = {
+            **config,
+            "jit_compile": self._step.jit_compile,
+            "max_skipped_steps": self._step.max_skipped_steps,
+        }
         if self._compile_loss is None:
             config["student"] = self.student.get_compile_config()
         return config

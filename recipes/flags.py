@@ -221,6 +221,12 @@ LR_DECAY = flags.DEFINE_float(
 WARMUP_EPOCHS = flags.DEFINE_integer(
     "warmup_epochs", 0, "Epochs of linear warm-up before 'cosine'.", lower_bound=0
 )
+MAX_SKIPPED_STEPS = flags.DEFINE_integer(
+    "max_skipped_steps",
+    50,
+    "Steps in a row that mixed_float16 may skip because gradients overflow.",
+    lower_bound=1,
+)
 PICTURE_EVERY = flags.DEFINE_integer(
     "picture_every",
     0,
@@ -271,6 +277,7 @@ _PLACE = (
     "virtual_devices",
     "jit_compile",
     "picture_every",
+    "max_skipped_steps",
 )
 # What is trusted is said by who runs a command, never by a file that a run holds.
 _TRUST = ("allow_classes", "allow_unsafe_formats")

@@ -1,7 +1,6 @@
 """`metrics.jsonl`: what every epoch measured."""
 
 import json
-import math
 import time
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import keras
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes one JSON object a line and epoch, and stops a training that diverged.
+    """Writes one JSON object a line and epoch.
 
     A line holds `epoch` (from 1), every log of the epoch, `seconds` and
     `learning_rate`. When a training resumes, lines of epochs that are done again are
@@ -17,9 +16,6 @@ class MetricsLog(keras.callbacks.Callback):
 
     Args:
         path: the file to write, `metrics.jsonl`.
-
-    Raises:
-        ValueError: at the end of an epoch whose loss is not finite.
 
     Example:
 
@@ -50,11 +46,6 @@ class MetricsLog(keras.callbacks.Callback):
                 keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
             ),
         }
-        if not math.isfinite(line.get("loss", 0.0)):
-            raise ValueError(
-                f"the loss is {line['loss']} after epoch {epoch + 1}: training "
-                "diverged. Try a smaller --learning_rate"
-            )
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -8,6 +8,7 @@ R/student.keras                          the distilled student
 R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}
 R/baseline/student.keras                 the student alone
 R/baseline/                              its stage, as above
+R/failed_batch.npz                       of a training that diverged: its last batch
 R/export/                                the artefacts, and report.html
 R/export/web/                            the page that runs the student
 R/seeds/<n>/                             the same with other seeds, for the report
@@ -59,6 +60,10 @@ class Stage:
         return self.folder / "tensorboard"
 
     @property
+    def failed_batch(self):
+        return self.folder / "failed_batch.npz"
+
+    @property
     def finished(self):
         return self.model_path.exists() and (self.folder / "flags.txt").exists()
 
@@ -94,7 +99,7 @@ class Stage:
         """Makes the folder this experiment's; takes that back if nothing comes of it.
 
         When the body fails before there is a first checkpoint, everything it wrote is
-        removed again, so that a mistake leaves nothing behind.
+        removed again, so that a mistake leaves nothing behind but a failed batch.
         """
         outermost = _first_missing(self.folder)
         before = set(self.folder.iterdir()) if self.folder.exists() else set()
@@ -105,7 +110,7 @@ class Stage:
             yield
         except BaseException:
             if not self.completed_epochs:
-                for path in set(self.folder.iterdir()) - before:
+                for path in set(self.folder.iterdir()) - before - {self.failed_batch}:
                     _remove(path)
                 if outermost is not None and not any(self.folder.iterdir()):
                     _remove(outermost)
@@ -162,6 +167,9 @@ class RunDirectory:
             raise ValueError(f"--run_dir must be a folder. Received: {self.root}")
         known = ("flags.txt", "teacher.keras", "teacher/flags.txt")
         known += ("baseline/flags.txt",)
+        known += tuple(
+            f"{folder}failed_batch.npz" for folder in ("", "baseline/", "teacher/")
+        )
         holds_something = self.root.exists() and any(self.root.iterdir())
         if holds_something and not any((self.root / name).exists() for name in known):
             raise ValueError(

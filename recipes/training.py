@@ -8,8 +8,9 @@ import time
 import keras
 import tensorflow as tf
 
-from keras_diffkd import Distiller
+from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures
+from keras_diffkd.checks import check_finite_weights
 from keras_diffkd.recipes import cluster, flags, tasks
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
@@ -60,6 +61,7 @@ def build_distiller(student, data, teacher=None, methods=()):
         build_optimizer(_steps_per_epoch(data)),
         **task.compile_arguments(data),
         jit_compile={"true": True, "false": False}.get(flags.JIT_COMPILE.value, "auto"),
+        max_skipped_steps=flags.MAX_SKIPPED_STEPS.value,
     )
     return distiller
 
@@ -73,7 +75,9 @@ def train(distiller, stage, data):
         data: `ClassificationData`, as `build_distiller` was given it.
 
     Raises:
-        ValueError: if the loss is no longer finite, or the data is not as promised.
+        TrainingDivergedError: if a step is not finite; its batch is in
+            `failed_batch.npz` then.
+        ValueError: if the data is not as promised.
     """
     steps = _steps_per_epoch(data)
     completed = stage.completed_epochs
@@ -84,6 +88,7 @@ def train(distiller, stage, data):
     # Whatever was trained before in this process, the draws are the same.
     keras.utils.set_random_seed(flags.SEED.value)
     started = time.monotonic()
+    stage.failed_batch.unlink(missing_ok=True)
     try:
         distiller.fit(
             cluster.training_data(data),
@@ -96,8 +101,16 @@ def train(distiller, stage, data):
         )
     except tf.errors.OpError as error:
         raise cluster.lost_worker(error) from error
+    except TrainingDivergedError as error:
+        # Also on a worker that is not the chief: it alone has its share of the batch.
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        error.save_batch(stage.failed_batch)
+        error.args = (f"{error} The batch is in {stage.failed_batch}",)
+        raise
     if cluster.is_chief():
-        save_model(distiller.strip(), stage.model_path)
+        student = distiller.strip()
+        check_finite_weights(student)
+        save_model(student, stage.model_path)
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
 
 

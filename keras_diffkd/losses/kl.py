@@ -1,8 +1,15 @@
 """The distillation loss of Hinton et al."""
 
+import math
+
 import keras
 
 from keras_diffkd.losses.inputs import logits_pair
+
+# From this temperature on, `τ²` makes float32's rounding of the divergence visible.
+HOT = 20.0
+# Gaps of softened logits for which the series is exact in float32.
+SMALL = 1.0
 
 
 def kl_divergence(teacher_logits, student_logits, temperature=1.0):
@@ -30,7 +37,32 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0):
     teacher, student = logits_pair(teacher_logits, student_logits, temperature)
     log_teacher = keras.ops.log_softmax(teacher / temperature)
     log_student = keras.ops.log_softmax(student / temperature)
-    divergence = keras.ops.sum(
-        keras.ops.exp(log_teacher) * (log_teacher - log_student), axis=-1
-    )
+    probabilities = keras.ops.exp(log_teacher)
+    divergence = keras.ops.sum(probabilities * (log_teacher - log_student), axis=-1)
+    if temperature >= HOT:
+        gap = (teacher - student) / temperature
+        divergence = _of_small_gaps(probabilities, gap, divergence)
     return temperature**2 * keras.ops.mean(divergence)
+
+
+def _of_small_gaps(probabilities, gap, otherwise):
+    """Returns the divergence of samples whose logits hardly differ, without rounding.
+
+    `KL = log E[exp(-c)] = log(1 + E[exp(-c) - 1 + c])`, with the expectation over the
+    teacher's classes and `c` the gap of the logits less its expectation. The brackets
+    are a series without cancellation.
+
+    Args:
+        probabilities: The teacher's, `(samples, classes)`.
+        gap: Teacher's logits less the student's, divided by the temperature.
+        otherwise: Divergences `(samples,)` for samples where the gaps are larger.
+    """
+    centre = keras.ops.sum(probabilities * gap, axis=-1, keepdims=True)
+    c = gap - centre
+    is_small = keras.ops.max(keras.ops.abs(c), axis=-1) < SMALL
+    c = keras.ops.where(is_small[:, None], c, 0.0)
+    series = 0.0
+    for k in range(10, 1, -1):  # Of exp(-c) - 1 + c, divided by c squared.
+        series = 1 / math.factorial(k) - c * series
+    exact = keras.ops.log1p(keras.ops.sum(probabilities * c * c * series, axis=-1))
+    return keras.ops.where(is_small, exact, otherwise)

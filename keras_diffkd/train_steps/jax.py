@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from keras_diffkd.checks import check_labels
+from keras_diffkd.train_steps.divergence import diverged, is_healthy
+from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -29,16 +31,16 @@ def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step.
 
     It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, losses, y_pred, new state)`. It is compiled as part of the
-    step, by `make_train_function`.
+    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. It is
+    compiled as part of the step, by `make_train_function`.
     """
 
     def gradients(trainable, *args):
         def loss(trainable):
             return objective(distiller, trainable, *args)
 
-        slopes, results = jax.grad(loss, has_aux=True)(trainable)
-        return slopes, *results
+        slopes, (*results, totals) = jax.grad(loss, has_aux=True)(trainable)
+        return slopes, finiteness(totals, results[-1], slopes, trainable), *results
 
     return gradients
 
@@ -73,13 +75,33 @@ def train_step(distiller, state, data):
     _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     _check_labels(y, distiller.num_label_classes())
     teacher = [variable.value for variable in teacher_variables(distiller)]
-    return distiller._step.run(state, teacher, data)
+    logs, health, state = distiller._step.run(state, teacher, data)
+    if not health["healthy"]:
+        _raise_diverged(distiller, health, state, data)
+    return logs, state
+
+
+def _raise_diverged(distiller, health, state, data):
+    """Raises the error about a step that has left the state as it was."""
+    # Keras has taken the values out of the model's variables while it trains.
+    for variables, values in zip(_variables(distiller), state, strict=True):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    distiller._jax_state_synced = True
+    batch = jax.tree.map(np.asarray, keras.utils.unpack_x_y_sample_weight(data))
+    raise diverged(
+        distiller,
+        jax.tree.map(np.asarray, health["finite"]),
+        batch,
+        health["steps"],
+        health["in_a_row"],
+    )
 
 
 def test_step(distiller, keras_test_step, state, data):
     """Evaluates the student, without the logs of training."""
     logs, state = keras_test_step(state, data)
-    return {k: v for k, v in logs.items() if k not in distiller._trackers}, state
+    return distiller.validation_logs(logs), state
 
 
 def predict_step(distiller, keras_predict_step, state, data):
@@ -120,7 +142,10 @@ def gradient(function, x):
 
 
 def _step(distiller, state, teacher, data):
-    """The whole step without side effects: `(logs, new state)`."""
+    """The whole step without side effects: `(logs, health, new state)`.
+
+    If it is not healthy, the new state is the old one.
+    """
     trainable, _, optimizer_values, _ = state
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
         jax.tree.map(jax.numpy.asarray, data)
@@ -135,9 +160,10 @@ def _step(distiller, state, teacher, data):
         for variable, value in zip(variables, group, strict=True)
     }
     changed = state_variables(distiller)
-    slopes, losses, y_pred, new_values = distiller._step.gradients(
+    old_values = [values[id(variable)] for variable in changed]
+    slopes, finite, losses, y_pred, new_values = distiller._step.gradients(
         trainable,
-        [values[id(variable)] for variable in changed],
+        old_values,
         teacher,
         x,
         y,
@@ -145,19 +171,35 @@ def _step(distiller, state, teacher, data):
         0,
         loss_scale,
     )
+    skipped = jax.numpy.array(False)
+    if distiller._step.count.can_skip:
+        skipped = has_overflowed(distiller, finite)
+        new_values = keep_if_skipped(skipped, old_values, new_values)
     values.update(zip(map(id, changed), new_values, strict=True))
     trainable, optimizer_values = optimizer.stateless_apply(
         optimizer_values, slopes, trainable
     )
     metrics = distiller.metrics_variables
+    count = distiller._step.count
     with _scope(metrics, [values[id(variable)] for variable in metrics]) as scope:
+        count.update_state(skipped)
+        health = {
+            "healthy": is_healthy(distiller, finite),
+            "finite": finite,
+            "steps": count.steps + 0,
+            "in_a_row": count.in_a_row + 0,
+        }
         logs = update_metrics(distiller, losses, x, y, y_pred, sample_weight)
-    return logs, (
+    new_state = (
         trainable,
         [values[id(variable)] for variable in distiller.non_trainable_variables],
         optimizer_values,
         [scope.get_current_value(variable) for variable in metrics],
     )
+    kept = jax.tree.map(
+        lambda old, new: jax.numpy.where(health["healthy"], new, old), state, new_state
+    )
+    return logs, health, kept
 
 
 def _scope(variables, values):
@@ -191,7 +233,7 @@ def _shardings(distiller):
                 f"{variable.path!r} on {variable.value.sharding}. Call "
                 "`keras.distribution.set_distribution` first, before the models."
             )
-    return None, tuple([v.value.sharding for v in group] for group in groups)
+    return None, None, tuple([v.value.sharding for v in group] for group in groups)
 
 
 def _check_labels(y, classes):

@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd.taps import input_spec
+from keras_diffkd.train_steps.finite import totals
 
 
 def state_variables(distiller):
@@ -85,7 +86,8 @@ def objective(
         loss_scale: Float that multiplies the returned loss alone.
 
     Returns:
-        `(scaled loss, (losses, y_pred, new state))`.
+        `(scaled loss, (losses, y_pred, new state, totals))`: the last is for
+        `finite.finiteness`.
     """
     variables = state_variables(distiller)
     state = [_fold(v, value, seed) for v, value in zip(variables, state, strict=True)]
@@ -96,12 +98,14 @@ def objective(
     ]
     # Layers hand over what they add (activity regularisation) only if asked to.
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-        losses, y_pred = distiller.compute_training_losses(x, y, sample_weight)
+        y_pred, features = distiller.tapped_features(x)
+        losses = distiller.losses_of(x, y, sample_weight, y_pred, features)
     new_state = []
     for variable, value in zip(variables, state, strict=True):
         new = scope.get_current_value(variable)
         new_state.append(_fold(variable, value if new is None else new, -seed))
-    return losses["loss"] * loss_scale, (losses, y_pred, new_state)
+    watched = totals(distiller, x, y_pred, features, losses)
+    return losses["loss"] * loss_scale, (losses, y_pred, new_state, watched)
 
 
 def update_metrics(distiller, losses, x, y, y_pred, sample_weight, batch_size=None):

@@ -18,10 +18,12 @@ class Replicas:
         self.id = tf.convert_to_tensor(self.context.replica_id_in_sync_group, tf.int32)
         self.count = self.context.num_replicas_in_sync
         self.batch_size = batch_size
+        self.is_first = tf.cast(self.id == 0, tf.float32)
         self.share = tf.ones(())
         if self.count > 1:
             local = tf.cast(batch_size, tf.float32)
             self.share = local / self.context.all_reduce("SUM", local)
+        self.is_idle = self.share == 0
 
     def fill(self, data):
         """Gives a replica without samples one of zeros: convolutions need one."""
@@ -49,20 +51,27 @@ class Replicas:
             return tensor
         return tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
 
-    def share_overflow(self, slopes):
+    def share_overflow(self, slopes, overflows):
         """Makes all replicas' gradients NaN where those of one are not finite.
 
         Keras's loss scaling decides by the first replica's gradients whether a step
         is to be skipped.
+
+        Args:
+            slopes: This replica's gradients.
+            overflows: Boolean scalar, whether one of them is not finite.
+
+        Returns:
+            `(gradients, whether those of a replica are not finite)`.
         """
         if self.count == 1:
-            return slopes
-        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in slopes if g is not None]
-        overflows = self.context.all_reduce(
-            "SUM", tf.cast(~tf.reduce_all(finite), tf.float32)
-        )
-        poison = tf.where(overflows > 0, float("nan"), 0.0)
-        return [None if g is None else g + tf.cast(poison, g.dtype) for g in slopes]
+            return slopes, overflows
+        overflows &= ~self.is_idle
+        overflows = self.context.all_reduce("SUM", tf.cast(overflows, tf.float32)) > 0
+        poison = tf.where(overflows, float("nan"), 0.0)
+        return [
+            None if g is None else g + tf.cast(poison, g.dtype) for g in slopes
+        ], overflows
 
     def average(self, state):
         """Averages what the forward passes changed, weighted by their samples.

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.checks import labels_message
+from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.objective import (
     build_own_loss,
@@ -20,6 +21,7 @@ from keras_diffkd.train_steps.replicas import (
     check_scope,
     scaled_as_a_mean,
 )
+from keras_diffkd.train_steps.tensorflow_guard import guard, raising_diverged
 
 
 def keras_jit_compile(jit_compile):
@@ -34,8 +36,9 @@ def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under XLA or not.
 
     It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, losses, y_pred, new state)`. Variables, optimizer and metrics
-    stay outside: inside one XLA cluster they would tie the step to one device.
+    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. Variables,
+    optimizer and metrics stay outside: inside one XLA cluster they would tie the step
+    to one device.
     """
 
     if _must_synchronize(distiller, jit_compile):
@@ -47,11 +50,11 @@ def make_gradient_function(distiller, jit_compile):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainable)
             with fused(*(() if jit_compile else _networks(distiller))):
-                loss, results = objective(distiller, trainable, *args)
+                loss, (*results, totals) = objective(distiller, trainable, *args)
         slopes = tape.gradient(loss, trainable)
         # Embeddings give sparse slices, which XLA cannot return.
         slopes = [None if g is None else tf.convert_to_tensor(g) for g in slopes]
-        return slopes, *results
+        return slopes, finiteness(totals, results[-1], slopes, trainable), *results
 
     return tf.function(gradients, jit_compile=True) if jit_compile else gradients
 
@@ -97,8 +100,11 @@ def _networks(distiller):
 
 
 def make_train_function(distiller, make, force):
-    """Makes what runs a batch: Keras's own."""
+    """Makes what runs a batch: Keras's own, and an error of ours if it diverges."""
+    if distiller.train_function is not None and not force:
+        return
     make(force=force)
+    distiller.train_function = raising_diverged(distiller, distiller.train_function)
 
 
 def build_compiled(distiller, x, y):
@@ -170,25 +176,33 @@ def train_step(distiller, data):
     variables = distiller.trainable_variables
     state = state_variables(distiller)
     replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
-    slopes, losses, y_pred, new_state = distiller._step.gradients(
+    old_state = _values(state)
+    slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
         _values(variables),
-        _values(state),
+        old_state,
         _values(teacher_variables(distiller)),
         *replicas.fill((x, y, sample_weight)),
         replicas.id,
         optimizer.scale_loss(replicas.share),
     )
     slopes = [replicas.zero_if_idle(slope) for slope in slopes]
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        slopes = replicas.share_overflow(slopes)
-    optimizer.apply(slopes, variables)
-    _assign(state, replicas.average(new_state))
-    losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
-    y_pred = replicas.trim(y_pred)
-    logs = update_metrics(
-        distiller, losses, x, y, y_pred, sample_weight, replicas.batch_size
-    )
-    return replicas.logs(distiller, logs)
+    skipped = tf.constant(False)
+    if distiller._step.count.can_skip:
+        overflows = has_overflowed(distiller, finite)
+        slopes, skipped = replicas.share_overflow(slopes, overflows)
+        new_state = keep_if_skipped(skipped, old_state, new_state)
+    distiller._step.count.update_state(skipped, replicas.is_first)
+    healthy = guard(distiller, replicas, finite, (x, y, sample_weight))
+    # Eagerly, the guard has raised or passed already and is no operation.
+    with tf.control_dependencies([healthy] if tf.inside_function() else []):
+        optimizer.apply(slopes, variables)
+        _assign(state, replicas.average(new_state))
+        losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
+        y_pred = replicas.trim(y_pred)
+        logs = update_metrics(
+            distiller, losses, x, y, y_pred, sample_weight, replicas.batch_size
+        )
+        return replicas.logs(distiller, logs)
 
 
 def test_step(distiller, keras_test_step, data):
@@ -213,8 +227,7 @@ def test_step(distiller, keras_test_step, data):
     logs = distiller.compute_metrics(
         x, y, replicas.trim(y_pred), sample_weight=sample_weight
     )
-    logs = {k: v for k, v in logs.items() if k not in distiller._trackers}
-    return replicas.logs(distiller, logs)
+    return replicas.logs(distiller, distiller.validation_logs(logs))
 
 
 def predict_step(distiller, keras_predict_step, data):

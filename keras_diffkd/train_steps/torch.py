@@ -6,6 +6,8 @@ import keras
 import torch
 
 from keras_diffkd.checks import check_labels
+from keras_diffkd.train_steps.divergence import diverged, is_healthy
+from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -25,14 +27,16 @@ def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under `torch.compile` or not.
 
     It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, losses, y_pred, new state)`. `"auto"` runs eagerly.
+    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. `"auto"`
+    runs eagerly.
     """
 
     def gradients(trainable, *args):
         trainable = [value.detach().requires_grad_() for value in trainable]
-        loss, results = objective(distiller, trainable, *args)
-        slopes = torch.autograd.grad(loss, trainable, allow_unused=True)
-        return list(slopes), *keras.tree.map_structure(_detached, results)
+        loss, (*results, totals) = objective(distiller, trainable, *args)
+        slopes = list(torch.autograd.grad(loss, trainable, allow_unused=True))
+        results = (finiteness(totals, results[-1], slopes, trainable), *results)
+        return slopes, *keras.tree.map_structure(_detached, results)
 
     return torch.compile(gradients) if jit_compile is True else gradients
 
@@ -58,9 +62,10 @@ def train_step(distiller, data):
     optimizer = distiller.optimizer
     variables = distiller.trainable_variables
     state = state_variables(distiller)
-    slopes, losses, y_pred, new_state = distiller._step.gradients(
+    old_state = [v.value for v in state]
+    slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
         [v.value for v in variables],
-        [v.value for v in state],
+        old_state,
         # No gradient is wanted of them, so none of its intermediates is kept.
         [v.value.detach() for v in teacher_variables(distiller)],
         x,
@@ -70,6 +75,17 @@ def train_step(distiller, data):
         optimizer.scale_loss(1.0),
     )
     with torch.no_grad():
+        count = distiller._step.count
+        skipped = torch.tensor(False)
+        if count.can_skip:
+            skipped = has_overflowed(distiller, finite)
+            new_state = keep_if_skipped(skipped, old_state, new_state)
+        count.update_state(skipped)
+        if not is_healthy(distiller, finite):
+            finite, batch = keras.tree.map_structure(
+                _array, (finite, (x, y, sample_weight))
+            )
+            raise diverged(distiller, finite, batch, count.steps, count.in_a_row)
         optimizer.apply(slopes, variables)
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)
@@ -79,7 +95,7 @@ def train_step(distiller, data):
 def test_step(distiller, keras_test_step, data):
     """Evaluates the student, without the logs of training."""
     logs = keras_test_step(data)
-    return {k: v for k, v in logs.items() if k not in distiller._trackers}
+    return distiller.validation_logs(logs)
 
 
 def predict_step(distiller, keras_predict_step, data):
@@ -107,3 +123,7 @@ def gradient(function, x):
 
 def _detached(tensor):
     return tensor.detach()
+
+
+def _array(tensor):
+    return None if tensor is None else keras.ops.convert_to_numpy(tensor)

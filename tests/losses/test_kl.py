@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 from reference import diffkd_numpy as reference
 from reference.keras_side import assert_compiles, gradient_of, value_of
 
+from keras_diffkd import LogitsKD
 from keras_diffkd.losses import kl_divergence
 
 TEMPERATURES = [0.5, 1.0, 4.0]
@@ -77,6 +79,59 @@ def test_float16_is_computed_in_float32():
     expected = reference.kl_divergence(teacher, student, 4.0)
     actual = value_of(kl_divergence, teacher, student, dtype="float16", temperature=4.0)
     assert actual == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 4.0, 20.0, 1e3, 1e5])
+@pytest.mark.parametrize("size", [1.0, 100.0, 65504.0])
+def test_extreme_temperatures_and_the_largest_float16_logits(size, temperature):
+    rng = np.random.default_rng(0)
+    teacher, student = (size * rng.uniform(-1, 1, (2, 6, 10))).astype("float16")
+    teacher[0, 0], student[0, 0] = size, -size
+    actual = value_of(
+        kl_divergence, teacher, student, dtype="float16", temperature=temperature
+    )
+    expected = reference.kl_divergence(teacher, student, temperature)
+    assert actual == pytest.approx(expected, rel=1e-5)
+    slope = reference.gradient(
+        lambda s: reference.kl_divergence(teacher, s, temperature), student
+    )
+    np.testing.assert_allclose(
+        gradient_of(kl_divergence, teacher, student, temperature=temperature),
+        slope,
+        rtol=1e-4,
+        atol=1e-5 * np.abs(slope).max(),
+    )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 1e5])
+def test_equal_logits_cost_nothing_and_pull_nowhere(temperature):
+    logits = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
+    arguments = (kl_divergence, logits, logits)
+    assert value_of(*arguments, temperature=temperature) == pytest.approx(0, abs=1e-6)
+    slope = gradient_of(*arguments, temperature=temperature)
+    np.testing.assert_allclose(slope, 0.0, atol=1e-6 * temperature)
+
+
+def test_negative_logits_are_not_clipped_as_keras_s_default_does():
+    teacher = keras.ops.array([[5.0, 0.0, 0.0, 0.0]])
+    student = np.array([[0.0, 5.0, 0.0, 0.0]])
+    keras_loss = keras.distillation.LogitsDistillation(temperature=3.0)
+    found = {}
+    for name, loss in (
+        ("keras", keras_loss.compute_loss),
+        ("ours", LogitsKD(temperature=3.0).compute_loss),
+    ):
+        slope = gradient_of(lambda _, s, loss=loss: loss(teacher, s), student, student)
+        found[name] = value_of(loss, teacher, student), np.abs(slope).max()
+    assert found["keras"] == (pytest.approx(16.118, abs=1e-3), 0.0)
+    assert found["ours"] == (
+        pytest.approx(7.766, abs=1e-3),
+        pytest.approx(1.553, abs=1e-3),
+    )
+    down = -np.roll(student, -1), -student
+    assert value_of(kl_divergence, *down, temperature=3.0) == pytest.approx(
+        reference.kl_divergence(*down, 3.0), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0, -1.0])

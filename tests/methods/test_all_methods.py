@@ -83,6 +83,36 @@ def test_trains_in_mixed_precision_and_compiled(name, rng):
     assert any(np.any(a != b) for a, b in zip(after, before, strict=True))
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_computes_in_float32_whatever_the_models_compute_in(name, policy, rng):
+    x, y = random_batch(rng, 8)
+    half, full = {}, {}
+    for dtype, found in ((policy, half), ("float32", full)):
+        keras.config.set_dtype_policy(dtype)
+        keras.utils.set_random_seed(0)
+        models = two_stages(12), two_stages(8)
+        found["distiller"] = Distiller(*models, [METHODS[name]()])
+        [found["method"]] = found["distiller"].methods
+    _, [features] = half["distiller"].tapped_features(x)
+    given = keras.ops.convert_to_numpy(keras.tree.flatten(features)[0])
+    assert given.dtype.itemsize == (4 if half["method"].student_tap is None else 2)
+    for ours, theirs in zip(
+        half["method"].variables, full["method"].variables, strict=True
+    ):
+        assert ours.dtype == theirs.dtype
+        theirs.assign(ours)
+    exact = keras.tree.map_structure(lambda f: keras.ops.cast(f, "float32"), features)
+    ours = half["method"].compute_losses(*features, targets=y)
+    theirs = full["method"].compute_losses(*exact, targets=y)
+    assert set(ours) == set(theirs)
+    for loss, value in theirs.items():
+        assert keras.backend.standardize_dtype(ours[loss].dtype) == "float32"
+        # The teacher's own last layers are the teacher's, and as precise as it is.
+        rtol = 1e-3 if half["method"].needs_teacher_head else 1e-5
+        np.testing.assert_allclose(ours[loss], value, rtol=rtol, err_msg=loss)
+
+
 @pytest.mark.long
 @pytest.mark.backend("tensorflow")
 def test_every_method_trains_on_two_replicas():

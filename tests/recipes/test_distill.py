@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_diffkd import TrainingDivergedError
 from keras_diffkd.recipes import distill, training
 from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import read_metrics
@@ -197,10 +198,65 @@ def test_a_wrong_label_in_the_data_leaves_nothing_behind(distil, tmp_path, monke
     assert not (tmp_path / "run").exists()
 
 
-def test_a_training_that_diverges_says_so(distil, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="diverged"):
+def test_a_training_that_diverges_leaves_its_batch_alone(distil, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(TrainingDivergedError, match="diverged in step . of epoch 1.*"):
         distil("--learning_rate=1e30", "--steps_per_epoch=4")
-    assert not (tmp_path / "run").exists()
+    assert [path.name for path in run.iterdir()] == ["failed_batch.npz"]
+    with np.load(run / "failed_batch.npz", allow_pickle=False) as batch:
+        assert batch["x"].shape == (64, 8, 8, 1)
+        assert batch["y"].shape == (64,)
+        assert "diverged" in str(batch["error"])
+    # Another attempt in the same folder is welcome.
+    distil()
+    assert (run / "student.keras").exists()
+    assert not (run / "failed_batch.npz").exists()
+
+
+class Poison(keras.callbacks.Callback):
+    """Makes a weight of the student NaN at the beginning of an epoch, or at the end."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.poison()
+
+    def on_train_end(self, logs=None):
+        if self.epoch is None:
+            self.poison()
+
+    def poison(self):
+        bias = self.model.student.get_layer("logits").bias
+        bias.assign(bias * np.nan)
+
+
+def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
+    distil, tmp_path, monkeypatch, capsys
+):
+    callbacks, poison = training._callbacks, Poison(epoch=1)
+    monkeypatch.setattr(
+        training, "_callbacks", lambda *args: [*callbacks(*args), poison]
+    )
+    run = tmp_path / "run"
+    said = f"epoch 2.*the weight 'logits/bias'.*The batch is in {run}/failed_batch.npz"
+    with pytest.raises(TrainingDivergedError, match=said):
+        distil("--epochs=2")
+    assert not (run / "student.keras").exists()
+    assert [line["epoch"] for line in read_metrics(run / "metrics.jsonl")] == [1]
+
+    poison.epoch = 5
+    distil("--epochs=2")
+    assert "after epoch 1" in capsys.readouterr().out
+    assert [line["epoch"] for line in read_metrics(run / "metrics.jsonl")] == [1, 2]
+    assert all(np.isfinite(w).all() for w in weights_of(run / "student.keras"))
+
+    poison.epoch = None
+    with pytest.raises(ValueError, match="must be finite.*'logits/bias'"):
+        distil(run="bad_end")
+    assert not (tmp_path / "bad_end" / "student.keras").exists()
 
 
 def test_the_precision_is_that_of_the_flag(distil, monkeypatch):

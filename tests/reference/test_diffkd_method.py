@@ -203,3 +203,22 @@ def test_gradients_of_all_weights(case):
             atol=SHARE * largest,
             err_msg=f"{part}, layer {position}, {variable.name}",
         )
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize("case", ["map, autoencoder", "logits, warm kl"])
+def test_losses_of_half_precision_features(case, policy):
+    keras.config.set_dtype_policy(policy)
+    run = Run(*CASES[case])
+    dtype = policy.removeprefix("mixed_")
+    halves = [keras.ops.cast(3 * f, dtype) for f in (run.teacher, run.student)]
+    actual = run.method.compute_losses(*halves, targets=LABELS, **run.draws)
+    # What was rounded is exact in float32.
+    run.teacher, run.student = (
+        keras.ops.convert_to_numpy(keras.ops.cast(f, "float32")) for f in halves
+    )
+    expected = run.expected(run.copy_units())
+    for name in set(actual) - {"gamma"}:
+        np.testing.assert_allclose(
+            actual[name], expected[name], rtol=1e-4, err_msg=name
+        )

@@ -20,7 +20,13 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
 
-from keras_diffkd import DiffKD, Distiller, FitNet, LogitsKD  # noqa: E402
+from keras_diffkd import (  # noqa: E402
+    DiffKD,
+    Distiller,
+    FitNet,
+    LogitsKD,
+    TrainingDivergedError,
+)
 
 # One for all: the collective operations of two strategies get in each other's way.
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -119,26 +125,59 @@ def noise_of_replicas():
 
 
 def overflow_on_one_replica():
-    """Trains in float16 with an infinite sample on one of the replicas."""
+    """Trains in float16 with a gradient that overflows on one of the replicas."""
     keras.config.set_dtype_policy("mixed_float16")
     keras.utils.set_random_seed(0)
     x, y = random_batch(np.random.default_rng(0), 16)
-    x[15] = np.inf
+    weights = np.ones(16)
+    weights[15] = 1e5
     with STRATEGY.scope():
         distiller = Distiller(small_cnn(12), small_cnn(6), [LogitsKD()])
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05))
         distiller.compile(optimizer, cross_entropy())
-    before = [np.array(v) for v in distiller.trainable_variables]
+    before = [np.array(v) for v in distiller.student.variables]
     scale = optimizer.initial_scale
-    distiller.fit(x, y, batch_size=16, verbose=0)
-    after = [np.array(v) for v in distiller.trainable_variables]
+    logs = distiller.fit(
+        x, y, sample_weight=weights, batch_size=16, shuffle=False, verbose=0
+    ).history
+    after = [np.array(v) for v in distiller.student.variables]
     keras.config.set_dtype_policy("float32")
     return {
         "unchanged": all(
             np.array_equal(a, b) for a, b in zip(before, after, strict=True)
         ),
         "scale": float(np.array(optimizer.dynamic_scale)) / scale,
+        "loss": logs["loss"],
+        "skipped_steps": logs["skipped_steps"],
     }
+
+
+def not_finite_on_one_replica():
+    """Trains with NaN in the share of the second replica, then without."""
+    keras.utils.set_random_seed(0)
+    x, y = random_batch(np.random.default_rng(0), 16)
+    bad = np.where(np.arange(16)[:, None, None, None] == 13, np.nan, x)
+    with STRATEGY.scope():
+        distiller = Distiller(small_cnn(12), small_cnn(6), [LogitsKD()])
+        distiller.compile(keras.optimizers.SGD(0.05, momentum=0.9), cross_entropy())
+    distiller.fit(x, y, batch_size=16, verbose=0)
+
+    def copies():
+        variables = [*distiller.student.variables, *distiller.optimizer.variables]
+        return [
+            np.array(copy)
+            for variable in variables
+            for copy in STRATEGY.experimental_local_results(variable.value)
+        ]
+
+    before = copies()
+    try:
+        distiller.fit(bad, y, batch_size=16, shuffle=False, verbose=0)
+    except TrainingDivergedError as error:
+        said, size = str(error), len(error.arrays()["x"])
+    unchanged = all(np.array_equal(a, b) for a, b in zip(before, copies(), strict=True))
+    loss = distiller.fit(x, y, batch_size=16, verbose=0).history["loss"][0]
+    return {"said": said, "size": size, "unchanged": unchanged, "loss": loss}
 
 
 def errors():
@@ -182,6 +221,7 @@ results = {
     "two_synchronized": train(2, "auto", "synchronized", samples=32),
     "noise": noise_of_replicas(),
     "overflow": overflow_on_one_replica(),
+    "not_finite": not_finite_on_one_replica(),
     "errors": errors(),
 }
 json.dump(results, sys.stdout)

@@ -54,6 +54,17 @@ def check_replicas_draw_different_noise(results):
 def check_an_overflow_on_one_replica_skips_the_step_on_all(results):
     assert results["overflow"]["unchanged"]
     assert results["overflow"]["scale"] == 0.5
+    assert results["overflow"]["skipped_steps"] == [1.0]
+    assert np.isfinite(results["overflow"]["loss"])
+
+
+def check_a_step_that_is_not_finite_on_one_replica_is_applied_on_none(results):
+    result = results["not_finite"]
+    assert result["unchanged"]
+    assert "step 1 of epoch 1, on replica 1" in result["said"]
+    assert "First not finite: the inputs (sample 5 of 8)" in result["said"]
+    assert result["size"] == 8
+    assert np.isfinite(result["loss"])
 
 
 def check_what_does_not_fit_is_named(results, case, said):
@@ -71,6 +82,7 @@ def test_replicas_and_xla_change_nothing():
     check_moving_statistics_are_the_same_on_every_replica(results)
     check_replicas_draw_different_noise(results)
     check_an_overflow_on_one_replica_skips_the_step_on_all(results)
+    check_a_step_that_is_not_finite_on_one_replica_is_applied_on_none(results)
     for case, said in (
         ("outside", "created outside of the strategy's scope.*inside `with strategy"),
         ("student_outside", "The student .* created outside.*inside `with strategy"),

@@ -76,7 +76,7 @@ def test_objective_changes_no_variable_and_returns_the_new_state(rng):
     distiller.compile("sgd", cross_entropy())
     x, y = random_batch(rng)
     before = weights_of(distiller), weights_of(distiller.teacher)
-    _, (losses, y_pred, state) = run_objective(distiller, x, y)
+    _, (losses, y_pred, state, _) = run_objective(distiller, x, y)
     for old, new in zip(
         before, (weights_of(distiller), weights_of(distiller.teacher)), strict=True
     ):
@@ -100,7 +100,7 @@ def test_loss_scale_multiplies_what_is_differentiated_alone(rng):
     distiller = make_distiller(FixedDraws)
     distiller.compile("sgd", cross_entropy())
     x, y = random_batch(rng)
-    scaled, (losses, _, _) = run_objective(distiller, x, y, loss_scale=8.0)
+    scaled, (losses, *_) = run_objective(distiller, x, y, loss_scale=8.0)
     np.testing.assert_allclose(scaled, 8.0 * losses["loss"], rtol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_seed_changes_the_draws_but_not_the_sequence_of_states(rng):
     x, y = random_batch(rng)
     losses, states = [], []
     for seed in (0, 0, 1):
-        _, (loss, _, state) = run_objective(distiller, x, y, seed)
+        _, (loss, _, state, _) = run_objective(distiller, x, y, seed)
         losses.append(float(loss["diffkd/denoise"]))
         states.append(
             [

@@ -1,0 +1,141 @@
+"""What it costs to check that a step is finite before it is applied.
+
+    python benchmarks/finite_checks.py
+
+Two distillers, one traced with the checks and one without, train in turns in one
+process, a few steps at a time. The table shows medians over the turns, and the median
+and the quartiles of the ratios within a turn. It goes to the terminal and into
+docs/results.md. TensorFlow without XLA, on the CPU where there is no GPU.
+"""
+
+import contextlib
+import os
+import sys
+from unittest import mock
+
+from absl import app, flags
+
+flags.DEFINE_integer("turns", 200, "Turns of each case.", lower_bound=2)
+flags.DEFINE_string("output", "docs/results.md", "File to write the table into.")
+
+CASES = {
+    # title: teacher, student, input shape, classes, method, steps of a turn
+    "digits, KD": ("digits_teacher", "digits_student", (8, 8, 1), 10, "kd", 30),
+    "digits, DiffKD": ("digits_teacher", "digits_student", (8, 8, 1), 10, "diffkd", 10),
+    "WRN-40-2 to WRN-40-1, DiffKD": (
+        "wrn_40_2",
+        "wrn_40_1",
+        (32, 32, 3),
+        100,
+        "diffkd",
+        1,
+    ),
+}
+BATCH_SIZE = 64
+
+
+@contextlib.contextmanager
+def unchecked():
+    """Leaves all checks out of the steps that are traced meanwhile."""
+    import tensorflow as tf
+
+    from keras_diffkd.train_steps import objective, step_count, tensorflow
+
+    with contextlib.ExitStack() as patches:
+        for owner, name, replacement in (
+            (objective, "totals", lambda *args: []),
+            (tensorflow, "finiteness", lambda *args: {}),
+            (tensorflow, "guard", lambda *args: tf.constant(True)),
+            (step_count.StepCount, "update_state", lambda *args: None),
+        ):
+            patches.enter_context(mock.patch.object(owner, name, replacement))
+        yield
+
+
+def build(teacher, student, shape, classes, method):
+    """Builds and compiles a distiller, and its data."""
+    import keras
+    import numpy as np
+    from step_cases import repeated
+
+    from keras_diffkd import DiffKD, Distiller, LogitsKD
+    from keras_diffkd.models import build_model
+
+    keras.utils.set_random_seed(0)
+    methods = [LogitsKD() if method == "kd" else DiffKD("features", "features")]
+    distiller = Distiller(
+        build_model(teacher, shape, classes),
+        build_model(student, shape, classes),
+        methods,
+    )
+    distiller.compile(
+        keras.optimizers.SGD(0.01, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(BATCH_SIZE, *shape)).astype("float32")
+    y = rng.integers(0, classes, BATCH_SIZE).astype("int32")
+    return distiller, repeated(x, y)
+
+
+def seconds(distiller, data, steps):
+    """Returns the mean seconds of a step inside `fit`."""
+    from step_cases import SteadyState
+
+    timer = SteadyState(steps)
+    distiller.fit(data, steps_per_epoch=steps + 1, verbose=0, callbacks=[timer])
+    return timer.seconds / steps
+
+
+def measure(*case, steps, turns):
+    """Returns the seconds of a step with and without the checks, turn by turn."""
+    import numpy as np
+
+    checked = build(*case)
+    seconds(*checked, 1)
+    with unchecked():
+        plain = build(*case)
+        seconds(*plain, 1)
+    times = []
+    for turn in range(turns):
+        # Whoever comes second finds warm caches: each does in half of the turns.
+        order = (checked, plain) if turn % 2 else (plain, checked)
+        pair = [seconds(*which, steps) for which in order]
+        times.append(pair if turn % 2 else pair[::-1])
+    return np.array(times).T
+
+
+def main(argv):
+    """Measures all cases and writes the table."""
+    del argv
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import numpy as np
+    from report import describe_machine, markdown_table, write_section
+
+    rows = []
+    for title, (*case, steps) in CASES.items():
+        print(title, file=sys.stderr, flush=True)
+        checked, plain = measure(*case, steps=steps, turns=flags.FLAGS.turns)
+        low, ratio, high = np.percentile(checked / plain, [25, 50, 75])
+        rows.append(
+            [
+                title,
+                f"{1000 * np.median(plain):.2f}",
+                f"{1000 * np.median(checked):.2f}",
+                f"{ratio:.4f} ({low:.4f} to {high:.4f})",
+            ]
+        )
+    header = ["", "ms/step without", "ms/step with", "ratio (quartiles)"]
+    text = (
+        "Steps with and without the checks of `docs/numerics.md`, batches of "
+        f"{BATCH_SIZE}, no XLA.\n\n{markdown_table(header, rows)}\n\n"
+        f"{describe_machine()}; {flags.FLAGS.turns} turns in one process. Command: "
+        "`python benchmarks/finite_checks.py`."
+    )
+    print(text)
+    write_section(flags.FLAGS.output, "What it costs to check every step", text)
+
+
+if __name__ == "__main__":
+    app.run(main)
