@@ -10,7 +10,9 @@ import numpy as np
 
 from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.objective import (
+    assign_one_replica,
     objective,
+    read_as_one_replica,
     state_variables,
     teacher_variables,
     update_metrics,
@@ -112,6 +114,21 @@ def unscaled(loss):
 def own_loss(compute_loss):
     """Runs a student's own `compute_loss`: on JAX, Keras scales nothing."""
     return compute_loss()
+
+
+def replica_reader(model, variables):
+    """Returns a function that reads variables, for the one replica that there is."""
+    return functools.partial(read_as_one_replica, variables)
+
+
+def assign_replicas(model, variables, values, summed):
+    """Gives the one replica that there is its values."""
+    assign_one_replica(variables, values, summed)
+
+
+def is_chief(model):
+    """Whether this process writes what all have in common."""
+    return jax.process_index() == 0
 
 
 def gradient(function, x):

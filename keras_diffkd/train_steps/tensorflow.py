@@ -15,6 +15,11 @@ from keras_diffkd.train_steps.objective import (
     teacher_variables,
     update_metrics,
 )
+from keras_diffkd.train_steps.replica_values import (  # noqa: F401
+    assign_replicas,
+    is_chief,
+    replica_reader,
+)
 from keras_diffkd.train_steps.replicas import (
     Replicas,
     check_scope,

@@ -1,13 +1,16 @@
 """The training step on PyTorch."""
 
 import contextlib
+import functools
 
 import keras
 import torch
 
 from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.objective import (
+    assign_one_replica,
     objective,
+    read_as_one_replica,
     state_variables,
     teacher_variables,
     update_metrics,
@@ -95,6 +98,21 @@ def unscaled(loss):
 def own_loss(compute_loss):
     """Runs a student's own `compute_loss`: on PyTorch, Keras scales nothing."""
     return compute_loss()
+
+
+def replica_reader(model, variables):
+    """Returns a function that reads variables, for the one replica that there is."""
+    return functools.partial(read_as_one_replica, variables)
+
+
+def assign_replicas(model, variables, values, summed):
+    """Gives the one replica that there is its values."""
+    assign_one_replica(variables, values, summed)
+
+
+def is_chief(model):
+    """Whether this process writes what all have in common."""
+    return True
 
 
 def gradient(function, x):
