@@ -208,6 +208,13 @@ LR_DECAY = flags.DEFINE_float(
 WARMUP_EPOCHS = flags.DEFINE_integer(
     "warmup_epochs", 0, "Epochs of linear warm-up before 'cosine'.", lower_bound=0
 )
+SAVE_EVERY = flags.DEFINE_integer(
+    "save_every",
+    500,
+    "Training steps between two backups in the middle of an epoch, from which the same "
+    "command goes on (docs/resuming.md); 0: at the end of every epoch alone.",
+    lower_bound=0,
+)
 PICTURE_EVERY = flags.DEFINE_integer(
     "picture_every",
     0,
@@ -258,6 +265,7 @@ _PLACE = (
     "virtual_devices",
     "jit_compile",
     "picture_every",
+    "save_every",
 )
 _DISTILLATION = (
     "student",

@@ -1,5 +1,8 @@
 """What other callbacks remember from one epoch to the next."""
 
+import hashlib
+import json
+
 import keras
 import numpy as np
 
@@ -25,7 +28,7 @@ class CallbackStates:
     >>> stopping.wait, stopping.best = 2, 0.5
     >>> state = states.get(arrays={})
     >>> state
-    {'EarlyStopping 0': {'wait': 2, 'best': 0.5}}
+    {'EarlyStopping 0': {'best': 0.5, 'wait': 2}}
     >>> stopping.wait = 7
     >>> states.set(state, arrays={})
     >>> stopping.wait
@@ -35,7 +38,7 @@ class CallbackStates:
     def __init__(self, callbacks):
         self._callbacks = _named(callbacks)
         self._at_begin = {
-            name: {key: value for key, value, _ in _attributes(name, callback)}
+            name: {key: _digest(*kept) for key, *kept in _attributes(name, callback)}
             for name, callback in self._callbacks.items()
         }
         self._restored = {}
@@ -78,8 +81,7 @@ class CallbackStates:
             }
         state, before = {}, self._at_begin[name]
         for attribute, value, own in _attributes(name, callback):
-            # Comparing arrays would cost as much as keeping them.
-            changed = own or attribute not in before or before[attribute] != value
+            changed = before.get(attribute) != _digest(value, own)
             if changed or attribute in self._restored.get(name, ()):
                 state[attribute] = value
                 arrays.update(own)
@@ -107,6 +109,13 @@ def _attributes(name, callback):
         except TypeError:
             continue  # A file, a model: the callback makes it anew.
         yield attribute, encoded, arrays
+
+
+def _digest(value, arrays):
+    digest = hashlib.sha256(json.dumps(value).encode())
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def _encode(value, prefix, arrays):

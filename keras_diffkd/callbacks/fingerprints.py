@@ -29,7 +29,7 @@ def model_fingerprint(model):
     >>> model.compile("sgd", "mse")
     >>> model.optimizer.build(model.trainable_variables)
     >>> model_fingerprint(model)["variables"]
-    ['dense/kernel float32 (3, 2)', 'dense/bias float32 (2,)']
+    ['sequential/dense/kernel float32 (3, 2)', 'sequential/dense/bias float32 (2,)']
     """
     optimizer = _config(model.optimizer)
     inner = optimizer.get("inner_optimizer", {}).get("config", optimizer)

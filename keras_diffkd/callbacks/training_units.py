@@ -89,7 +89,7 @@ class TrainingUnits:
             ValueError: If all units are damaged, one has a format that this version
                 does not know, or the folder holds a backup of another kind.
         """
-        self._check_kind()
+        self.check_kind()
         self._damaged, reasons = [], []
         for path in reversed(self.paths()):
             try:
@@ -167,14 +167,15 @@ class TrainingUnits:
         path.rename(hidden)
         shutil.rmtree(hidden)
 
-    def _check_kind(self):
+    def check_kind(self):
+        """Raises `ValueError` if the folder holds a backup of another kind."""
         for name in _KERAS_BACKUP:
             if (self.directory / name).exists():
                 raise ValueError(
-                    f"{self.directory} holds a backup of another kind, as Keras's "
-                    "BackupAndRestore writes it, which cannot be resumed from here. "
-                    f"Received: {name}, expected folders step-000000000. Give another "
-                    "folder to train anew, or finish with what wrote it."
+                    f"{self.directory} holds a checkpoint of Keras's BackupAndRestore, "
+                    "as earlier versions wrote it, which cannot be resumed from here. "
+                    f"Received: {name}, expected folders step-000000000. Finish "
+                    "with the version that wrote it, or train anew in another folder."
                 )
 
 
