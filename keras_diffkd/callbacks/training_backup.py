@@ -188,7 +188,7 @@ class TrainingBackup(keras.callbacks.Callback):
         model = self.model  # On JAX this brings the variables up to date.
         arrays = {}
         for group, variables in _groups(model).items():
-            values = [keras.ops.convert_to_numpy(v.value) for v in variables]
+            values = [_value(variable) for variable in variables]
             _check_finite(variables, values, self._at)
             arrays |= _numbered(group, values)
         for group, variables in _replicated_groups(model, in_epoch=calls).items():
@@ -306,6 +306,11 @@ def _replicated_groups(model, in_epoch=False):
     groups = {"state": [v for v in model.variables if id(v) not in trainable]}
     # Between epochs they have nothing to tell.
     return groups | ({"metrics": model.metrics_variables} if in_epoch else {})
+
+
+def _value(variable):
+    # NumPy itself does not read scalars that TensorFlow has on several devices.
+    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
 
 
 def _numbered(group, values):
