@@ -5,7 +5,7 @@ import json
 import re
 
 # Keras numbers layers by how many were made before, in this process.
-_NUMBER = re.compile(r"(_\d+)+(?=[\"/]|$)")
+_NUMBER = re.compile(r"(_\d+)+(?=[\"/_]|$)")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _SHOWN = 5
 

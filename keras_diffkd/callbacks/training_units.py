@@ -216,13 +216,13 @@ def _sealed(content):
 
 def _read(path):
     try:
-        text = (path / "state.json").read_text()
+        sealed = (path / "state.json").read_bytes()
         variables = (path / "variables.npz").read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DamagedUnitError(f"a file cannot be read: {error}") from None
     try:
-        content = json.loads(text)["content"]
-        intact = _sealed(content) == text
+        content = json.loads(sealed)["content"]
+        intact = _sealed(content).encode() == sealed
     except (ValueError, KeyError, TypeError, RecursionError):
         intact = False
     if not intact:
