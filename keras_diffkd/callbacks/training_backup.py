@@ -63,6 +63,7 @@ class TrainingBackup(keras.callbacks.Callback):
         ValueError: If an argument is out of range; when training begins, if all
             backups are damaged, or are of another model, optimizer or fingerprint;
             when a backup is due, if a variable is not finite.
+        OSError: At the next backup, if one could not be written.
 
     Example:
 
@@ -182,13 +183,14 @@ class TrainingBackup(keras.callbacks.Callback):
         # Other callbacks may have changed the weights, to the best ones for instance.
         if not self._complete:
             self._save(complete=True)
+        self.units.wait()
         self._model._initial_epoch = None
 
     def _save(self, calls=0, logs=None, complete=False):
         model = self.model  # On JAX this brings the variables up to date.
         arrays = {}
         for group, variables in _groups(model).items():
-            values = [_value(variable) for variable in variables]
+            values = train_steps.read(model, variables)
             _check_finite(variables, values, self._at)
             arrays |= _numbered(group, values)
         for group, variables in _replicated_groups(model, in_epoch=calls).items():
@@ -306,11 +308,6 @@ def _replicated_groups(model, in_epoch=False):
     groups = {"state": [v for v in model.variables if id(v) not in trainable]}
     # Between epochs they have nothing to tell.
     return groups | ({"metrics": model.metrics_variables} if in_epoch else {})
-
-
-def _value(variable):
-    # NumPy itself does not read scalars that TensorFlow has on several devices.
-    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
 
 
 def _numbered(group, values):

@@ -1,5 +1,6 @@
 """Folders that hold a training at one step, complete and checked."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import io
@@ -20,6 +21,8 @@ KEPT = 2
 # A second unit of the same step, such as the end of the epoch, has a number behind.
 _NAME = re.compile(r"step-(\d{9,})(?:-(\d+))?")
 _TEMPORARY = ".partial-"
+# From folder to what is being written there, in a thread of this process.
+_WRITING = {}
 _KERAS_BACKUP = ("training_metadata.json", "latest.weights.h5", "seeds.json")
 
 
@@ -48,7 +51,8 @@ class TrainingUnits:
     A unit is a folder `step-000001234` of `variables.npz` (one flat array for each
     dtype) and `state.json` (what is where in those, everything else, and the SHA-256
     of both files). It is written under another name, and gets its own when the disk
-    has all of it; the newest two are kept.
+    has all of it; the newest two are kept. A thread does that, while the training goes
+    on: the disk takes longer than reading the variables.
 
     Args:
         directory: The folder. It need not exist.
@@ -66,9 +70,19 @@ class TrainingUnits:
     def __init__(self, directory):
         self.directory = Path(directory)
         self._damaged = []
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
 
     def paths(self):
         """Returns the folders of the units, the oldest first, intact or not."""
+        if self._key in _WRITING:
+            concurrent.futures.wait([_WRITING[self._key]])
+        return self._paths()
+
+    @property
+    def _key(self):
+        return self.directory.absolute()
+
+    def _paths(self):
         if not self.directory.is_dir():
             return []
         found = [
@@ -114,18 +128,36 @@ class TrainingUnits:
         return None
 
     def write(self, step, arrays, state):
-        """Adds a unit, then removes all but the newest two.
+        """Begins to add a unit, and to remove all but the newest two.
 
         Args:
             step: Integer, steps trained so far.
-            arrays: Dict from name to NumPy array.
-            state: Dict of what JSON can hold.
+            arrays: Dict from name to NumPy array. They may change afterwards.
+            state: Dict of what JSON can hold, which may not.
+
+        Raises:
+            OSError: If the unit before could not be written.
         """
+        self.wait()
+        packed, layout = _pack(arrays)
+        _WRITING[self._key] = self._thread.submit(
+            self._write, step, packed, layout, state
+        )
+
+    def wait(self):
+        """Waits until all is written.
+
+        Raises:
+            OSError: If it could not be.
+        """
+        if self._key in _WRITING:
+            _WRITING.pop(self._key).result()
+
+    def _write(self, step, packed, layout, state):
         self.clean()
         path = self._free_path(step)
         temporary = self.directory / f"{_TEMPORARY}{path.name}"
         temporary.mkdir()
-        packed, layout = _pack(arrays)
         content = io.BytesIO()
         np.savez(content, **packed)
         content = content.getvalue()
@@ -141,7 +173,7 @@ class TrainingUnits:
             )
         )
         move_into_place(temporary, path)
-        intact = [other for other in self.paths() if other not in self._damaged]
+        intact = [other for other in self._paths() if other not in self._damaged]
         for other in (*self._damaged, *intact[:-KEPT]):
             self._remove(other)
         self._damaged = []
@@ -156,7 +188,7 @@ class TrainingUnits:
 
     def _free_path(self, step):
         name = f"step-{step:09d}"
-        same = [path for path in self.paths() if _order(path)[0] == step]
+        same = [path for path in self._paths() if _order(path)[0] == step]
         if same:
             name = f"{name}-{_order(same[-1])[1] + 1}"
         return self.directory / name
@@ -188,15 +220,15 @@ def _pack(arrays):
     """Joins arrays by dtype: hundreds of small ones take several times as long."""
     groups, layout = {}, []
     for name, array in arrays.items():
-        array = np.asarray(array)
-        groups.setdefault(array.dtype.name, []).append(array.ravel())
-        layout.append([name, array.dtype.name, list(array.shape)])
+        groups.setdefault(array.dtype, []).append(array.ravel())
+        layout.append((name, array.dtype, array.shape))
     packed = {}
     for dtype, parts in groups.items():
         joined = np.concatenate(parts)
         # NumPy's files know its own dtypes only; bfloat16 is kept as bytes.
-        packed[dtype] = joined.view("uint8") if joined.dtype.kind == "V" else joined
-    return packed, layout
+        packed[dtype.name] = joined.view("uint8") if dtype.kind == "V" else joined
+    names = {dtype: dtype.name for dtype in groups}  # Each takes a while.
+    return packed, [(name, names[dtype], shape) for name, dtype, shape in layout]
 
 
 def _unpack(packed, layout):

@@ -84,6 +84,19 @@ def data_errors_as_value_errors():
     return _backend().data_errors_as_value_errors()
 
 
+def read(model, variables):
+    """Returns the values of variables that are the same on every replica.
+
+    Args:
+        model: Any `keras.Model`.
+        variables: List of variables.
+
+    Returns:
+        List of NumPy arrays.
+    """
+    return _backend().read(model, variables)
+
+
 def replica_reader(model, variables):
     """Returns a function that reads what every replica has in variables of its own.
 

@@ -64,7 +64,12 @@ class _TaskLoss(keras.layers.Layer):
 
 def read_as_one_replica(variables):
     """Returns the variables' values, with a first axis of the one replica."""
-    return [keras.ops.convert_to_numpy(v.value)[None] for v in variables]
+    return [value[None] for value in read_variables(variables)]
+
+
+def read_variables(variables):
+    """Returns the variables' values as NumPy arrays."""
+    return [keras.ops.convert_to_numpy(v.value) for v in variables]
 
 
 def assign_one_replica(variables, values, summed):

@@ -11,6 +11,7 @@ from keras_diffkd.train_steps.objective import (
     assign_one_replica,
     objective,
     read_as_one_replica,
+    read_variables,
     state_variables,
     teacher_variables,
     update_metrics,
@@ -98,6 +99,11 @@ def unscaled(loss):
 def own_loss(compute_loss):
     """Runs a student's own `compute_loss`: on PyTorch, Keras scales nothing."""
     return compute_loss()
+
+
+def read(model, variables):
+    """Returns the variables' values as NumPy arrays."""
+    return read_variables(variables)
 
 
 def replica_reader(model, variables):

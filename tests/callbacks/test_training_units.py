@@ -25,11 +25,37 @@ def units(tmp_path):
     units = TrainingUnits(tmp_path / "backups")
     for step in (10, 20):
         units.write(step, arrays(step), {"epoch": step, "names": ["a", None, 0.1]})
+    units.wait()
     return units
+
+
+def write(units, step):
+    units.write(step, arrays(), {})
+    units.wait()
 
 
 def names(units):
     return [path.name for path in units.paths()]
+
+
+def test_arrays_may_change_while_they_are_written(units):
+    given = arrays(1)
+    units.write(30, given, {})
+    given["kernel"][:] = 2
+    np.testing.assert_array_equal(units.newest().arrays["kernel"], 1)
+
+
+def test_a_full_disk_shows_at_the_next_unit_and_keeps_the_one_before(
+    units, monkeypatch
+):
+    def full(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(training_units, "move_into_place", full)
+    units.write(30, arrays(), {})
+    assert names(units)[-1] == "step-000000020"
+    with pytest.raises(OSError, match="disk full"):
+        units.write(40, arrays(), {})
 
 
 def test_a_unit_is_read_as_it_was_written(units):
@@ -111,7 +137,7 @@ def test_what_a_kill_left_behind_is_removed(units, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training_units, "move_into_place", killed)
         with pytest.raises(KeyboardInterrupt):
-            units.write(30, arrays(), {})
+            write(units, 30)
     assert units.newest().state["epoch"] == 20
     assert len(list(units.directory.iterdir())) == 3
     units.clean()
@@ -125,7 +151,7 @@ def test_half_a_removal_does_not_look_like_damage(units, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            units.write(30, arrays(), {})
+            write(units, 30)
     assert names(units) == ["step-000000020", "step-000000030"]
 
 
