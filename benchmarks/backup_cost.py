@@ -90,10 +90,11 @@ def main(argv):
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(stage, Path(folder, "run")) for stage in COMMANDS]
     header = ["training", "s", "backups", "MB each", "ms each", "share of the time"]
+    epochs, every = recipe_flags.EPOCHS.value, recipe_flags.SAVE_EVERY.value
     text = f"""\
-The experiment `digits.flags` ({recipe_flags.EPOCHS.value} epochs), at the default of
-`--save_every` ({recipe_flags.SAVE_EVERY.value}): seconds that the training takes, and how long it
-waits for its backups. Threads write them while it goes on.
+The experiment `digits.flags`, {epochs} epochs of 21 steps, at the default
+`--save_every={every}`: the seconds of the training, and how long it waits for its
+backups. A thread writes them while it goes on.
 
 {markdown_table(header, rows)}
 
