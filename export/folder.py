@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 
+from keras_diffkd.durable import flush, move_into_place
 from keras_diffkd.export.errors import ManifestError
 from keras_diffkd.export.manifest import FILE_NAME, read_manifest
 from keras_diffkd.export.web.metadata import FOLDER as PAGE
@@ -95,43 +96,17 @@ def replacing(output_dir):
     partial.mkdir()
     try:
         yield partial
+        # A full disk shows here, while the old export has its name.
         flush(partial)
         # A folder cannot be renamed onto one that has files.
         if output_dir.exists():
             os.replace(output_dir, previous)
-        os.replace(partial, output_dir)
-        _sync(output_dir.parent)
+        move_into_place(partial, output_dir)
     except BaseException:
         recover(output_dir)
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(previous, ignore_errors=True)
-
-
-def flush(path):
-    """Waits until a file, or a folder with all its files, is on the disk.
-
-    Raises:
-        OSError: if there was no room for it after all.
-
-    Example:
-
-    ```python
-    flush(Path("export"))
-    ```
-    """
-    _sync(path)
-    if path.is_dir():
-        for child in path.rglob("*"):
-            _sync(child)
-
-
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def recover(output_dir):

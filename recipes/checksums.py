@@ -4,10 +4,10 @@
 """
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
+from keras_diffkd.durable import move_into_place
 from keras_diffkd.models import UnsafeModelError
 
 
@@ -42,11 +42,8 @@ def write_checksum(path, digest):
     path = Path(path)
     aside = path.with_name(f".{path.name}.partial.sha256")
     try:
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(f"{digest}  {path.name}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, sidecar(path))
+        aside.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        move_into_place(aside, sidecar(path))
     finally:
         aside.unlink(missing_ok=True)
 

@@ -119,7 +119,7 @@ def lost_worker(error):
         return error
     return ConnectionError(
         "another worker has stopped or cannot be reached any more. Start all workers "
-        "again with the same command: they resume after the last epoch. (--debug shows "
+        "again with the same command: they go on from the last backup. (--debug shows "
         f"what TensorFlow said: {type(error).__name__})"
     )
 

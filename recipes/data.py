@@ -1,10 +1,13 @@
 """Loading the data set that the flags name."""
 
+import hashlib
+import json
 import math
 
 import keras
 import numpy as np
 
+from keras_diffkd.datasets.preparation import prepared_builder
 from keras_diffkd.recipes import cluster, flags, tasks
 
 # What the images that artefacts are compared on may take up.
@@ -39,6 +42,31 @@ def load_data(start_step=0):
         shard=cluster.shard(),
         download=flags.DOWNLOAD.value,
     )
+
+
+def data_fingerprint(data):
+    """Returns what must be the same for a training on the data to be resumed.
+
+    Args:
+        data: What `load_data` returned.
+
+    Returns:
+        Dict of what JSON can hold: the data set's full name with its version, the
+        splits, sizes, shapes, normalisation, and a hash of the classes' names.
+    """
+    builder = prepared_builder(flags.DATASET.value, flags.DATA_DIR.value)
+    names = json.dumps(data.label_names).encode()
+    return {
+        "name": builder.info.full_name,
+        "train_split": flags.TRAIN_SPLIT.value,
+        "test_split": flags.TEST_SPLIT.value,
+        "num_train_examples": data.num_train_examples,
+        "num_test_examples": data.num_test_examples,
+        "image_shape": list(data.image_shape),
+        "classes": data.num_classes,
+        "label_names (SHA-256)": hashlib.sha256(names).hexdigest(),
+        "normalization": data.normalization,
+    }
 
 
 def image_size():

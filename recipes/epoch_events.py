@@ -5,6 +5,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_diffkd.recipes.run_directory import written_aside
+
 
 class EpochEvents(keras.callbacks.Callback):
     """Writes the logs of every epoch as TensorBoard events.
@@ -50,3 +52,32 @@ class EpochEvents(keras.callbacks.Callback):
         )
         with self._writers[part].as_default():
             tf.summary.write(tag, tf.cast(value, tf.float32), epoch, metadata)
+
+
+def drop_events(folder, first_step):
+    """Removes the events of epochs that a resumed training does again.
+
+    Args:
+        folder: the folder of an event writer; it need not exist.
+        first_step: int, events of this step and later ones are removed.
+    """
+    for path in sorted(Path(folder).glob("events.out.tfevents.*")):
+        kept = [r for r in _records(path) if _step(r) < first_step]
+        with written_aside(path) as aside, tf.io.TFRecordWriter(str(aside)) as writer:
+            for record in kept:
+                writer.write(record)
+
+
+def _records(path):
+    records = iter(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    while True:
+        try:
+            yield next(records)
+        except (StopIteration, tf.errors.DataLossError):
+            return  # The last event of a training that was killed may be cut off.
+
+
+def _step(record):
+    event = tf.compat.v1.Event.FromString(record)
+    # The first record of a file says its version, and is of no epoch.
+    return event.step if event.HasField("summary") else -1

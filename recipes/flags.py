@@ -227,6 +227,13 @@ MAX_SKIPPED_STEPS = flags.DEFINE_integer(
     "Steps in a row that mixed_float16 may skip because gradients overflow.",
     lower_bound=1,
 )
+SAVE_EVERY = flags.DEFINE_integer(
+    "save_every",
+    500,
+    "Training steps between two backups in the middle of an epoch, from which the same "
+    "command goes on (docs/resuming.md); 0: at the end of every epoch alone.",
+    lower_bound=0,
+)
 PICTURE_EVERY = flags.DEFINE_integer(
     "picture_every",
     0,
@@ -278,6 +285,7 @@ _PLACE = (
     "jit_compile",
     "picture_every",
     "max_skipped_steps",
+    "save_every",
 )
 # What is trusted is said by who runs a command, never by a file that a run holds.
 _TRUST = ("allow_classes", "allow_unsafe_formats")

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import keras
 
+from keras_diffkd.durable import sync
+from keras_diffkd.recipes.run_directory import written_aside
+
 
 class MetricsLog(keras.callbacks.Callback):
     """Writes one JSON object a line and epoch.
 
     A line holds `epoch` (from 1), every log of the epoch, `seconds` and
     `learning_rate`. When a training resumes, lines of epochs that are done again are
-    dropped.
+    dropped, and the seconds of an epoch in several parts are the sum of theirs.
 
     Args:
         path: the file to write, `metrics.jsonl`.
@@ -32,10 +35,22 @@ class MetricsLog(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._resumed:
-            kept = [line for line in read_metrics(self.path) if line["epoch"] <= epoch]
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            self._drop_lines(epoch)
             self._resumed = True
         self._started = time.monotonic()
+
+    def get_state(self):
+        """Returns what a backup keeps: the seconds of the epoch so far."""
+        return {"seconds": time.monotonic() - self._started}
+
+    def set_state(self, state):
+        """Goes on counting from there."""
+        self._started = time.monotonic() - state["seconds"]
+
+    def _drop_lines(self, epoch):
+        kept = [line for line in read_metrics(self.path) if line["epoch"] <= epoch]
+        with written_aside(self.path) as aside:
+            aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     def on_epoch_end(self, epoch, logs=None):
         line = {
@@ -48,6 +63,7 @@ class MetricsLog(keras.callbacks.Callback):
         }
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        sync(self.path)
 
 
 def read_metrics(path):

@@ -55,6 +55,13 @@ class Progress(keras.callbacks.Callback):
         if is_last or time.monotonic() - self._last_shown >= pause:
             self._show(epoch, 1.0)
 
+    def get_state(self):
+        """Returns what a backup keeps: nothing, the clock is that of this process."""
+        return {}
+
+    def set_state(self, state):
+        """Does nothing."""
+
     def on_train_end(self, logs=None):
         if self.stream.isatty():
             self.stream.write("\n")

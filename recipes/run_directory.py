@@ -17,12 +17,11 @@ R/seeds/<n>/                             the same with other seeds, for the repo
 
 import contextlib
 import dataclasses
-import json
-import os
 import shutil
 from pathlib import Path
 
-from keras_diffkd.export.folder import flush
+from keras_diffkd.callbacks.training_units import TrainingUnits
+from keras_diffkd.durable import flush, move_into_place
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.checksums import (
     forget_checksum,
@@ -68,16 +67,15 @@ class Stage:
         return self.model_path.exists() and (self.folder / "flags.txt").exists()
 
     @property
-    def completed_epochs(self):
-        """Epochs that a checkpoint holds; 0 before the first."""
-        try:
-            text = (self.checkpoints / "training_metadata.json").read_text()
-            return json.loads(text)["epoch"]
-        except (FileNotFoundError, json.JSONDecodeError):
-            return 0
+    def resumable(self):
+        """Whether there is a backup to go on from."""
+        return bool(TrainingUnits(self.checkpoints).paths())
 
     def check(self):
-        """Raises `ValueError` if the folder holds another experiment."""
+        """Raises `ValueError` if the folder holds another experiment.
+
+        Or one whose training cannot be resumed by this version.
+        """
         recorded = read_flags(self.folder)
         if recorded is None:
             if self.model_path.exists():
@@ -93,12 +91,14 @@ class Stage:
                 f"{self.folder} holds another experiment: {differences(before, now)}. "
                 "Give another --run_dir, or the same flags to resume"
             )
+        if not self.finished:
+            TrainingUnits(self.checkpoints).check_kind()
 
     @contextlib.contextmanager
     def claim(self):
         """Makes the folder this experiment's; takes that back if nothing comes of it.
 
-        When the body fails before there is a first checkpoint, everything it wrote is
+        When the body fails before there is a first backup, everything it wrote is
         removed again, so that a mistake leaves nothing behind but a failed batch.
         """
         outermost = _first_missing(self.folder)
@@ -109,7 +109,7 @@ class Stage:
                 write_flags(self.folder, self.settings)
             yield
         except BaseException:
-            if not self.completed_epochs:
+            if not self.resumable:
                 for path in set(self.folder.iterdir()) - before - {self.failed_batch}:
                     _remove(path)
                 if outermost is not None and not any(self.folder.iterdir()):
@@ -233,12 +233,15 @@ def written_with_checksum(path):
 
 @contextlib.contextmanager
 def written_aside(path):
-    """Gives a temporary path beside `path`, which takes its place on success."""
+    """Gives a temporary path beside `path`, which takes its place on success.
+
+    After a crash of the machine too there is the old file or the whole new one.
+    """
     path = Path(path)
     aside = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield aside
-        os.replace(aside, path)
+        move_into_place(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -2,23 +2,20 @@
 
 import contextlib
 import dataclasses
-import shutil
 import time
 
 import keras
 import tensorflow as tf
 
 from keras_diffkd import Distiller, TrainingDivergedError
-from keras_diffkd.callbacks import FeaturePictures
-from keras_diffkd.checks import check_finite_weights
+from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
 from keras_diffkd.recipes import cluster, flags, tasks
-from keras_diffkd.recipes.data import load_data
-from keras_diffkd.recipes.epoch_events import EpochEvents
+from keras_diffkd.recipes.data import data_fingerprint, load_data
+from keras_diffkd.recipes.epoch_events import EpochEvents, drop_events
 from keras_diffkd.recipes.metrics_log import MetricsLog
 from keras_diffkd.recipes.progress import Progress
 from keras_diffkd.recipes.run_directory import save_model
 from keras_diffkd.recipes.schedules import build_optimizer
-from keras_diffkd.recipes.seed_backup import SeedBackup
 
 
 def prepare():
@@ -77,14 +74,23 @@ def train(distiller, stage, data):
     Raises:
         TrainingDivergedError: if a step is not finite; its batch is in
             `failed_batch.npz` then.
-        ValueError: if the data is not as promised.
+        ValueError: if the data is not as promised, or the backups are damaged or
+            those of another training.
     """
     steps = _steps_per_epoch(data)
-    completed = stage.completed_epochs
-    if completed:
-        _say(f"Resuming {stage.folder} after epoch {completed}")
-        data = load_data(start_step=completed * steps)
-    records = stage if cluster.is_chief() else _copy_for_worker(stage)
+    backup = TrainingBackup(
+        stage.checkpoints,
+        save_freq=flags.SAVE_EVERY.value or None,
+        skip_data=False,
+        fingerprint={"data": data_fingerprint(data)},
+    )
+    at = backup.position()
+    if at.step:
+        inside = f", step {at.step_in_epoch}" if at.step_in_epoch else ""
+        _say(f"Resuming {stage.folder} after epoch {at.epoch}{inside}")
+        data = load_data(start_step=at.step)
+    records = stage if cluster.is_chief() else _in_scratch_folder(stage)
+    _drop_later_events(records, at.epoch)
     # Whatever was trained before in this process, the draws are the same.
     keras.utils.set_random_seed(flags.SEED.value)
     started = time.monotonic()
@@ -96,7 +102,7 @@ def train(distiller, stage, data):
             steps_per_epoch=steps,
             validation_data=data.test,
             shuffle=False,  # The data is shuffled already.
-            callbacks=_callbacks(distiller, records, data),
+            callbacks=[*_callbacks(distiller, records, data), backup],
             verbose=0,
         )
     except tf.errors.OpError as error:
@@ -108,9 +114,7 @@ def train(distiller, stage, data):
         error.args = (f"{error} The batch is in {stage.failed_batch}",)
         raise
     if cluster.is_chief():
-        student = distiller.strip()
-        check_finite_weights(student)
-        save_model(student, stage.model_path)
+        save_model(distiller.strip(), stage.model_path)
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
 
 
@@ -128,27 +132,27 @@ def _callbacks(distiller, records, data):
         ]
     return [
         *tasks.current().callbacks(data),
-        # Before the backup: a training that diverged is not to be resumed.
         MetricsLog(records.metrics),
         *chief_only,
         EpochEvents(records.tensorboard),
-        SeedBackup(records.checkpoints),
-        keras.callbacks.BackupAndRestore(
-            records.checkpoints, double_checkpoint=True, delete_checkpoint=False
-        ),
     ]
 
 
-def _copy_for_worker(stage):
-    """Returns a stage in a folder that is thrown away, with the same checkpoint.
+def _drop_later_events(stage, epoch):
+    for part in ("train", "validation"):
+        drop_events(stage.tensorboard / part, epoch)
+    # Pictures are those of the epoch that is over, counted from 1.
+    drop_events(stage.tensorboard / "pictures", epoch + 1)
 
-    All workers resume from the chief's checkpoint and do the same from there; what
-    they write is the chief's alone to keep.
+
+def _in_scratch_folder(stage):
+    """Returns a stage in a folder that is thrown away.
+
+    All workers resume from the chief's backup and do the same from there; what they
+    write is the chief's alone to keep.
     """
     folder = cluster.scratch_folder() / stage.folder.name
     folder.mkdir()
-    if stage.checkpoints.exists():
-        shutil.copytree(stage.checkpoints, folder / stage.checkpoints.name)
     return dataclasses.replace(
         stage, folder=folder, model_path=folder / stage.model_path.name
     )

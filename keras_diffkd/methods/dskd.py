@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd import losses
+from keras_diffkd import losses, train_steps
 from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.random_hyperplanes import RandomHyperplanes, check_hyperplanes
@@ -19,7 +19,6 @@ from keras_diffkd.methods.feature_maps import (
 )
 from keras_diffkd.methods.labels import class_probabilities, log_likelihood
 from keras_diffkd.methods.method import DistillationMethod
-from keras_diffkd.train_steps import gradient
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -291,7 +290,7 @@ class DSKD(DistillationMethod):
             logits = self.teacher_head(from_map(x, teacher_features.shape))
             return keras.ops.sum(log_likelihood(logits, labels))
 
-        return lambda x: gradient(total, x)
+        return lambda x: train_steps.gradient(total, x)
 
     def _denoising_loss(self, clean, noise, timesteps, training):
         noise = self._noise_like(clean, noise)

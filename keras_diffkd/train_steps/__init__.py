@@ -84,6 +84,51 @@ def data_errors_as_value_errors():
     return _backend().data_errors_as_value_errors()
 
 
+def read(model, variables):
+    """Returns the values of variables that are the same on every replica.
+
+    Args:
+        model: Any `keras.Model`.
+        variables: List of variables.
+
+    Returns:
+        List of NumPy arrays.
+    """
+    return _backend().read(model, variables)
+
+
+def replica_reader(model, variables):
+    """Returns a function that reads what every replica has in variables of its own.
+
+    Args:
+        model: Any `keras.Model`.
+        variables: List of variables. All workers must call the function together.
+
+    Returns:
+        Function without arguments that returns a list of NumPy arrays, one for each
+        variable, with the replicas along a first axis.
+    """
+    return _backend().replica_reader(model, variables)
+
+
+def assign_replicas(model, variables, values, summed):
+    """Gives every replica what `replica_reader` has read.
+
+    Args:
+        model: Any `keras.Model`.
+        variables: List of variables.
+        values: List of NumPy arrays with the replicas along a first axis.
+        summed: Whether values of replicas add up, as those of metrics do. If their
+            number has changed, the first replica gets the sum, or all get the first.
+    """
+    _backend().assign_replicas(model, variables, values, summed)
+
+
+def is_chief(model):
+    """Whether this process writes what all workers of a training have in common."""
+    return _backend().is_chief(model)
+
+
 def gradient(function, x):
     """Returns the gradient of a scalar function with respect to a tensor.
 

@@ -16,6 +16,12 @@ from keras_diffkd.train_steps.objective import (
     teacher_variables,
     update_metrics,
 )
+from keras_diffkd.train_steps.replica_values import (  # noqa: F401
+    assign_replicas,
+    is_chief,
+    read,
+    replica_reader,
+)
 from keras_diffkd.train_steps.replicas import (
     Replicas,
     check_scope,

@@ -1,6 +1,7 @@
 """The training step on PyTorch."""
 
 import contextlib
+import functools
 
 import keras
 import torch
@@ -9,7 +10,10 @@ from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.objective import (
+    assign_one_replica,
     objective,
+    read_as_one_replica,
+    read_variables,
     state_variables,
     teacher_variables,
     update_metrics,
@@ -111,6 +115,26 @@ def unscaled(loss):
 def own_loss(compute_loss):
     """Runs a student's own `compute_loss`: on PyTorch, Keras scales nothing."""
     return compute_loss()
+
+
+def read(model, variables):
+    """Returns the variables' values as NumPy arrays."""
+    return read_variables(variables)
+
+
+def replica_reader(model, variables):
+    """Returns a function that reads variables, for the one replica that there is."""
+    return functools.partial(read_as_one_replica, variables)
+
+
+def assign_replicas(model, variables, values, summed):
+    """Gives the one replica that there is its values."""
+    assign_one_replica(variables, values, summed)
+
+
+def is_chief(model):
+    """Whether this process writes what all have in common."""
+    return True
 
 
 def gradient(function, x):

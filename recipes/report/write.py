@@ -2,10 +2,9 @@
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 
-from keras_diffkd.export.folder import flush
+from keras_diffkd.durable import move_into_place
 from keras_diffkd.recipes import evaluate, flags
 from keras_diffkd.recipes.pictures import predictions_figure
 from keras_diffkd.recipes.report import figures
@@ -75,8 +74,7 @@ def write_report(run, path=None, *, data=None):
     aside = path.parent.with_name(f".{path.parent.name}.{path.name}.partial")
     try:
         aside.write_text(page, encoding="utf-8")
-        flush(aside)
-        os.replace(aside, path)
+        move_into_place(aside, path)
     finally:
         aside.unlink(missing_ok=True)
     return path

@@ -3,8 +3,8 @@ import subprocess
 
 import pytest
 
+from keras_diffkd import durable
 from keras_diffkd.models import UnsafeModelError
-from keras_diffkd.recipes import checksums
 from keras_diffkd.recipes.checksums import (
     check_checksum,
     forget_checksum,
@@ -74,7 +74,7 @@ def test_checksum_that_cannot_be_written(path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     before = sidecar(path).read_bytes()
-    monkeypatch.setattr(checksums.os, "fsync", fail)
+    monkeypatch.setattr(durable.os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         write_checksum(path, "0" * 64)
     assert sidecar(path).read_bytes() == before

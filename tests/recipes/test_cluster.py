@@ -111,7 +111,14 @@ def test_a_killed_worker_ends_the_other_and_both_resume(tmp_path, data_dir):
     run = tmp_path / "run"
     addresses = free_addresses(2)
     workers = [
-        start(run, data_dir, "--epochs=1000", addresses=addresses, index=i)
+        start(
+            run,
+            data_dir,
+            "--epochs=1000",
+            "--save_every=3",  # Of four steps: in the middle of epochs, too.
+            addresses=addresses,
+            index=i,
+        )
         for i in range(2)
     ]
     metrics = run / "teacher" / "metrics.jsonl"

@@ -1,14 +1,16 @@
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard_events import events
 
 from keras_diffkd import TrainingDivergedError
 from keras_diffkd.recipes import distill, training
-from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import read_metrics
+from keras_diffkd.recipes.progress import Progress
 from keras_diffkd.recipes.report.records import read_record
 from keras_diffkd.recipes.run_directory import RunDirectory
 
@@ -55,34 +57,87 @@ def test_an_interrupted_training_resumes_as_if_nothing_had_happened(
     distil, monkeypatch, capsys
 ):
     arguments = ("--epochs=3", "--method=diffkd_logits", "--lr_schedule=cosine")
+    arguments += ("--steps_per_epoch=3", "--save_every=2")
     straight = distil(*arguments, run="straight")
+    seen = []
 
-    def pull_the_plug(self, epoch, logs=None):
-        if epoch == 1:
+    def pull_the_plug(self, batch, logs=None):
+        seen.append(batch)
+        if len(seen) == 6:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(EpochEvents, "on_epoch_end", pull_the_plug)
+        patch.setattr(Progress, "on_train_batch_end", pull_the_plug)
         with pytest.raises(KeyboardInterrupt):
             distil(*arguments)
-    resumed = distil(*arguments)
-
-    assert "after epoch 1" in capsys.readouterr().out
-    logs = [read_metrics(run / "metrics.jsonl") for run in (straight, resumed)]
-    assert [line["epoch"] for line in logs[1]] == [1, 2, 3]
-    for ours, theirs in zip(*logs, strict=True):
-        for name in set(ours) - {"seconds"}:
-            assert ours[name] == pytest.approx(theirs[name], rel=1e-4), name
-    for ours, theirs in zip(
-        weights_of(straight / "student.keras"),
-        weights_of(resumed / "student.keras"),
-        strict=True,
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+        del seen[:]
+        resumed = distil(*arguments)
+    assert seen == [2, 0, 1, 2]
+    assert "after epoch 1, step 2" in capsys.readouterr().out
+    check_same_run(straight, resumed)
     before = (resumed / "student.keras").stat().st_mtime_ns
     distil(*arguments)
     assert "nothing to do" in capsys.readouterr().out
     assert (resumed / "student.keras").stat().st_mtime_ns == before
+
+
+def check_same_run(straight, resumed):
+    logs = [read_metrics(run / "metrics.jsonl") for run in (straight, resumed)]
+    for ours, theirs in zip(*logs, strict=True):
+        assert set(ours) == set(theirs)
+        for name in set(ours) - {"seconds"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-5), name
+    students = [weights_of(run / "student.keras") for run in (straight, resumed)]
+    for ours, theirs in zip(*students, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+    assert set(events(resumed / "tensorboard" / "train")) == set(
+        events(straight / "tensorboard" / "train")
+    )
+
+
+def test_what_was_trained_is_only_written_when_it_could_not_be(distil, monkeypatch):
+    straight = distil("--epochs=2", run="straight")
+
+    def no_space(model, path):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_model", no_space)
+        with pytest.raises(OSError, match="disk full"):
+            distil("--epochs=2")
+
+    def train_again(self, batch, logs=None):
+        raise AssertionError("it was trained already")
+
+    monkeypatch.setattr(Progress, "on_train_batch_end", train_again)
+    check_same_run(straight, distil("--epochs=2"))
+
+
+def test_other_data_and_other_teachers_are_refused(distil, tmp_path, monkeypatch):
+    def no_space(model, path):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_model", no_space)
+        with pytest.raises(OSError, match="disk full"):
+            distil()
+    kept = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    load_data = distill.load_data
+
+    def load_fewer():
+        return dataclasses.replace(load_data(), num_train_examples=7)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distill, "load_data", load_fewer)
+        with pytest.raises(ValueError, match="data.num_train_examples was .*, now 7"):
+            distil()
+    keras.utils.set_random_seed(9)
+    for path in (tmp_path / "teacher.keras", tmp_path / "run" / "teacher.keras"):
+        network(8).save(path)
+    shutil.copy(tmp_path / "teacher.keras", tmp_path / "run" / "teacher.keras")
+    with pytest.raises(ValueError, match="another training: teacher .SHA-256"):
+        distil()
+    assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == kept
 
 
 def test_the_baseline_is_the_student_with_the_same_start_and_data(distil, tmp_path):
@@ -254,7 +309,7 @@ def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
     assert all(np.isfinite(w).all() for w in weights_of(run / "student.keras"))
 
     poison.epoch = None
-    with pytest.raises(ValueError, match="must be finite.*'logits/bias'"):
+    with pytest.raises(ValueError, match="'logits/bias' is not finite after"):
         distil(run="bad_end")
     assert not (tmp_path / "bad_end" / "student.keras").exists()
 

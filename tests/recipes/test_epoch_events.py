@@ -1,7 +1,7 @@
 import keras
-import tensorflow as tf
+from tensorboard_events import events
 
-from keras_diffkd.recipes.epoch_events import EpochEvents
+from keras_diffkd.recipes.epoch_events import EpochEvents, drop_events
 
 
 class StandIn:
@@ -10,24 +10,36 @@ class StandIn:
     optimizer = keras.optimizers.SGD(0.25)
 
 
+def write_epochs(folder, epochs, logs):
+    callback = EpochEvents(folder)
+    callback.set_model(StandIn())
+    for epoch in epochs:
+        callback.on_epoch_end(epoch, logs)
+    callback.on_train_end()
+
+
 def test_epoch_events_are_what_tensorboard_reads(tmp_path):
     logs = {"loss": 0.5, "diffkd/gamma": 0.75, "val_accuracy": 0.25}
-    callback = EpochEvents(tmp_path)
-    callback.set_model(StandIn())
-    callback.on_epoch_end(3, logs)
-    callback.on_train_end()
-    found = {}
-    for part in ("train", "validation"):
-        [file] = (tmp_path / part).iterdir()
-        for record in tf.data.TFRecordDataset(str(file)):
-            event = tf.compat.v1.Event.FromString(record.numpy())
-            for value in event.summary.value:
-                assert value.metadata.plugin_data.plugin_name == "scalars"
-                scalar = float(tf.make_ndarray(value.tensor))
-                found[part, value.tag] = (event.step, scalar)
-    assert found == {
-        ("train", "epoch_loss"): (3, 0.5),
-        ("train", "epoch_diffkd/gamma"): (3, 0.75),
-        ("train", "epoch_learning_rate"): (3, 0.25),
-        ("validation", "epoch_accuracy"): (3, 0.25),
+    write_epochs(tmp_path, [3], logs)
+    assert events(tmp_path / "train") == {
+        ("epoch_loss", 3): 0.5,
+        ("epoch_diffkd/gamma", 3): 0.75,
+        ("epoch_learning_rate", 3): 0.25,
+    }
+    assert events(tmp_path / "validation") == {("epoch_accuracy", 3): 0.25}
+
+
+def test_events_of_epochs_that_are_done_again_are_dropped(tmp_path):
+    write_epochs(tmp_path, [0, 1, 2], {"val_loss": 1.0})
+    [file] = (tmp_path / "validation").iterdir()
+    with file.open("ab") as cut_off:
+        cut_off.write(file.read_bytes()[:20])
+    drop_events(tmp_path / "validation", 1)
+    drop_events(tmp_path / "nowhere", 1)
+    assert events(tmp_path / "validation") == {("epoch_loss", 0): 1.0}
+    write_epochs(tmp_path, [1, 2], {"val_loss": 7.0})
+    assert events(tmp_path / "validation") == {
+        ("epoch_loss", 0): 1.0,
+        ("epoch_loss", 1): 7.0,
+        ("epoch_loss", 2): 7.0,
     }

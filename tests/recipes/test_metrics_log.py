@@ -3,6 +3,7 @@ import json
 import keras
 import numpy as np
 
+from keras_diffkd.recipes import metrics_log
 from keras_diffkd.recipes.metrics_log import MetricsLog, read_metrics
 
 
@@ -44,3 +45,20 @@ def test_metrics_log_drops_epochs_that_are_done_again(tmp_path):
         (3, 7.0),
         (4, 7.0),
     ]
+
+
+def test_the_seconds_of_an_epoch_in_two_parts_are_those_of_both(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(metrics_log.time, "monotonic", lambda: now[0])
+    first, second = (MetricsLog(tmp_path / "metrics.jsonl") for _ in range(2))
+    for callback in (first, second):
+        callback.set_model(StandIn())
+        callback.on_epoch_begin(0)
+    now[0] += 4.0
+    state = first.get_state()
+    now[0] = 7.0  # The clock of another machine.
+    second.set_state(state)
+    now[0] += 2.5
+    second.on_epoch_end(0, {"loss": 1.0})
+    [line] = read_metrics(tmp_path / "metrics.jsonl")
+    assert line["seconds"] == 6.5

@@ -43,6 +43,15 @@ def test_a_terminal_line_is_rewritten_and_ends_at_zero(clock):
     assert stream.getvalue().count("\n") == 1
 
 
+def test_a_backup_keeps_no_time_of_this_process(clock):
+    callback = Progress("student", io.StringIO())
+    run(callback, clock, 0, 2, seconds=1)
+    before = vars(callback).copy()
+    callback.set_state(callback.get_state())
+    assert callback.get_state() == {}
+    assert vars(callback) == before
+
+
 def test_a_log_file_gets_a_line_now_and_then_and_the_last_one(clock):
     stream = io.StringIO()
     run(Progress("teacher", stream), clock, 10, 40, seconds=1)

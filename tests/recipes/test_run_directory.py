@@ -1,6 +1,7 @@
 import keras
 import pytest
 
+from keras_diffkd.callbacks.training_units import TrainingUnits
 from keras_diffkd.recipes import flags, run_directory
 from keras_diffkd.recipes.checksums import check_checksum
 from keras_diffkd.recipes.run_directory import (
@@ -17,11 +18,8 @@ def run(tmp_path):
     return RunDirectory(tmp_path / "runs" / "digits")
 
 
-def checkpoint(stage, epoch):
-    stage.checkpoints.mkdir(parents=True)
-    (stage.checkpoints / "training_metadata.json").write_text(
-        f'{{"epoch": {epoch}, "batch": 0}}'
-    )
+def back_up(stage):
+    TrainingUnits(stage.checkpoints).write(7, {}, {})
 
 
 def test_flags_txt_reads_back_through_absl(parse, tmp_path):
@@ -77,14 +75,25 @@ def test_claim_keeps_a_training_that_can_be_resumed(run, parse):
 
     def fail():
         with stage.claim():
-            checkpoint(stage, 3)
+            back_up(stage)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert stage.completed_epochs == 3
+    assert stage.resumable
     assert not stage.finished
     stage.check()
+
+
+def test_a_training_with_the_checkpoints_of_before_is_refused(run, parse):
+    stage = run.stages()["student"]
+    with stage.claim():
+        stage.checkpoints.mkdir()
+        (stage.checkpoints / "latest.weights.h5").write_text("")
+    with pytest.raises(ValueError, match="Keras's BackupAndRestore.*latest.weights.h5"):
+        stage.check()
+    stage.model_path.write_text("")
+    stage.check()  # It is finished.
 
 
 def test_another_experiment_is_refused_with_the_difference(run, parse):

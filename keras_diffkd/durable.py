@@ -1,0 +1,48 @@
+"""Files and folders that are complete or not there, after a crash too."""
+
+import os
+from pathlib import Path
+
+
+def move_into_place(temporary, path):
+    """Gives a finished file or folder its name, in one step that survives a crash.
+
+    What it holds is on the disk before it has the name, and the name is before this
+    returns.
+
+    Args:
+        temporary: File, or folder of files, in the folder of `path`.
+        path: A file, which is replaced, or a folder that does not exist.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "partial").write_text("complete")
+    >>> move_into_place(folder / "partial", folder / "final")
+    >>> (folder / "final").read_text()
+    'complete'
+    """
+    flush(temporary)
+    os.replace(temporary, path)
+    sync(Path(path).parent)
+
+
+def flush(path):
+    """Waits until the disk has a file, or a folder with all that is in it.
+
+    Raises:
+        OSError: If there was no room for it after all.
+    """
+    for inside in Path(path).rglob("*"):
+        sync(inside)
+    sync(path)
+
+
+def sync(path):
+    """Waits until the disk has a file's content, or a folder's list of names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
