@@ -109,7 +109,8 @@ def break_student(distiller, x, y, weights):
 
 
 def enlarge(distiller, x, y, weights):
-    x *= 1e25  # Finite, but its variance is not.
+    kernel = distiller.student.get_layer(index=1).kernel
+    kernel.assign(1e25 * kernel)  # Finite features, but their variance is not.
 
 
 def break_weights(distiller, x, y, weights):
@@ -126,7 +127,7 @@ CULPRITS = {
     ),
     "loss": (nothing, lambda: Bad("loss"), "the loss bad/one"),
     "gradient": (nothing, lambda: Bad("gradient"), "the gradient of "),
-    "statistic": (enlarge, lambda: Bad("statistic"), "the moving statistic "),
+    "statistic": (enlarge, LogitsKD, "the moving statistic "),
 }
 
 if BACKEND == "torch":
@@ -146,6 +147,9 @@ def test_the_first_culprit_is_named(case, data):
     culprit = caught.value.culprits[0]
     assert culprit.startswith(name)
     assert f"First not finite: {culprit}" in str(caught.value)
+    if case == "statistic":
+        # Neither losses nor gradients tell.
+        assert [c for c in caught.value.culprits if not c.startswith(name)] == []
     for ours, expected in zip(state_of(distiller), before, strict=False):
         np.testing.assert_array_equal(ours, expected)
 
@@ -166,6 +170,19 @@ def test_a_student_alone_is_checked_too(data):
     x[0] = np.inf
     with pytest.raises(TrainingDivergedError, match="the inputs"):
         train(make_distiller([]), x, y)
+
+
+def test_an_input_that_no_layer_reads_is_checked_too(data):
+    x, y = data
+    x[3, 0] = np.nan
+    image = keras.Input((8, 8, 1))
+    inside = keras.layers.Flatten()(keras.layers.Cropping2D(1)(image))
+    student = keras.Model(image, keras.layers.Dense(10)(inside))
+    distiller = Distiller(student=student)
+    distiller.compile("sgd", cross_entropy())
+    with pytest.raises(TrainingDivergedError) as caught:
+        train(distiller, x, y)
+    assert caught.value.culprits == ["the inputs (sample 3 of 8)"]
 
 
 def test_a_batch_on_its_own(data):
