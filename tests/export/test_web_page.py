@@ -158,6 +158,7 @@ def test_the_page_is_part_of_the_export(grey_export, helpers):
     export(web=None)
     assert sorted(path.name for path in folder.iterdir()) == [
         "manifest.json",
+        "report.json",
         "student.onnx",
     ]
 
