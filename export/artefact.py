@@ -53,13 +53,13 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
     reasons = [
         *_check_metadata(name, path, manifest),
         *find_size_problem(entry["size"], kind.precision, reference.serving),
+        *_inspect(kind.family, path),
     ]
     try:
         runtime = RUNTIMES[kind.family](path)
         result["batch_size"] = runtime.batch_size
         result["num_threads"] = runtime.num_threads
         interface = _check_interface(runtime, entry)
-        reasons += INSPECTORS[kind.family](path)
         if interface:
             result["reasons"] = interface + reasons
             return result
@@ -79,6 +79,14 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
     reasons = found + reasons
     result |= {"reasons": reasons, "warnings": warnings, "ok": not reasons}
     return {**result, **measured}
+
+
+def _inspect(family, path):
+    """Looks into the file before it runs: a runtime's own words say less."""
+    try:
+        return INSPECTORS[family](path)
+    except Exception:  # What cannot be read does not run either, and that is said.
+        return []
 
 
 def _check_metadata(name, path, manifest):
