@@ -1,6 +1,7 @@
 # make demo   train, distil, export and verify on real handwritten digits
 # make test   lint and the whole test suite
 # make test-jax, make test-torch   the suite on another Keras backend
+# make test-runtimes   exported files in new environments with NumPy and a runtime alone
 # All make the virtual environment and install the pinned dependencies first.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax test-torch lint format clean
+.PHONY: demo test test-jax test-torch test-runtimes lint format clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock setup.py pyproject.toml
@@ -34,6 +35,9 @@ test: $(STAMP) lint
 test-jax test-torch: test-%: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$*]'
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -n auto --dist=worksteal
+
+test-runtimes: $(STAMP)
+	$(BIN)/python tests/fresh_environments.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
