@@ -240,11 +240,11 @@ def small_file(results):
     size = {name: found["size"] for name, found in report["artefacts"].items()}
     weights = 4 * report["keras"]["parameters"]
     return (
-        "The digits student's int8 file cannot be a quarter of the float32 one: of its "
-        f"{size['tflite']:,} bytes, {weights:,} are weights, and the rest (graph, names, "
-        "metadata) stays as it is. int8 adds scales and zero points, "
-        f"{size['tflite_int8']:,} bytes in all. The digits teacher, with a hundred times "
-        "as many weights, shows what is left when the weights are what counts."
+        "The digits student's int8 file cannot be a quarter of the float32 one: of "
+        f"its {size['tflite']:,} bytes, {weights:,} are weights, and the rest (graph, "
+        "names, metadata) stays as it is. int8 adds scales and zero points, "
+        f"{size['tflite_int8']:,} bytes in all. The digits teacher, with a hundred "
+        "times as many weights, shows what is left when the weights are what counts."
     )
 
 
