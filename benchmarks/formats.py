@@ -123,14 +123,13 @@ def table(report, times):
         ratios = np.divide(times[name], times[PREDICT])
         row = [name]
         if found:
-            lost = 100 * (found[metric] - base)
             row += [
                 f"{found['size'] / 1000:,.1f}",
                 f"{found['size'] / whole:.2f}",
                 f"{found['max_difference']:.1e}",
                 f"{found['agreement']:.2%}",
                 f"{found[metric]:.2%}",
-                f"{lost:+.2f}",
+                _points(found[metric] - base),
             ]
         else:
             row += ["", "", "", "", f"{base:.2%}", ""]
@@ -148,7 +147,7 @@ def targets(results):
     for case, report, times in results.values():
         found = report["artefacts"]
         (metric,) = report["metrics"]
-        lost = 100 * (report["keras"][metric] - found["tflite_int8"][metric])
+        gained = found["tflite_int8"][metric] - report["keras"][metric]
         size = found["tflite_int8"]["size"] / found["tflite"]["size"]
         best = min((n for n in times if n in FORMATS), key=lambda n: np.mean(times[n]))
         ratio = np.median(np.divide(times[PREDICT], times[best]))
@@ -156,7 +155,7 @@ def targets(results):
             [
                 case.title,
                 _judged(f"{size:.2f}", size <= 0.3),
-                _judged(f"{-lost:+.2f}", lost <= 0.5 + 1e-9),
+                _judged(_points(gained), gained >= -0.005 - 1e-9),
                 _judged(
                     f"{found['onnx']['max_difference']:.0e}",
                     found["onnx"]["max_difference"] <= 1e-4,
@@ -172,6 +171,10 @@ def targets(results):
         "fastest file, at most 1/20 of `predict`",
     ]
     return markdown_table(header, rows)
+
+
+def _points(share):
+    return f"{round(100 * share, 2) + 0.0:+.2f}"  # Not -0.00.
 
 
 def _judged(text, reached):
