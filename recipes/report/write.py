@@ -213,7 +213,9 @@ def _cost_figures(record, finals):
         sizes[row["file"]] = (row["bytes"] / 1000, row["value"], DISTILLED)
         if row["latency"] is not None:
             times[row["file"]] = (row["latency"], row["value"], DISTILLED)
-    keras = (record.verification or {}).get("keras", {})
+    verification = record.verification or {}
+    batch_size = verification.get("batch_size") or 1
+    keras = verification.get("keras", {})
     value = keras.get(record.metric.artefact)
     if times and value is not None:
         times = {"tf.function, Keras": (keras["latency_ms"], value, DISTILLED)} | times
@@ -226,7 +228,7 @@ def _cost_figures(record, finals):
         }
         for points, name, unit in (
             (sizes, "size of the file", "kB"),
-            (times, "latency at batch size 1", "ms"),
+            (times, f"latency at batch size {batch_size}", "ms"),
         )
         if len(points) > 1
     ]
