@@ -10,7 +10,6 @@ from keras_diffkd.datasets import load_classification, load_segmentation
 from keras_diffkd.metrics import mean_iou
 from keras_diffkd.models import build_model
 
-BATCH_SIZE = 64
 NUM_CALIBRATION_SAMPLES = 128
 
 
@@ -26,6 +25,8 @@ class Case:
         scale: Integer: digits of 8x8 pixels are enlarged so often.
         channels: Integer.
         segments: Boolean, whether it segments scenes with digits.
+        batch_size: Integer.
+        learning_rate: Float, of Adam; None for SGD as in `digits.flags`.
     """
 
     title: str
@@ -35,6 +36,8 @@ class Case:
     scale: int = 1
     channels: int = 1
     segments: bool = False
+    batch_size: int = 64
+    learning_rate: float | None = None
 
 
 def _mobilenet():
@@ -67,6 +70,7 @@ CASES = {
         "never seen",
         lambda: build_model("wrn_16_2", (32, 32, 3), 100),
         epochs=4,
+        learning_rate=2e-3,
         scale=4,
         channels=3,
     ),
@@ -74,7 +78,9 @@ CASES = {
         "MobileNetV2 of `keras.applications`, 96x96x3",
         "the same digits twelve times as wide and high, in grey RGB, from new weights",
         _mobilenet,
-        epochs=3,
+        epochs=4,
+        batch_size=32,
+        learning_rate=1e-3,
         scale=12,
         channels=3,
     ),
@@ -83,6 +89,8 @@ CASES = {
         "digit scenes",
         lambda: build_model("deeplabv3_scenes_student", (64, 64, 3), 11),
         epochs=2,
+        batch_size=16,
+        learning_rate=2e-3,
         channels=3,
         segments=True,
     ),
@@ -93,12 +101,18 @@ def load(case, data_dir):
     """Returns `(train, test, data)`: two pairs of images and targets, and the data."""
     if case.segments:
         data = load_segmentation(
-            "digit_scenes", data_dir=data_dir, batch_size=16, augment="none"
+            "digit_scenes",
+            data_dir=data_dir,
+            batch_size=case.batch_size,
+            augment="none",
         )
         train, test = _collect(data.train.take(250)), _collect(data.test.take(12))
     else:
         data = load_classification(
-            "digits", data_dir=data_dir, batch_size=BATCH_SIZE, augment="none"
+            "digits",
+            data_dir=data_dir,
+            batch_size=case.batch_size,
+            augment="none",
         )
         steps = data.steps_per_epoch
         train, test = _collect(data.train.take(steps)), _collect(data.test)
@@ -111,21 +125,20 @@ def train(name, path, data_dir):
     keras.utils.set_random_seed(0)
     (images, targets), _, data = load(case, data_dir)
     model = case.build()
-    batch_size = 16 if case.segments else BATCH_SIZE
-    steps = case.epochs * len(images) // batch_size
-    if name.startswith("digits"):
-        schedule = keras.optimizers.schedules.CosineDecay(0.1, steps)
-        optimizer = keras.optimizers.SGD(schedule, 0.9)
-    else:
-        schedule = keras.optimizers.schedules.CosineDecay(2e-3, steps)
-        optimizer = keras.optimizers.Adam(schedule)
+    steps = case.epochs * len(images) // case.batch_size
+    schedule = keras.optimizers.schedules.CosineDecay(case.learning_rate or 0.1, steps)
+    optimizer = (
+        keras.optimizers.SGD(schedule, 0.9)
+        if case.learning_rate is None
+        else keras.optimizers.Adam(schedule)
+    )
     ignored = data.ignore_label if case.segments else None
     loss = keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=ignored
     )
     # KerasHub's own metrics do not take these masks.
     model.compile(optimizer, loss, metrics=[], jit_compile=False)
-    model.fit(images, targets, batch_size, epochs=case.epochs, verbose=0)
+    model.fit(images, targets, case.batch_size, epochs=case.epochs, verbose=0)
     # What was compiled would not load without what it was compiled with.
     plain = case.build()
     plain.set_weights(model.get_weights())
