@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags, logging
-from formats_tables import FUNCTION, PREDICT, notes, small_file, table, targets
+from formats_tables import FUNCTION, PREDICT, explanations, notes, table, targets
 from report import describe_machine, write_section
 
 from keras_diffkd.export import export_student
@@ -134,8 +134,9 @@ kB: all files of a SavedModel together. Points: the metric less the Keras studen
 ms: batch 1, one thread (TensorFlow and Keras too), mean ± standard deviation of the
 medians of {options.repetitions} turns, all rows in turns in one process; of `predict`:
 median of the ratios within a turn. `tf.function` and `keras predict` take normalised
-images. The students were trained for minutes, seed 0: the metrics say what a format
-loses, not how good a student can be.
+images. The students were trained for a minute, seed 0 (which does not make training
+on several threads repeatable): the metrics say what a format loses, not how good a
+student can be.
 
 {targets(results)}
 
@@ -145,7 +146,7 @@ Larger or torn files, as the verifications found them:
 
 {notes(results) or "- none"}
 
-{small_file(results)}
+{explanations(results)}
 
 {describe_machine()}, {runtimes}; load average {load:.1f} at the start (of other work,
 if above 1), {minutes:.0f} minutes with the training that was not there before. Command:

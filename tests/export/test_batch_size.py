@@ -71,6 +71,11 @@ def test_manifest_and_report(fixed):
         assert entry["outputs"][0]["shape"] == [3, 5]
         assert report["artefacts"][name]["batch_size"] == 3
         assert entry["verification"]["agreement"] > 0.9
+    # Little of so small a student is weights.
+    assert any(
+        text.startswith("student_int8.onnx is larger than float32: ")
+        for text in report["warnings"]
+    )
     # No shape is computed from the batch at run time.
     graph = onnx.load(folder / "student.onnx").graph
     assert "Shape" not in {node.op_type for node in graph.node}
