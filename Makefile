@@ -2,6 +2,7 @@
 # make test   lint and the whole test suite
 # make test-jax, make test-torch   the suite on another Keras backend
 # make test-kills   kills many small trainings, which must end as if nothing had happened
+# make test-runtimes   exported files in new environments with NumPy and a runtime alone
 # All make the virtual environment and install the pinned dependencies first.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax test-torch test-kills lint format clean
+.PHONY: demo test test-jax test-torch test-kills test-runtimes lint format clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock setup.py pyproject.toml
@@ -38,6 +39,9 @@ test-jax test-torch: test-%: $(STAMP)
 
 test-kills: $(STAMP)
 	$(BIN)/python tests/callbacks/kill_anywhere.py --kills=9
+
+test-runtimes: $(STAMP)
+	$(BIN)/python tests/fresh_environments.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

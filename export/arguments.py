@@ -29,6 +29,25 @@ def as_json(value, name):
         ) from error
 
 
+def check_batch_size(batch_size):
+    """Raises `ValueError` unless artefacts can be made for a batch size.
+
+    Example:
+
+    ```python
+    check_batch_size(None)  # Any.
+    ```
+    """
+    if batch_size is None:
+        return
+    is_integer = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+    if not is_integer or batch_size < 1:
+        raise ValueError(
+            "Expected `batch_size` to be a positive integer, or None for any. "
+            f"Received: batch_size={batch_size!r}"
+        )
+
+
 def check_suppression(detection, formats):
     """Raises `ValueError` if a format cannot do non-maximum suppression.
 

@@ -1,6 +1,7 @@
 """The check of one artefact against the manifest and the Keras student."""
 
 from keras_diffkd.export.comparison import NOT_MEASURED
+from keras_diffkd.export.delegates import find_delegation_problem
 from keras_diffkd.export.formats import FORMATS
 from keras_diffkd.export.inspection import INSPECTORS, find_size_problem
 from keras_diffkd.export.judgement import judge
@@ -36,6 +37,7 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
     result = {
         "file": entry["file"],
         "size": entry["size"],
+        "sha256": entry["sha256"],
         "precision": kind.precision,
         "ok": False,
         "reasons": find_damage(path, entry),
@@ -43,23 +45,28 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
         **NOT_MEASURED,
         **dict.fromkeys(reference.values),
         "latency_ms": None,
-        "num_threads": RUNTIMES[kind.family].num_threads,
+        "batch_size": None,
+        "num_threads": None,
     }
     if result["reasons"]:
         return result
     reasons = [
         *_check_metadata(name, path, manifest),
         *find_size_problem(entry["size"], kind.precision, reference.serving),
+        *_inspect(kind.family, path),
     ]
     try:
         runtime = RUNTIMES[kind.family](path)
+        result["batch_size"] = runtime.batch_size
+        result["num_threads"] = runtime.num_threads
         interface = _check_interface(runtime, entry)
-        reasons += INSPECTORS[kind.family](path)
         if interface:
             result["reasons"] = interface + reasons
             return result
         outputs = predict(runtime, reference.samples)
-        result["latency_ms"] = latency_ms(runtime, reference.samples)
+        result["latency_ms"] = latency_ms(
+            runtime, reference.samples, runtime.batch_size or 1
+        )
     except Exception as error:  # Every runtime has its own, some of them bare.
         message = str(error).strip() or type(error).__name__
         result["reasons"] = [f"does not run: {message.splitlines()[0]}", *reasons]
@@ -67,10 +74,19 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
     measured, found, warnings = judge(
         kind.precision, outputs, reference, tolerance, quantized_tolerance
     )
-    warnings = warnings + _partition_warnings(runtime)
+    if kind.family == "tflite":
+        warnings = warnings + find_delegation_problem(runtime.operations)
     reasons = found + reasons
     result |= {"reasons": reasons, "warnings": warnings, "ok": not reasons}
     return {**result, **measured}
+
+
+def _inspect(family, path):
+    """Looks into the file before it runs: a runtime's own words say less."""
+    try:
+        return INSPECTORS[family](path)
+    except Exception:  # What cannot be read does not run either, and that is said.
+        return []
 
 
 def _check_metadata(name, path, manifest):
@@ -80,15 +96,6 @@ def _check_metadata(name, path, manifest):
         message = " ".join(str(error).split())[:200] or type(error).__name__
         return [f"wrong metadata: it cannot be read: {message}"]
     return find_differences(found, describe_file(manifest, name))
-
-
-def _partition_warnings(runtime):
-    count = getattr(runtime, "num_partitions", None)
-    if count is None or count < 2:
-        return []
-    return [
-        f"the CPU delegate takes it in {count} parts, between which another kernel runs"
-    ]
 
 
 def _check_interface(runtime, entry):

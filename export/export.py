@@ -6,6 +6,7 @@ from keras_diffkd.export import formats as all_formats
 from keras_diffkd.export import manifest as manifests
 from keras_diffkd.export.arguments import (
     as_json,
+    check_batch_size,
     check_class_names,
     check_suppression,
 )
@@ -25,6 +26,8 @@ from keras_diffkd.export.onnx import check_opset
 from keras_diffkd.export.pixels import Preprocessing, check_input, describe_input
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.reference import make_reference
+from keras_diffkd.export.report import FILE_NAME as REPORT
+from keras_diffkd.export.report import write_verification_report
 from keras_diffkd.export.requirements import require_packages
 from keras_diffkd.export.samples import read_samples
 from keras_diffkd.export.serving import Serving
@@ -46,6 +49,7 @@ def export_student(
     samples=None,
     calibration_samples=None,
     opset=17,
+    batch_size=None,
     labels=None,
     normalization=None,
     source=None,
@@ -68,8 +72,9 @@ def export_student(
         student: built `keras.Model`, as `Distiller.strip()` returns it: functional,
             sequential, or subclassed and called with one argument. In half
             precision it is rebuilt in float32 first.
-        output_dir: folder for `saved_model/`, `student.onnx`, `student.tflite` and
-            `manifest.json`: absent, empty, or an export of the same experiment.
+        output_dir: folder for `saved_model/`, `student.onnx`, `student.tflite`,
+            `manifest.json` and `report.json` (what `verify` found, with timings of this
+            machine): absent, empty, or an export of the same experiment.
         formats: names from "saved_model", "onnx", "tflite", "onnx_int8",
             "tflite_float16" and "tflite_dynamic" (half or a quarter of the weights'
             size, computed in float32 or int8), and "tflite_int8" (`student_int8.tflite`
@@ -84,6 +89,9 @@ def export_student(
             "tflite_int8" learn the ranges of activations. None for up to 256 of the
             samples; where these are random the manifest warns of it.
         opset: int. ONNX operator set, 17 or 18.
+        batch_size: int, the number of examples that every artefact takes at once, for
+            runtimes and accelerators that want all shapes to be known. None: SavedModel
+            and ONNX take any number, TFLite files one.
         labels: list of class names, one per logit (of a detector: per class of
             `cls_logits`), or None.
         normalization: dict or None. How the student's input is made from pixels, such
@@ -122,6 +130,7 @@ def export_student(
     """
     formats = all_formats.check_formats(formats, quantize)
     check_opset(opset)
+    check_batch_size(batch_size)
     check_input(input)
     check_metrics(metrics)
     check_tolerance(tolerance)
@@ -135,7 +144,8 @@ def export_student(
     check_target(output_dir, source)
     require_packages(formats, writing=True)
     with quiet():
-        serving = Serving(student, nms, normalization if input == "uint8" else None)
+        in_graph = normalization if input == "uint8" else None
+        serving = Serving(student, nms, in_graph, batch_size)
     detection = describe_detection(serving.student)
     check_suppression(detection, formats)
     labels = check_class_names(labels, serving)
@@ -155,8 +165,9 @@ def export_student(
             "weights_sha256": hash_weights(serving.network),
         },
         "input": describe_input(serving),
-        "inputs": manifests.describe(serving.inputs),
-        "outputs": manifests.describe(serving.outputs),
+        "batch_size": batch_size,
+        "inputs": manifests.describe(serving.inputs, batch_size),
+        "outputs": manifests.describe(serving.outputs, batch_size),
         "normalization": normalization,
         "labels": labels,
         "detection": detection,
@@ -176,6 +187,9 @@ def export_student(
             folder, manifest, reference, tolerance, quantized_tolerance
         )
         raise_failures(output_dir, report)
+        write_verification_report(
+            folder / REPORT, {"output_dir": str(output_dir), **report}
+        )
         _record(report, manifest)
         manifest = manifests.write_manifest(folder, manifest)
         if web is not None:

@@ -10,8 +10,8 @@ from keras_diffkd.export.manifest import FILE_NAME, read_manifest
 from keras_diffkd.export.web.metadata import FOLDER as PAGE
 from keras_diffkd.export.web.metadata import is_page
 
-# What may lie beside the artefacts: a page about them, which goes with them.
-REPORT = "report.html"
+# What may lie beside the artefacts: reports about them, which go with them.
+REPORTS = {"report.html", "report.json"}
 
 
 def check_target(output_dir, source):
@@ -39,7 +39,7 @@ def check_target(output_dir, source):
         raise ValueError(
             f"The output folder is a file. {advice} Received: '{output_dir}'"
         )
-    present = {path.name for path in output_dir.iterdir()} - {REPORT}
+    present = {path.name for path in output_dir.iterdir()} - REPORTS
     if not present:
         return
     try:

@@ -13,7 +13,12 @@ _TRAINING_ONNX = {
     "RandomUniform",
     "RandomUniformLike",
 }
-_TRAINING_TFLITE = {"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"}
+_TRAINING_TFLITE = {
+    "ASSIGN_VARIABLE",
+    "MULTINOMIAL",
+    "RANDOM_STANDARD_NORMAL",
+    "RANDOM_UNIFORM",
+}
 _BYTES = {"float32": 4, "float16": 2, "dynamic_int8": 1, "int8": 1}
 # Of the kernels' bytes: nothing that all formats do saves a fifth of them.
 MIN_SHARE = 0.8

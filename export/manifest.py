@@ -207,6 +207,9 @@ def read_manifest(folder):
     broken = find_break(manifest)
     if broken:
         raise ManifestError(broken)
+    size = manifest.get("batch_size")
+    if size is not None and not (isinstance(size, int) and size > 0):
+        raise ManifestError(f"corrupt: 'batch_size' is {size!r}")
     detection = manifest.get("detection")
     is_described = isinstance(detection, dict) and "nms" in detection
     if detection is not None and not is_described:

@@ -10,6 +10,7 @@ TOLERANCE = 0.001
 # What else the report has beside the metrics of an artefact or of the student.
 _TAKEN = {
     *NOT_MEASURED,
+    "batch_size",
     "file",
     "latency_ms",
     "num_threads",
@@ -17,6 +18,7 @@ _TAKEN = {
     "parameters",
     "precision",
     "reasons",
+    "sha256",
     "size",
     "warnings",
 }

@@ -19,8 +19,8 @@ def write_onnx(serving, path, *, opset=17):
     """Writes the ONNX file of the student and checks that it is valid.
 
     The graph is frozen before it is converted, so that the weights are constants and
-    no layer (Keras's Normalization, for one) becomes an input. The batch axis is
-    called `batch`.
+    no layer (Keras's Normalization, for one) becomes an input. A batch axis of any size
+    is called `batch`.
 
     Args:
         serving: `Serving`.
@@ -39,9 +39,9 @@ def write_onnx(serving, path, *, opset=17):
 
     model = _convert(serving, opset)
     for value, spec in zip(model.graph.input, serving.inputs, strict=True):
-        _set_shape(value, spec)
+        _set_shape(value, spec, serving.batch_size)
     for value, spec in zip(model.graph.output, serving.outputs, strict=True):
-        _set_shape(value, spec)
+        _set_shape(value, spec, serving.batch_size)
     # tf2onnx declares this domain without using it, and leaves shapes of before its
     # optimisation; strict inference computes them anew.
     used = {node.domain for node in model.graph.node} | {""}
@@ -139,10 +139,10 @@ def _convert_erfc(context, node, name, args):
     )
 
 
-def _set_shape(value, spec):
-    for axis, size in enumerate(spec.shape):
+def _set_shape(value, spec, batch_size):
+    for axis, size in enumerate([batch_size, *spec.shape[1:]]):
         dimension = value.type.tensor_type.shape.dim[axis]
-        if axis == 0:
+        if axis == 0 and size is None:
             dimension.dim_param = "batch"
         elif size is not None:
             dimension.dim_value = size

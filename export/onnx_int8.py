@@ -51,7 +51,7 @@ def write_onnx_int8(serving, path, *, opset=17, calibration=None):
             quantization.quantize_static(
                 str(prepared),
                 str(path),
-                _reader(calibration),
+                _reader(calibration, serving.batch_size),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
@@ -63,13 +63,13 @@ def write_onnx_int8(serving, path, *, opset=17, calibration=None):
     Path(path).write_bytes(checked(onnx.load(path)).SerializeToString())
 
 
-def _reader(calibration):
+def _reader(calibration, batch_size):
     from onnxruntime.quantization import CalibrationDataReader
 
     one = sum(array.nbytes for array in calibration.batch(0, 1).values())
-    size = max(1, BATCH_BYTES // one)
+    size = batch_size or min(len(calibration), max(1, BATCH_BYTES // one))
     starts = range(0, len(calibration), size)
-    batches = (calibration.batch(start, start + size) for start in starts)
+    batches = (calibration.full_batch(start, size) for start in starts)
 
     class Reader(CalibrationDataReader):
         def get_next(self):

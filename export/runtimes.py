@@ -1,9 +1,11 @@
-"""The runtimes that artefacts are meant for, all with the same three attributes.
+"""The runtimes that artefacts are meant for, all with the same attributes.
 
 Each has `inputs` and `outputs` (name, shape, dtype as in the manifest), `batch_size`
-(None for any), `num_threads` (None where TensorFlow decides), and
-`run(arrays) -> {output name: array}` for the input arrays by name.
+(None for any), `num_threads`, and `run(arrays) -> {output name: array}` for the input
+arrays by name.
 """
+
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -29,9 +31,9 @@ class KerasRuntime:
     """
 
     batch_size = None
-    num_threads = None
 
     def __init__(self, serving):
+        self.num_threads = tensorflow_threads()
         self.inputs = describe(serving.inputs)
         self.outputs = describe(serving.outputs)
         self._serving = serving
@@ -64,9 +66,6 @@ class SavedModelRuntime:
     ```
     """
 
-    batch_size = None
-    num_threads = None
-
     def __init__(self, path):
         with tf.device("/CPU:0"):
             # Its variables live as long as this object does.
@@ -78,6 +77,8 @@ class SavedModelRuntime:
         outputs = self._signature.structured_outputs
         self.inputs = self._describe(inputs)
         self.outputs = self._describe(outputs)
+        self.batch_size = _batch_size(self.inputs)
+        self.num_threads = tensorflow_threads()
 
     @staticmethod
     def _describe(specs):
@@ -106,7 +107,6 @@ class OnnxRuntime:
     ```
     """
 
-    batch_size = None
     num_threads = 1
 
     def __init__(self, path):
@@ -120,6 +120,7 @@ class OnnxRuntime:
         )
         self.inputs = [self._describe(node) for node in self._session.get_inputs()]
         self.outputs = [self._describe(node) for node in self._session.get_outputs()]
+        self.batch_size = _batch_size(self.inputs)
 
     @staticmethod
     def _describe(node):
@@ -135,7 +136,7 @@ class OnnxRuntime:
 
 
 class TFLiteRuntime:
-    """A TFLite file in the LiteRT interpreter, on one CPU thread and batch size 1.
+    """A TFLite file in the LiteRT interpreter, on one CPU thread.
 
     It takes and gives floats where the file has integers with a scale.
 
@@ -149,7 +150,6 @@ class TFLiteRuntime:
     ```
     """
 
-    batch_size = 1
     num_threads = 1
 
     def __init__(self, path):
@@ -160,12 +160,16 @@ class TFLiteRuntime:
         self._runner = self._interpreter.get_signature_runner("serving_default")
         self.inputs = self._describe(self._runner.get_input_details())
         self.outputs = self._describe(self._runner.get_output_details())
+        self.batch_size = _batch_size(self.inputs)
 
     @property
-    def num_partitions(self):
-        """Parts of the graph that the CPU delegate runs, after the first run."""
-        operations = self._interpreter._get_ops_details()
-        return sum(op["op_name"] == "DELEGATE" for op in operations)
+    def operations(self):
+        """All operations of the graph, after the first run with delegates among them.
+
+        Each is a dict with `op_name`, and `inputs` and `outputs`, which are indices of
+        tensors.
+        """
+        return self._interpreter._get_ops_details()
 
     @staticmethod
     def _describe(details):
@@ -192,6 +196,27 @@ class TFLiteRuntime:
         )
         specs = {spec["name"]: spec for spec in self.outputs}
         return {name: dequantize(outputs[name], specs[name]) for name in outputs}
+
+
+def tensorflow_threads():
+    """Returns the number of threads in which TensorFlow computes one operation.
+
+    Example:
+
+    ```python
+    tensorflow_threads()  # 8
+    ```
+    """
+    tells = hasattr(os, "sched_getaffinity")
+    available = len(os.sched_getaffinity(0)) if tells else os.cpu_count()
+    # Zero, unless it was set, stands for all processors that this process may use.
+    return tf.config.threading.get_intra_op_parallelism_threads() or available
+
+
+def _batch_size(inputs):
+    """Returns the batch size of the inputs as a file has them; None for any."""
+    size = inputs[0]["shape"][0]
+    return size if size and size > 0 else None
 
 
 # By the family of formats.

@@ -39,6 +39,14 @@ class Samples:
         """Returns some of the examples, as a dict of arrays by input name."""
         return {name: array[start:stop] for name, array in self.inputs.items()}
 
+    def full_batch(self, start, size):
+        """Returns `size` of the examples; the last one fills up what is missing."""
+        batch = self.batch(start, start + size)
+        return {
+            name: np.concatenate([array, *[array[-1:]] * (size - len(array))])
+            for name, array in batch.items()
+        }
+
 
 def read_samples(serving, samples, metrics=None):
     """Checks what the user passed as samples and puts it in order.

@@ -11,7 +11,7 @@ def write_saved_model(serving, path, *, batch_size=None, dtype=None):
     Args:
         serving: `Serving`.
         path: folder to create.
-        batch_size: int, or None for any.
+        batch_size: int, or None for that of `serving`.
         dtype: None, or that of pixels instead of uint8.
 
     Example:

@@ -28,6 +28,7 @@ class Serving:
         nms: dict or None, for `decoded`.
         normalization: dict or None. What is to be done to uint8 pixels, see
             `Preprocessing`. None: the input is what the student takes.
+        batch_size: int, or None for any. What artefacts are traced for.
 
     Attributes:
         network: the student in float32.
@@ -35,8 +36,9 @@ class Serving:
         preprocessing: `Preprocessing` or None.
         inputs: list of `tf.TensorSpec` with batch size None, one per input tensor.
         outputs: the same for the outputs, in the student's own order.
-        trace: `tf.ConcreteFunction` of all that for any batch size, whose flat inputs
+        trace: `tf.ConcreteFunction` of all that for the batch size, whose flat inputs
             and outputs are in the order of the two lists.
+        batch_size: int, or None for any.
 
     Raises:
         ValueError: if `student` is not a Keras model, is not built, has weights
@@ -53,8 +55,9 @@ class Serving:
     ```
     """
 
-    def __init__(self, student, nms=None, normalization=None):
+    def __init__(self, student, nms=None, normalization=None, batch_size=None):
         _check_student(student)
+        self.batch_size = batch_size
         self.preprocessing = normalization and Preprocessing.of(normalization)
         self.network = self.student = student = to_float32(student)
         if nms is not None or is_detector(student):
@@ -110,7 +113,10 @@ class Serving:
         return self.student(inputs, training=False)
 
     def _trace(self, tensors):
-        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+        specs = [
+            tf.TensorSpec([self.batch_size, *tensor.shape[1:]], tensor.dtype)
+            for tensor in tensors
+        ]
         try:
             with inline_functions():
                 return tf.function(self._call, autograph=False).get_concrete_function(
@@ -124,12 +130,13 @@ class Serving:
             ) from error
 
     def signature(self, batch_size=None, dtype=None):
-        """Returns the `tf.TensorSpec`s of the inputs for a batch size or any.
+        """Returns the `tf.TensorSpec`s of the inputs for a batch size.
 
         Args:
-            batch_size: int or None.
+            batch_size: int, or None for its own.
             dtype: None, or another one for pixels: `"float32"` for a quantiser.
         """
+        batch_size = batch_size or self.batch_size
         dtype = dtype if self.preprocessing else None
         return [
             tf.TensorSpec(

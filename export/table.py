@@ -49,7 +49,8 @@ def format_table(report):
     if rows:
         lines.append(
             f"{report['num_samples']} samples ({report['samples']}); latency: median "
-            "at batch size 1, one thread (TensorFlow: its own threads)"
+            f"at batch size {report['batch_size'] or 1}, one thread (TensorFlow: "
+            f"{report['keras']['num_threads']})"
         )
     lines += [f"warning: {warning}" for warning in report.get("warnings", [])]
     lines += [

@@ -13,7 +13,7 @@ from keras_diffkd.export.saved_model import write_saved_model
 
 
 def write_tflite(serving, path, *, precision="float32", calibration=None):
-    """Writes the TFLite file of the student for batch size 1.
+    """Writes the TFLite file of the student, for batch size 1 if it serves any.
 
     The batch size is fixed because delegates for phones and accelerators take
     whole graphs only when all shapes are known. Only operations that are built into
@@ -45,7 +45,8 @@ def write_tflite(serving, path, *, precision="float32", calibration=None):
         dtype = "float32" if precision == "int8" else None
         limits = limited_boxes() if precision == "int8" else contextlib.nullcontext()
         with limits:
-            write_saved_model(serving, folder, batch_size=1, dtype=dtype)
+            batch_size = serving.batch_size or 1
+            write_saved_model(serving, folder, batch_size=batch_size, dtype=dtype)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if precision != "float32":
@@ -63,12 +64,14 @@ def _quantize_activations(converter, serving, calibration):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8 if takes_pixels else tf.int8
     converter.inference_output_type = tf.int8
-    converter.representative_dataset = lambda: _examples(calibration, takes_pixels)
+    converter.representative_dataset = lambda: _examples(
+        calibration, takes_pixels, serving.batch_size or 1
+    )
 
 
-def _examples(calibration, takes_pixels):
-    for index in range(len(calibration)):
-        example = calibration.batch(index, index + 1)
+def _examples(calibration, takes_pixels, batch_size):
+    for index in range(0, len(calibration), batch_size):
+        example = calibration.full_batch(index, batch_size)
         example = {name: array.astype("float32") for name, array in example.items()}
         if takes_pixels and index == 0:
             # The whole range, so that the scale is 1 and raw pixels go straight in;

@@ -23,8 +23,8 @@ from keras_diffkd.export.serving import Serving
 from keras_diffkd.export.web.metadata import FOLDER as PAGE
 from keras_diffkd.export.web.metadata import find_page_damage
 
-# As long as float32 took, and a tenth for what a short measurement is off.
-SLOWER = 1.1
+# As much as float32 takes, and a tenth for what a short measurement is off.
+MORE = 1.1
 
 
 def verify(
@@ -78,15 +78,16 @@ def verify(
             first axis, is what `samples` holds.
 
     Returns:
-        dict with `output_dir`, `tolerance`, `quantized_tolerance`, `num_samples`,
-        `samples`, `metrics` (their names), `failures` (file: reasons; empty here),
-        `warnings` (of the whole export), `keras` (`parameters`, `latency_ms` and each
-        metric by its name) and `artefacts`, which maps each format to `file`, `size`
-        (bytes), `precision`, `ok`, `reasons`, `warnings`, `max_difference`,
-        `mean_difference`, `agreement` (of the predictions of class scores, or of
-        detections, 0 to 1), each metric, `latency_ms` (median at batch size 1) and
-        `num_threads` of that (None: as TensorFlow is set in this process). What was
-        not measured is None.
+        dict with `output_dir`, `tolerance`, `quantized_tolerance`, `batch_size` of the
+        export, `num_samples`, `samples`, `metrics` (their names), `failures` (file:
+        reasons; empty here), `warnings` (of the whole export), `keras` (`parameters`,
+        `latency_ms`, `num_threads` and each metric by its name) and `artefacts`, which
+        maps each format to `file`, `size` (bytes), `sha256`, `precision`, `ok`,
+        `reasons`, `warnings`, `max_difference`, `mean_difference`, `agreement` (of the
+        predictions of class scores, or of detections, 0 to 1), each metric,
+        `batch_size` (None: any), `latency_ms` (median of one call, on one example if
+        the batch size is any) and its `num_threads`. What was not measured is None.
+        `write_verification_report` writes it as `report.json`.
 
     Raises:
         VerificationError: naming each failed artefact with its reasons; the report is
@@ -113,7 +114,10 @@ def verify(
             {"output_dir": str(output_dir), "failures": {FILE_NAME: [str(error)]}}
         ) from error
     serving = Serving(
-        student, _suppression(student, manifest), _normalization(manifest)
+        student,
+        _suppression(student, manifest),
+        _normalization(manifest),
+        manifest.get("batch_size"),
     )
     samples = read_samples(serving, samples, metrics)
     require_packages(manifest["artefacts"], writing=False)
@@ -161,6 +165,7 @@ def check_artefacts(folder, manifest, reference, tolerance, quantized_tolerance)
     report = {
         "tolerance": tolerance,
         "quantized_tolerance": quantized_tolerance,
+        "batch_size": manifest.get("batch_size"),
         "num_samples": len(reference.samples),
         "samples": reference.samples.origin,
         "metrics": list(reference.values),
@@ -168,6 +173,7 @@ def check_artefacts(folder, manifest, reference, tolerance, quantized_tolerance)
             "parameters": reference.parameters,
             **reference.values,
             "latency_ms": reference.latency_ms,
+            "num_threads": reference.num_threads,
         },
         "artefacts": {},
         "warnings": [*manifest.get("warnings", []), *_other(manifest, reference)],
@@ -177,7 +183,7 @@ def check_artefacts(folder, manifest, reference, tolerance, quantized_tolerance)
             report["artefacts"][name] = check_artefact(
                 name, folder, manifest, reference, tolerance, quantized_tolerance
             )
-    report["warnings"] += _slow_ones(report["artefacts"])
+    report["warnings"] += _gained_nothing(report["artefacts"])
     report["failures"] = {
         result["file"]: result["reasons"]
         for result in report["artefacts"].values()
@@ -193,18 +199,24 @@ def _other(manifest, reference):
     return ["the student's weights are not those that were exported"]
 
 
-def _slow_ones(results):
-    """Returns warnings of artefacts slower than float32 of their family."""
+def _gained_nothing(results):
+    """Returns warnings of artefacts slower or larger than float32 of their family."""
     warnings = []
     for name, result in results.items():
         family = FORMATS[name].family
-        float32 = results.get(family, {}).get("latency_ms")
-        if name == family or not float32 or not result["latency_ms"]:
+        float32 = results.get(family)
+        if name == family or float32 is None:
             continue
-        if result["latency_ms"] > SLOWER * float32:
+        if result["size"] > MORE * float32["size"]:
             warnings.append(
-                f"{result['file']} is slower than float32 here: "
-                f"{result['latency_ms']:.3f} ms instead of {float32:.3f} ms"
+                f"{result['file']} is larger than float32: {result['size']:,} bytes "
+                f"instead of {float32['size']:,}"
+            )
+        found, expected = result["latency_ms"], float32["latency_ms"]
+        if found and expected and found > MORE * expected:
+            warnings.append(
+                f"{result['file']} is slower than float32 here: {found:.3f} ms instead "
+                f"of {expected:.3f} ms"
             )
     return warnings
 

@@ -81,9 +81,9 @@ def _options(name, opset, calibration):
 def _describe(name, path, serving, calibration):
     kind = FORMATS[name]
     runtime = RUNTIMES[kind.family]
-    entry = manifests.describe_artefact(
-        path, serving, runtime.batch_size, kind.precision
-    )
+    # Delegates of TFLite files want to know it.
+    batch_size = serving.batch_size or (1 if kind.family == "tflite" else None)
+    entry = manifests.describe_artefact(path, serving, batch_size, kind.precision)
     if name == "tflite_int8":
         found = runtime(path)
         takes_pixels = serving.preprocessing is not None

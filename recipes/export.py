@@ -17,10 +17,12 @@ from pathlib import Path
 import keras
 from absl import flags as absl_flags
 
-from keras_diffkd.export import ExportError, export_student
+from keras_diffkd.export import ExportError, VerificationError, export_student
 from keras_diffkd.export.formats import check_formats, needs_calibration
 from keras_diffkd.export.pixels import Preprocessing
 from keras_diffkd.export.quiet import quiet
+from keras_diffkd.export.report import FILE_NAME as REPORT
+from keras_diffkd.export.report import read_verification_report
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import one_line, run_command
 from keras_diffkd.recipes.data import load_data, take_calibration, take_samples
@@ -28,8 +30,8 @@ from keras_diffkd.recipes.model_files import load_model
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.tables import format_table
 from keras_diffkd.recipes.tolerances import QUANTIZED_TOLERANCE, TOLERANCE
+from keras_diffkd.recipes.verify import print_report
 
 WEB = "web"
 FORMATS = absl_flags.DEFINE_list(
@@ -56,6 +58,13 @@ INPUT = absl_flags.DEFINE_enum(
 OPSET = absl_flags.DEFINE_integer(
     "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
 )
+BATCH = absl_flags.DEFINE_string(
+    "batch",
+    "dynamic",
+    "How many images artefacts take at once: a number, which then is fixed in all of "
+    "them; dynamic: any number in SavedModel and ONNX, and one in TFLite files, whose "
+    "delegates want to know it.",
+)
 NMS = absl_flags.DEFINE_boolean(
     "nms",
     False,
@@ -81,21 +90,34 @@ OUTPUT_DIR = absl_flags.DEFINE_string(
 def main(argv):
     """Writes the artefacts and prints what they are."""
     del argv
-    if flags.RUN_DIR.value:
-        run = RunDirectory(Path(flags.RUN_DIR.value))
-        settings = run.check_finished()
-        path = student_to_ship(run, settings)
-        flags.adopt(settings)
-        data = load_data()
-        folder, manifest = export_run(run, settings, path, data)
-    else:
-        folder, manifest = export_file()
-    print(artefact_table(manifest))
+    try:
+        folder, data = write_artefacts()
+    except VerificationError as error:
+        print_report(error.report)
+        raise
+    print_report(read_verification_report(folder / REPORT))
     print(f"Artefacts: {folder}")
     if WEB in FORMATS.value:
         print(f"Web page: python -m http.server --directory {folder / WEB}")
     if flags.RUN_DIR.value:
-        print(add_report(run, folder, data))
+        print(add_report(RunDirectory(Path(flags.RUN_DIR.value)), folder, data))
+
+
+def write_artefacts():
+    """Exports the student of `--run_dir`, or the one that `--student` names.
+
+    Returns:
+        `(folder, data)`: that of the artefacts, and what `load_data` returned; None
+        without a run.
+    """
+    if not flags.RUN_DIR.value:
+        return export_file(), None
+    run = RunDirectory(Path(flags.RUN_DIR.value))
+    settings = run.check_finished()
+    path = student_to_ship(run, settings)
+    flags.adopt(settings)
+    data = load_data()
+    return export_run(run, settings, path, data), data
 
 
 def add_report(run, folder, data):
@@ -133,14 +155,14 @@ def export_run(run, settings, path, data):
         data: what `load_data` returned.
 
     Returns:
-        `(folder, manifest)`.
+        `Path` of the folder.
     """
     student = load_model(
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
     folder = Path(OUTPUT_DIR.value or run.export)
     samples = take_samples(data)
-    return folder, export_student(
+    export_student(
         student,
         folder,
         samples=samples,
@@ -156,13 +178,14 @@ def export_run(run, settings, path, data):
             "student": str(path),
         },
     )
+    return folder
 
 
 def export_file():
     """Exports the `.keras` file that `--student` names, without a run.
 
     Returns:
-        `(folder, manifest)`.
+        `Path` of the folder.
 
     Raises:
         ValueError: if the flags name no such file, or no folder.
@@ -173,7 +196,7 @@ def export_file():
             "give --run_dir, or --student=MODEL.keras and --output_dir. Received: "
             f"--student={path} --output_dir={OUTPUT_DIR.value or ''}"
         )
-    return Path(OUTPUT_DIR.value), export_student(
+    export_student(
         load_model(path),
         OUTPUT_DIR.value,
         source={"experiment": path, "student": path},
@@ -181,6 +204,7 @@ def export_file():
         # Nothing tells how pixels would be normalised; asked for, it is an error.
         input=INPUT.value if INPUT.present else "float32",
     )
+    return Path(OUTPUT_DIR.value)
 
 
 def options(samples=None):
@@ -205,10 +229,27 @@ def options(samples=None):
         "web": web_options(samples) if WEB in formats else None,
         "quantize": QUANTIZE.value,
         "opset": OPSET.value,
+        "batch_size": batch_size(),
         "nms": {} if NMS.value else None,
         "tolerance": TOLERANCE.value,
         "quantized_tolerance": QUANTIZED_TOLERANCE.value,
     }
+
+
+def batch_size():
+    """Returns `--batch` as `export_student` takes it.
+
+    Raises:
+        ValueError: if it is neither a number nor dynamic.
+    """
+    if BATCH.value == "dynamic":
+        return None
+    if not (BATCH.value.isdecimal() and int(BATCH.value)):
+        raise ValueError(
+            "--batch must be dynamic, or a number of images from 1 on. Received: "
+            f"--batch={BATCH.value}"
+        )
+    return int(BATCH.value)
 
 
 def _as_artefacts_take_them(samples, data):
@@ -232,42 +273,6 @@ def _calibration_samples(data):
         [name for name in FORMATS.value if name != WEB], QUANTIZE.value
     )
     return take_calibration(data) if needs_calibration(formats) else None
-
-
-def artefact_table(manifest):
-    """Lays out what was written and how it compared with the student."""
-    metrics = manifest["verification"]["metrics"]
-    rows = []
-    for entry in manifest["artefacts"].values():
-        found = entry["verification"]
-        rows.append(
-            [
-                entry["file"],
-                entry["precision"],
-                f"{entry['size'] / 1000:,.1f} kB",
-                _format(found["max_difference"], "{:.1e}"),
-                *[_format(found[name], "{:.2%}") for name in ("agreement", *metrics)],
-            ]
-        )
-    headers = [
-        "artefact",
-        "precision",
-        "size",
-        "largest difference",
-        "agreement",
-        *metrics,
-    ]
-    warnings = [f"warning: {text}" for text in manifest["warnings"]]
-    warnings += [
-        f"{entry['file']}: warning: {text}"
-        for entry in manifest["artefacts"].values()
-        for text in entry["verification"]["warnings"]
-    ]
-    return "\n".join([format_table(headers, rows), *warnings])
-
-
-def _format(value, template):
-    return None if value is None else template.format(value)
 
 
 def run():

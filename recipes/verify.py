@@ -4,12 +4,19 @@ Example:
 
   diffkd-verify --run_dir=runs/digits
 
-Exits with status 1 if an artefact is missing, damaged or out of tolerance.
+Writes what it found into R/export/report.json, too (docs/exports.md). Exits with
+status 1 if an artefact is missing, damaged or out of tolerance.
 """
 
 from pathlib import Path
 
-from keras_diffkd.export import VerificationError, format_table, verify
+from keras_diffkd.export import (
+    VerificationError,
+    format_table,
+    verify,
+    write_verification_report,
+)
+from keras_diffkd.export.report import FILE_NAME as REPORT
 from keras_diffkd.recipes import flags, tasks
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data, take_samples
@@ -45,10 +52,17 @@ def main(argv):
             metrics=tasks.current().metrics(student, data),
         )
     except VerificationError as error:
-        if error.report.get("artefacts"):
-            print(format_table(error.report))
+        print_report(error.report)
+        write_verification_report(run.export / REPORT, error.report)
         raise
-    print(format_table(report))
+    print_report(report)
+    write_verification_report(run.export / REPORT, report)
+
+
+def print_report(report):
+    """Prints a report of `verify` if there is anything in it but an error."""
+    if report.get("artefacts"):
+        print(format_table(report))
 
 
 def run():

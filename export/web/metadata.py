@@ -124,7 +124,13 @@ def _describe_input(manifest):
             "The web page feeds float32 images or uint8 pixels. Export this student "
             f"without the page. Received: an input of {dtype}"
         )
-    height, width, channels = inputs[0]["shape"][1:]
+    batch_size, height, width, channels = inputs[0]["shape"]
+    if batch_size not in (None, 1):
+        raise ExportError(
+            "The web page feeds one image at a time. Export with batch_size=1 or None "
+            "(--batch=1 or --batch=dynamic), or without the page. Received: a student "
+            f"for batches of {batch_size}"
+        )
     return {
         "name": inputs[0]["name"],
         "dtype": dtype,

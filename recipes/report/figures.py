@@ -28,7 +28,7 @@ SETTINGS = {
     "legend.frameon": False,
 }
 LINES = {TEACHER: "--", ALONE: "-", DISTILLED: "-"}
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", "*", ">", "h")
 # Fewer epochs than this are shown as points too.
 FEW_EPOCHS = 13
 # From this ratio of the largest to the smallest value, the axis is logarithmic.
@@ -76,26 +76,27 @@ def draw_curves(title, curves, name, percent=False, size=(3.5, 2.3)):
     return _svg(draw, f"{title} {name}", size)
 
 
-def draw_sizes(points, metric):
-    """Draws a metric against the size of the files.
+def draw_costs(points, metric, cost, names):
+    """Draws a metric against what files cost, on a logarithmic axis.
 
     Args:
-        points: dict from file to `(bytes, value, model)`, model being one of the
-            names that have a colour.
+        points: dict from file to `(cost, value, model)`, model being one of the names
+            that have a colour.
         metric: str, its name.
+        cost: str, what it is and its unit.
+        names: list of all files of the figures beside each other, in which a file has
+            the same marker.
 
     Returns:
         str, an `<svg>` element.
     """
 
     def draw(axes):
-        for marker, (file, (size, value, model)) in zip(
-            MARKERS, points.items(), strict=False
-        ):
+        for file, (x, value, model) in points.items():
             axes.plot(
-                size / 1000,
+                x,
                 value,
-                marker,
+                MARKERS[names.index(file) % len(MARKERS)],
                 color=COLOURS[model],
                 markersize=8,
                 markerfacecolor="none",
@@ -105,16 +106,16 @@ def draw_sizes(points, metric):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,g}")
         axes.xaxis.set_minor_formatter("")
-        sizes = [size / 1000 for size, *_ in points.values()]
-        axes.set_xlim(min(sizes) / 2, max(sizes) * 2)
-        axes.set_xticks(*_ticks(min(sizes) / 2, max(sizes) * 2))
+        costs = [x for x, *_ in points.values()]
+        axes.set_xlim(min(costs) / 2, max(costs) * 2)
+        axes.set_xticks(*_ticks(min(costs) / 2, max(costs) * 2))
         axes.margins(y=0.2)
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
-        axes.set_xlabel("size of the file, kB")
+        axes.set_xlabel(cost)
         axes.set_ylabel(metric)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
 
-    return _svg(draw, "sizes", (4.6, 3.6))
+    return _svg(draw, cost, (4.6, 3.8))
 
 
 def png(figure):

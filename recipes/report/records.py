@@ -4,6 +4,8 @@ import dataclasses
 
 from keras_diffkd.export.errors import ManifestError
 from keras_diffkd.export.manifest import FILE_NAME, read_manifest
+from keras_diffkd.export.report import FILE_NAME as REPORT
+from keras_diffkd.export.report import read_verification_report
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.metrics_log import read_metrics
 from keras_diffkd.recipes.run_directory import RunDirectory, read_flags
@@ -51,6 +53,7 @@ class Record:
             seed, that of the run first.
         skipped: list of str, why folders of `seeds/` do not count.
         manifest: dict, or None before `diffkd-export`.
+        verification: dict, the `report.json` about just these artefacts, or None.
         pictures: list of paths, the last picture of the features for each method.
     """
 
@@ -60,6 +63,7 @@ class Record:
     seeds: list
     skipped: list
     manifest: dict | None
+    verification: dict | None
     pictures: list
 
     @property
@@ -77,7 +81,7 @@ def read_record(run, export):
 
     Args:
         run: `RunDirectory`.
-        export: folder whose `manifest.json` is read, if there is one.
+        export: folder whose `manifest.json` and `report.json` are read, if there are.
 
     Returns:
         `Record`.
@@ -94,13 +98,15 @@ def read_record(run, export):
     metric = METRICS[settings.get("task", "classification")]
     curves = _read_curves(run, settings)
     seeds, skipped = _read_seeds(run, settings, metric)
+    manifest = _read_manifest(export)
     return Record(
         run=run,
         settings=settings,
         curves=curves,
         seeds=[finals(curves, metric), *seeds],
         skipped=skipped,
-        manifest=_read_manifest(export),
+        manifest=manifest,
+        verification=_read_verification(export, manifest),
         pictures=_last_pictures(run.root / "pictures"),
     )
 
@@ -120,6 +126,18 @@ def finals(curves, metric):
         for name, lines in curves.items()
         if metric.log in lines[-1]
     }
+
+
+def _read_verification(export, manifest):
+    report = read_verification_report(export / REPORT)
+    if report is None or manifest is None:
+        return None
+    hashes = [
+        {name: entry.get("sha256") for name, entry in each.get("artefacts", {}).items()}
+        for each in (report, manifest)
+    ]
+    # It may be left from other files.
+    return report if hashes[0] == hashes[1] else None
 
 
 def _read_curves(run, settings):

@@ -78,10 +78,12 @@ def artefacts(record):
 
     Returns:
         List of dicts: `format`, `file`, `bytes`, `difference`, `agreement`, `metrics`
-        (by name), `value` (of the metric that models are judged by) and `latency`.
+        (by name), `value` (of the metric that models are judged by) and `latency` in
+        milliseconds.
     """
     manifest = record.manifest or {}
     names = manifest.get("verification", {}).get("metrics", [])
+    measured = (record.verification or {}).get("artefacts", {})
     rows = []
     for name, entry in manifest.get("artefacts", {}).items():
         found = entry.get("verification", {})
@@ -94,10 +96,28 @@ def artefacts(record):
                 "agreement": found.get("agreement"),
                 "metrics": {metric: found.get(metric) for metric in names},
                 "value": found.get(record.metric.artefact),
-                "latency": found.get("latency_ms"),
+                "latency": measured.get(name, {}).get("latency_ms"),
             }
         )
     return rows
+
+
+def artefact_warnings(record):
+    """Lists what is to be said against what was exported.
+
+    Args:
+        record: `Record`.
+
+    Returns:
+        List of str.
+    """
+    manifest, report = record.manifest or {}, record.verification or {}
+    lines = list(report.get("warnings", manifest.get("warnings", [])))
+    for entry in manifest.get("artefacts", {}).values():
+        said = entry.get("verification", {}).get("warnings", [])
+        lines += [f"{entry['file']}: {text}" for text in said]
+    failures = report.get("failures", {}).items()
+    return lines + [f"{file} has failed: {', '.join(why)}" for file, why in failures]
 
 
 def _data_set(settings, data):

@@ -23,7 +23,12 @@ from keras_diffkd.recipes.report.records import (
     TEACHER,
     read_record,
 )
-from keras_diffkd.recipes.report.tables import artefacts, distilled_what, models
+from keras_diffkd.recipes.report.tables import (
+    artefact_warnings,
+    artefacts,
+    distilled_what,
+    models,
+)
 
 PACKAGES = {"jinja2": "Jinja2", "matplotlib": "matplotlib", "scipy": "scipy"}
 TEMPLATES = Path(__file__).parent / "templates"
@@ -110,7 +115,8 @@ def _contents(record, data):
         else None,
         "disagreements": disagreements(networks, data) if networks else None,
         "artefacts": artefacts(record),
-        "sizes": _size_figure(record, results),
+        "artefact_warnings": artefact_warnings(record),
+        "costs": _cost_figures(record, seeds[0]),
         "manifest": json.dumps(record.manifest, indent=2) if record.manifest else None,
     }
 
@@ -190,28 +196,49 @@ def _picture_title(path):
     return f"{method}, epoch {epoch.lstrip('0')}"
 
 
-def _size_figure(record, results):
-    """Draws files of models and artefacts: how large, and how good."""
-    files = {
-        TEACHER: record.run.teacher,
-        ALONE: record.run.baseline,
-    }
-    points = {
-        f"{name}, Keras": (files[name].stat().st_size, results[name].mean, name)
+def _cost_figures(record, finals):
+    """Draws files of models and artefacts: how large, how fast, and how good.
+
+    `finals` are the results of this run's own models, which are those in the files.
+    """
+    rows = [row for row in artefacts(record) if row["value"] is not None]
+    files = {TEACHER: record.run.teacher, ALONE: record.run.baseline}
+    sizes = {
+        f"{name}, Keras": (files[name].stat().st_size / 1000, finals[name], name)
         for name in files
-        if name in results and files[name].exists()
+        if name in finals and files[name].exists()
     }
-    for row in artefacts(record):
-        if row["value"] is not None:
-            points[row["file"]] = (row["bytes"], row["value"], DISTILLED)
-    if len(points) < 2:
-        return None
+    times = {}
+    for row in rows:
+        sizes[row["file"]] = (row["bytes"] / 1000, row["value"], DISTILLED)
+        if row["latency"] is not None:
+            times[row["file"]] = (row["latency"], row["value"], DISTILLED)
+    verification = record.verification or {}
+    batch_size = verification.get("batch_size") or 1
+    keras = verification.get("keras", {})
+    value = keras.get(record.metric.artefact)
+    if times and value is not None:
+        times = {"tf.function, Keras": (keras["latency_ms"], value, DISTILLED)} | times
     title = record.metric.title
-    ends = [f"{n} {size / 1000:,.0f} kB {v:.1%}" for n, (size, v, _) in points.items()]
-    return {
-        "alt": f"{title} against the size of the file: {', '.join(ends)}",
-        "svg": figures.draw_sizes(points, title),
-    }
+    names = dict.fromkeys([*sizes, *times])
+    return [
+        {
+            "alt": f"{title} against {name}: {_describe_points(points, unit)}",
+            "svg": figures.draw_costs(points, title, f"{name}, {unit}", list(names)),
+        }
+        for points, name, unit in (
+            (sizes, "size of the file", "kB"),
+            (times, f"latency at batch size {batch_size}", "ms"),
+        )
+        if len(points) > 1
+    ]
+
+
+def _describe_points(points, unit):
+    return ", ".join(
+        f"{name} {cost:,.3g} {unit} {value:.1%}"
+        for name, (cost, value, _) in points.items()
+    )
 
 
 def _render(contents):

@@ -78,7 +78,7 @@ def test_manifest(exported, student, helpers):
         else:
             for name, file in entry["files"].items():
                 assert file["sha256"] == hashes.pop(f"{entry['file']}/{name}")
-    assert set(hashes) == {"manifest.json"}
+    assert set(hashes) == {"manifest.json", "report.json"}
 
 
 def test_nothing_is_left_beside_the_export(exported):
@@ -260,6 +260,7 @@ def test_existing_export_is_replaced_as_a_whole(helpers, export_copy, images):
 
     assert sorted(path.name for path in export_copy.iterdir()) == [
         "manifest.json",
+        "report.json",
         "student.onnx",
     ]
     verify(export_copy, other, images)

@@ -91,6 +91,7 @@ def test_all_formats(digits, tmp_path, monkeypatch):
     check_int8_onnx_keeps_the_pixels_exact(folder)
     check_verification_on_pixels_and_on_images(folder, teacher, samples, pixels)
     check_another_student(folder, digits, samples)
+    check_slower_than_float32(folder, teacher, samples, manifest, monkeypatch)
     check_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch)
 
 
@@ -174,6 +175,20 @@ def check_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch):
     with pytest.raises(VerificationError, match="wrong outputs: .*zero_point") as error:
         verify(folder, teacher, samples)
     assert set(error.value.report["failures"]) == {"student_int8.tflite"}
+
+
+def check_slower_than_float32(folder, teacher, samples, manifest, monkeypatch):
+    slow = {"onnx": 1.0, "tflite": 2.0, "onnx_int8": 1.2, "tflite_int8": 2.1}
+    latencies = iter([slow.get(name, 0.5) for name in manifest["artefacts"]])
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "keras_diffkd.export.artefact.latency_ms", lambda *_: next(latencies)
+        )
+        report = verify(folder, teacher, samples)
+    # A tenth more is what a short measurement may be off.
+    assert report["warnings"] == [
+        "student_int8.onnx is slower than float32 here: 1.200 ms instead of 1.000 ms"
+    ]
 
 
 def check_another_student(folder, digits, samples):

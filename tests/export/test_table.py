@@ -25,10 +25,12 @@ def test_columns_are_aligned_and_reasons_listed():
         "latency_ms": None,
     }
     report = {
+        "batch_size": None,
         "num_samples": 450,
         "samples": "given",
         "metrics": ["accuracy", "mean_iou"],
-        "keras": {"accuracy": 0.985, "mean_iou": 0.5, "latency_ms": 0.4},
+        "keras": {"accuracy": 0.985, "mean_iou": 0.5, "latency_ms": 0.4}
+        | {"num_threads": 4},
         "artefacts": {"saved_model": failed, "onnx": RESULT},
         "failures": {"saved_model": ["missing"]},
     }
@@ -45,6 +47,7 @@ def test_columns_are_aligned_and_reasons_listed():
     assert "100.00%" in lines[3]
     assert lines[3].endswith("yes")
     assert "450 samples" in lines[4]
+    assert "at batch size 1, one thread (TensorFlow: 4)" in lines[4]
     assert lines[5] == "saved_model: missing"
 
 

@@ -165,6 +165,7 @@ def test_the_page_is_part_of_the_export(grey_export, helpers):
     export(web=None)
     assert sorted(path.name for path in folder.iterdir()) == [
         "manifest.json",
+        "report.json",
         "student.onnx",
     ]
 
@@ -266,12 +267,18 @@ def with_shape(key, shape, dtype="float32"):
         ({"normalization": {**NORMALIZATION, "input_range": [0, 1]}}, "input_range"),
         (with_shape("inputs", [None, 4]), "feeds one image"),
         (with_shape("inputs", [None, 8, 8, 1], "int32"), "an input of int32"),
+        (with_shape("inputs", [4, 8, 8, 1]), "one image at a time.*for batches of 4"),
         (with_shape("outputs", [None, 4, 4]), "outputs of shape"),
     ],
 )
 def test_students_that_the_page_cannot_run(changes, message):
     with pytest.raises(ExportError, match=message):
         describe_page(manifest(**changes))
+
+
+def test_a_batch_of_one_is_an_image():
+    page = describe_page(manifest(**with_shape("inputs", [1, 8, 8, 1])))
+    assert page["input"]["height"] == 8
 
 
 def test_tasks():

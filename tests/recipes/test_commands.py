@@ -107,6 +107,8 @@ def check_models(run):
 def check_export(run):
     for artefact in ARTEFACTS:
         assert (run / "export" / artefact).exists()
+    report = json.loads((run / "export" / "report.json").read_text())
+    assert report["ok"] is True
     page = (run / "export" / "report.html").read_text()
     for title in ("Did distillation help?", "Artefacts", "What the models say"):
         assert title in page
@@ -143,3 +145,6 @@ def check_truncated_artefact_fails(run):
     prefix = "diffkd-verify: error: "
     [line] = [line for line in result.stderr.splitlines() if line.startswith(prefix)]
     assert "student.onnx" in line
+    report = json.loads((run / "export" / "report.json").read_text())
+    assert report["ok"] is False
+    assert list(report["failures"]) == ["student.onnx"]

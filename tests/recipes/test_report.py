@@ -59,7 +59,8 @@ def write_stage(folder, settings, lines):
 
 def artefact(file, size, accuracy):
     found = {"max_difference": 1e-6, "agreement": 1.0, "accuracy": accuracy}
-    described = {"sha256": "", "inputs": [], "outputs": []}
+    found["warnings"] = []
+    described = {"sha256": file, "inputs": [], "outputs": []}
     return {"file": file, "size": size, **described, "verification": found}
 
 
@@ -167,6 +168,66 @@ def test_a_full_run_has_every_section(write_run):
     assert "epoch 5" not in text
     assert "student.onnx onnx 13.0 kB 1.0e-06 100.00% 95.10%" in text
     assert "--denoise_weight 2.0" in text
+
+
+VERIFICATION = {
+    "generator": "keras_diffkd.export.verify",
+    "version": 1,
+    "date": "2026-01-02T03:04:05+00:00",
+    "ok": True,
+    "batch_size": None,
+    "machine": {"processor": "Abacus"},
+    "keras": {"accuracy": 0.951, "latency_ms": 0.5, "num_threads": 3},
+    "artefacts": {
+        "onnx": {"sha256": "student.onnx", "latency_ms": 0.25},
+        "tflite": {"sha256": "student.tflite", "latency_ms": 0.125},
+    },
+    "warnings": ["student.tflite is slow"],
+    "failures": {},
+}
+
+
+def add_verification(run, **changes):
+    path = run.export / "report.json"
+    path.write_text(json.dumps({**VERIFICATION, **changes}))
+
+
+@pytest.mark.usefixtures("without_curves")
+def test_latencies_are_those_of_the_last_verification(write_run):
+    run = write_run()
+    add_export(run)
+    add_verification(run)
+
+    page = page_of(run)
+    text = text_of(page)
+    assert "student.onnx onnx 13.0 kB 1.0e-06 100.00% 95.10% 0.250 ms" in text
+    assert "Keras student tf.function – – – 95.10% 0.500 ms" in text
+    assert "1 image, in one thread (TensorFlow: 3), on Abacus, 2026" in text
+    assert "student.tflite is slow" in text
+    [sizes, times] = re.findall(r'aria-label="(accuracy against .*?)"', page)
+    assert "size of the file: teacher, Keras 500 kB 99.0%" in sizes
+    assert "latency at batch size 1: tf.function, Keras 0.5 ms 95.1%" in times
+    assert "student.tflite 0.125 ms 95.1%" in times
+
+
+@pytest.mark.usefixtures("without_curves")
+def test_latencies_of_other_files_are_not_shown(write_run):
+    run = write_run()
+    add_export(run)
+    others = {"onnx": {"sha256": "another", "latency_ms": 0.25}}
+    add_verification(run, artefacts={**VERIFICATION["artefacts"], **others})
+    page = page_of(run)
+    assert "0.250 ms" not in page
+    assert "against latency" not in page
+    assert "against size" in page
+
+
+@pytest.mark.usefixtures("without_curves")
+def test_failed_verification_is_told(write_run):
+    run = write_run()
+    add_export(run)
+    add_verification(run, ok=False, failures={"student.onnx": ["missing"]})
+    assert "student.onnx has failed: missing" in text_of(page_of(run))
 
 
 def test_every_named_loss_has_a_panel_and_a_description(write_run):

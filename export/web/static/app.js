@@ -154,7 +154,7 @@ class App {
       const row = entry(this.name(index), percent(values[index]), track, 1);
       row.dataset.index = index;
       row.dataset.probability = values[index];
-      row.classList.toggle("first", index === order[0]);
+      row.classList.toggle("first", index === order[0] && !isEmpty);
       return row;
     });
     const longest = Math.max(...shown.map((index) => this.name(index).length));
