@@ -7,6 +7,7 @@ import platform
 import re
 from pathlib import Path
 
+from keras_diffkd.durable import move_into_place
 from keras_diffkd.export import comparison, inspection, judgement, metrics
 from keras_diffkd.export.formats import FORMATS
 from keras_diffkd.export.manifest import versions
@@ -53,7 +54,7 @@ def write_verification_report(path, report):
     aside = path.parent.with_name(f".{path.parent.name}.{path.name}.partial")
     try:
         aside.write_text(text + "\n", encoding="utf-8")
-        os.replace(aside, path)
+        move_into_place(aside, path)
     finally:
         aside.unlink(missing_ok=True)
     return content

@@ -111,7 +111,7 @@ def _find_flagfile(name):
 
 def _help_text(name, module):
     described = flags.FLAGS.module_help(_SHARED_FLAGS)
-    if flags.FLAGS.get_flags_for_module(module):
+    if flags.FLAGS.get_key_flags_for_module(module):
         described = f"{flags.FLAGS.module_help(module)}\n{described}"
     return (
         f"{sys.modules[module].__doc__.strip()}\n\n"

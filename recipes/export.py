@@ -23,14 +23,13 @@ from keras_diffkd.export.pixels import Preprocessing
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.report import FILE_NAME as REPORT
 from keras_diffkd.export.report import read_verification_report
-from keras_diffkd.recipes import flags, tasks
+from keras_diffkd.recipes import flags, tasks, tolerances
 from keras_diffkd.recipes.command_line import one_line, run_command
 from keras_diffkd.recipes.data import load_data, take_calibration, take_samples
 from keras_diffkd.recipes.model_files import load_model
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.report import missing_packages, write_report
 from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.tolerances import QUANTIZED_TOLERANCE, TOLERANCE
 from keras_diffkd.recipes.verify import print_report
 
 WEB = "web"
@@ -85,6 +84,9 @@ WEB_RUNTIME = absl_flags.DEFINE_string(
 OUTPUT_DIR = absl_flags.DEFINE_string(
     "output_dir", None, "Folder of the artefacts; unset: R/export of --run_dir."
 )
+
+# Part of the help of this command.
+absl_flags.adopt_module_key_flags(tolerances)
 
 
 def main(argv):
@@ -231,8 +233,8 @@ def options(samples=None):
         "opset": OPSET.value,
         "batch_size": batch_size(),
         "nms": {} if NMS.value else None,
-        "tolerance": TOLERANCE.value,
-        "quantized_tolerance": QUANTIZED_TOLERANCE.value,
+        "tolerance": tolerances.TOLERANCE.value,
+        "quantized_tolerance": tolerances.QUANTIZED_TOLERANCE.value,
     }
 
 

@@ -10,6 +10,8 @@ status 1 if an artefact is missing, damaged or out of tolerance.
 
 from pathlib import Path
 
+from absl import flags as absl_flags
+
 from keras_diffkd.export import (
     VerificationError,
     format_table,
@@ -17,13 +19,15 @@ from keras_diffkd.export import (
     write_verification_report,
 )
 from keras_diffkd.export.report import FILE_NAME as REPORT
-from keras_diffkd.recipes import flags, tasks
+from keras_diffkd.recipes import flags, tasks, tolerances
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.model_files import load_model
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.tolerances import QUANTIZED_TOLERANCE, TOLERANCE
+
+# Part of the help of this command.
+absl_flags.adopt_module_key_flags(tolerances)
 
 
 def main(argv):
@@ -47,8 +51,8 @@ def main(argv):
             run.export,
             student,
             take_samples(data),
-            tolerance=TOLERANCE.value,
-            quantized_tolerance=QUANTIZED_TOLERANCE.value,
+            tolerance=tolerances.TOLERANCE.value,
+            quantized_tolerance=tolerances.QUANTIZED_TOLERANCE.value,
             metrics=tasks.current().metrics(student, data),
         )
     except VerificationError as error:

@@ -20,7 +20,7 @@ from keras_diffkd.export import ExportError, VerificationError, export_student, 
 from keras_diffkd.export import onnx as onnx_writer
 from keras_diffkd.export import serving as serving_module
 from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.manifest import digest
+from keras_diffkd.export.manifest import digest, write_manifest
 from keras_diffkd.export.metadata import describe_file, embed
 from keras_diffkd.export.serving import Serving
 from keras_diffkd.export.writers import WRITERS
@@ -76,7 +76,7 @@ def rehash(folder, edit=lambda manifest: None):
     for entry in manifest["artefacts"].values():
         entry.update(digest(folder / entry["file"]))
     edit(manifest)
-    path.write_text(json.dumps(manifest))
+    write_manifest(folder, manifest)
 
 
 def reasons(folder, student, images, name):

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from keras_diffkd.recipes import distill, flags
+from keras_diffkd.recipes import distill, export, flags, verify
 from keras_diffkd.recipes.command_line import (
     EXPERIMENTS,
     one_line,
@@ -26,6 +26,13 @@ def test_help_shows_every_flag_and_succeeds(parse, capsys, help_flag):
         assert f"--{name}:" in out or f"--[no]{name}:" in out
     # With the defaults.
     assert "on all devices.\n    (default: '64')" in out
+
+
+@pytest.mark.parametrize("command", [export, verify])
+def test_help_shows_flags_that_two_commands_have(parse, capsys, command):
+    with pytest.raises(SystemExit):
+        parse_flags("diffkd-x", command.main, ["diffkd-x", "--help"])
+    assert "--quantized_tolerance:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
