@@ -172,7 +172,7 @@ class TrainingBackup(keras.callbacks.Callback):
         due = self.save_freq and self._at.step - self._saved_step >= self.save_freq
         # When something stops the training, its epoch ends here.
         if due and not self._model.stop_training:
-            self._save(logs=logs or {}, calls=self._calls)
+            self._save(logs=logs, calls=self._calls)
 
     def on_epoch_end(self, epoch, logs=None):
         self._at = Position(epoch + 1, 0, self._at.step)
@@ -210,7 +210,7 @@ class TrainingBackup(keras.callbacks.Callback):
             {
                 **self._at._asdict(),
                 "calls": calls,
-                "logs": {name: float(value) for name, value in (logs or {}).items()},
+                "logs": {k: np.asarray(v).tolist() for k, v in (logs or {}).items()},
                 "stopped": self._stopped,
                 "complete": complete,
                 "callbacks": callbacks,
@@ -232,7 +232,10 @@ class TrainingBackup(keras.callbacks.Callback):
             global_seed_generator()  # Creates it.
         for group, variables in _groups(model).items():
             for index, variable in enumerate(variables):
-                variable.assign(unit.arrays[f"{group}/{index}"])
+                name = f"{group}/{index}"
+                # Keras may have a global generator now that it did not need then.
+                if group != "random" or name in unit.arrays:
+                    variable.assign(unit.arrays[name])
         self._restore_replicated(unit, "state", _replicated_groups(model)["state"])
         self._states.set(unit.state["callbacks"], unit.arrays)
 
