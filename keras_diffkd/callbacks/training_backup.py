@@ -124,6 +124,7 @@ class TrainingBackup(keras.callbacks.Callback):
         unit, self._found = self._found or self.units.newest(), None
         self._resumed = unit
         self._at = _position(unit)
+        self._check_workers_agree()
         self._saved_step = self._at.step
         self._stopped = unit is not None and unit.state["stopped"]
         self._complete = unit is None or unit.state["complete"]
@@ -217,6 +218,15 @@ class TrainingBackup(keras.callbacks.Callback):
                 "fingerprint": self._fingerprint,
             },
         )
+
+    def _check_workers_agree(self):
+        steps = train_steps.numbers_of_workers(self._model, self._at.step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                "The workers of this training found different backups, and would train "
+                f"different models. Received: backups of the steps {steps}. The folder "
+                f"{self.units.directory} must be one that all of them see."
+            )
 
     def _check_same(self, unit):
         found = differences(unit.state["fingerprint"], self._fingerprint)

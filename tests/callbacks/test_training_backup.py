@@ -102,7 +102,11 @@ def state_of(model):
 def check_same(model, undisturbed):
     for ours, theirs in zip(state_of(model), state_of(undisturbed), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert model.history.history == undisturbed.history.history
+    ours, theirs = model.history.history, undisturbed.history.history
+    assert set(ours) == set(theirs)
+    for name, values in theirs.items():
+        # JAX sums a validation loss up differently now and then.
+        assert ours[name] == pytest.approx(values, rel=1e-6), name
     assert model.history.epoch == undisturbed.history.epoch
 
 
