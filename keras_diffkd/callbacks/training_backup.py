@@ -127,7 +127,6 @@ class TrainingBackup(keras.callbacks.Callback):
         self._check_workers_agree()
         self._saved_step = self._at.step
         self._stopped = unit is not None and unit.state["stopped"]
-        self._complete = unit is None or unit.state["complete"]
         model._initial_epoch = None
         if unit is None:
             return
@@ -140,7 +139,6 @@ class TrainingBackup(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         unit, self._resumed = self._resumed, None
         self._model._initial_epoch = None  # Not for the next `fit`.
-        self._complete = False
         if unit is None or not unit.state["calls"]:
             self._at = Position(epoch, 0, self._at.step)
             self._calls = 0
@@ -181,13 +179,12 @@ class TrainingBackup(keras.callbacks.Callback):
         self._save()
 
     def on_train_end(self, logs=None):
-        # Other callbacks may have changed the weights, to the best ones for instance.
-        if not self._complete:
-            self._save(complete=True)
+        # The last backup is from before the other callbacks' `on_train_end`, which may
+        # change the weights: when a finished `fit` is run again, they do so again.
         self.units.wait()
         self._model._initial_epoch = None
 
-    def _save(self, calls=0, logs=None, complete=False):
+    def _save(self, calls=0, logs=None):
         model = self.model  # On JAX this brings the variables up to date.
         arrays = {}
         for group, variables in _groups(model).items():
@@ -213,7 +210,6 @@ class TrainingBackup(keras.callbacks.Callback):
                 "calls": calls,
                 "logs": {k: np.asarray(v).tolist() for k, v in (logs or {}).items()},
                 "stopped": self._stopped,
-                "complete": complete,
                 "callbacks": callbacks,
                 "fingerprint": self._fingerprint,
             },

@@ -147,6 +147,17 @@ def test_a_finished_training_does_nothing_when_run_again(tmp_path, undisturbed):
     assert calls.batches == BATCHES
 
 
+def test_what_happens_at_the_end_happens_once(tmp_path):
+    class Halve(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            kernel = self.model.trainable_variables[0]
+            kernel.assign(kernel.value / 2)
+
+    for _ in range(2):
+        model = fit(TrainingBackup(tmp_path), Halve(), epochs=1)
+        check_same(model, fit(None, Halve(), epochs=1))
+
+
 def test_more_epochs_go_on(tmp_path):
     fit(TrainingBackup(tmp_path), epochs=1)
     model = fit(TrainingBackup(tmp_path), epochs=3)
