@@ -13,7 +13,9 @@ class EpochEvents(keras.callbacks.Callback):
 
     `keras.callbacks.TensorBoard` needs the `tensorboard` package, which TensorFlow
     no longer installs; writing the events does not. Names and folders are those of
-    Keras: `epoch_loss` in `train/` and `validation/`.
+    Keras: `epoch_loss` in `train/` and `validation/`. When a training resumes, events
+    of epochs that are done again are dropped, those of `FeaturePictures` in
+    `pictures/` as well.
 
     Args:
         folder: the folder to give to `tensorboard --logdir`.
@@ -29,6 +31,16 @@ class EpochEvents(keras.callbacks.Callback):
         super().__init__()
         self.folder = Path(folder)
         self._writers = {}
+        self._resumed = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._resumed:
+            return
+        self._resumed = True
+        for part in ("train", "validation"):
+            _drop_events(self.folder / part, epoch)
+        # The steps of pictures are counted from 1.
+        _drop_events(self.folder / "pictures", epoch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
@@ -54,14 +66,9 @@ class EpochEvents(keras.callbacks.Callback):
             tf.summary.write(tag, tf.cast(value, tf.float32), epoch, metadata)
 
 
-def drop_events(folder, first_step):
-    """Removes the events of epochs that a resumed training does again.
-
-    Args:
-        folder: the folder of an event writer; it need not exist.
-        first_step: int, events of this step and later ones are removed.
-    """
-    for path in sorted(Path(folder).glob("events.out.tfevents.*")):
+def _drop_events(folder, first_step):
+    """Removes events of that step and later ones from an event writer's folder."""
+    for path in sorted(folder.glob("events.out.tfevents.*")):
         kept = [r for r in _records(path) if _step(r) < first_step]
         with written_aside(path) as aside, tf.io.TFRecordWriter(str(aside)) as writer:
             for record in kept:

@@ -11,7 +11,7 @@ from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
 from keras_diffkd.recipes import cluster, flags, tasks
 from keras_diffkd.recipes.data import data_fingerprint, load_data
-from keras_diffkd.recipes.epoch_events import EpochEvents, drop_events
+from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import MetricsLog
 from keras_diffkd.recipes.progress import Progress
 from keras_diffkd.recipes.run_directory import save_model
@@ -68,7 +68,7 @@ def train(distiller, stage, data):
 
     Args:
         distiller: compiled `Distiller`.
-        stage: `Stage` whose folder takes metrics, events and checkpoints.
+        stage: `Stage` whose folder takes metrics, events and backups.
         data: `ClassificationData`, as `build_distiller` was given it.
 
     Raises:
@@ -90,7 +90,6 @@ def train(distiller, stage, data):
         _say(f"Resuming {stage.folder} after epoch {at.epoch}{inside}")
         data = load_data(start_step=at.step)
     records = stage if cluster.is_chief() else _in_scratch_folder(stage)
-    _drop_later_events(records, at.epoch)
     # Whatever was trained before in this process, the draws are the same.
     keras.utils.set_random_seed(flags.SEED.value)
     started = time.monotonic()
@@ -136,13 +135,6 @@ def _callbacks(distiller, records, data):
         *chief_only,
         EpochEvents(records.tensorboard),
     ]
-
-
-def _drop_later_events(stage, epoch):
-    for part in ("train", "validation"):
-        drop_events(stage.tensorboard / part, epoch)
-    # Pictures are those of the epoch that is over, counted from 1.
-    drop_events(stage.tensorboard / "pictures", epoch + 1)
 
 
 def _in_scratch_folder(stage):

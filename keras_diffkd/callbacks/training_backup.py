@@ -124,9 +124,9 @@ class TrainingBackup(keras.callbacks.Callback):
         unit, self._found = self._found or self.units.newest(), None
         self._resumed = unit
         self._at = _position(unit)
+        self._check_workers_agree()
         self._saved_step = self._at.step
         self._stopped = unit is not None and unit.state["stopped"]
-        self._complete = unit is None or unit.state["complete"]
         model._initial_epoch = None
         if unit is None:
             return
@@ -139,7 +139,6 @@ class TrainingBackup(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         unit, self._resumed = self._resumed, None
         self._model._initial_epoch = None  # Not for the next `fit`.
-        self._complete = False
         if unit is None or not unit.state["calls"]:
             self._at = Position(epoch, 0, self._at.step)
             self._calls = 0
@@ -172,7 +171,7 @@ class TrainingBackup(keras.callbacks.Callback):
         due = self.save_freq and self._at.step - self._saved_step >= self.save_freq
         # When something stops the training, its epoch ends here.
         if due and not self._model.stop_training:
-            self._save(logs=logs or {}, calls=self._calls)
+            self._save(logs=logs, calls=self._calls)
 
     def on_epoch_end(self, epoch, logs=None):
         self._at = Position(epoch + 1, 0, self._at.step)
@@ -180,13 +179,12 @@ class TrainingBackup(keras.callbacks.Callback):
         self._save()
 
     def on_train_end(self, logs=None):
-        # Other callbacks may have changed the weights, to the best ones for instance.
-        if not self._complete:
-            self._save(complete=True)
+        # The last backup is from before the other callbacks' `on_train_end`, which may
+        # change the weights: when a finished `fit` is run again, they do so again.
         self.units.wait()
         self._model._initial_epoch = None
 
-    def _save(self, calls=0, logs=None, complete=False):
+    def _save(self, calls=0, logs=None):
         model = self.model  # On JAX this brings the variables up to date.
         arrays = {}
         for group, variables in _groups(model).items():
@@ -210,13 +208,21 @@ class TrainingBackup(keras.callbacks.Callback):
             {
                 **self._at._asdict(),
                 "calls": calls,
-                "logs": {name: float(value) for name, value in (logs or {}).items()},
+                "logs": {k: np.asarray(v).tolist() for k, v in (logs or {}).items()},
                 "stopped": self._stopped,
-                "complete": complete,
                 "callbacks": callbacks,
                 "fingerprint": self._fingerprint,
             },
         )
+
+    def _check_workers_agree(self):
+        steps = train_steps.numbers_of_workers(self._model, self._at.step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                "The workers of this training found different backups, and would train "
+                f"different models. Received: backups of the steps {steps}. The folder "
+                f"{self.units.directory} must be one that all of them see."
+            )
 
     def _check_same(self, unit):
         found = differences(unit.state["fingerprint"], self._fingerprint)
@@ -232,7 +238,10 @@ class TrainingBackup(keras.callbacks.Callback):
             global_seed_generator()  # Creates it.
         for group, variables in _groups(model).items():
             for index, variable in enumerate(variables):
-                variable.assign(unit.arrays[f"{group}/{index}"])
+                name = f"{group}/{index}"
+                # Keras may have a global generator now that it did not need then.
+                if group != "random" or name in unit.arrays:
+                    variable.assign(unit.arrays[name])
         self._restore_replicated(unit, "state", _replicated_groups(model)["state"])
         self._states.set(unit.state["callbacks"], unit.arrays)
 

@@ -124,6 +124,16 @@ def assign_replicas(model, variables, values, summed):
     _backend().assign_replicas(model, variables, values, summed)
 
 
+def numbers_of_workers(model, number):
+    """Returns a list of what all workers of a training have passed.
+
+    Args:
+        model: Any `keras.Model`.
+        number: Integer. All workers must call this together.
+    """
+    return _backend().numbers_of_workers(model, number)
+
+
 def is_chief(model):
     """Whether this process writes what all workers of a training have in common."""
     return _backend().is_chief(model)

@@ -13,6 +13,20 @@ def is_chief(model):
     return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
 
 
+def numbers_of_workers(model, number):
+    """Returns what all workers, or rather their replicas, have passed."""
+    strategy = model.distribute_strategy
+    if not is_multi_worker(strategy):
+        return [number]
+
+    def of_this_replica():
+        context = tf.distribute.get_replica_context()
+        return context.all_gather(tf.constant([number], tf.int64), axis=0)
+
+    gathered = tf.function(lambda: strategy.run(of_this_replica))()
+    return strategy.experimental_local_results(gathered)[0].numpy().tolist()
+
+
 def read(model, variables):
     """Returns the values of variables that are the same on every replica."""
     strategy = model.distribute_strategy

@@ -19,6 +19,7 @@ from keras_diffkd.train_steps.objective import (
 from keras_diffkd.train_steps.replica_values import (  # noqa: F401
     assign_replicas,
     is_chief,
+    numbers_of_workers,
     read,
     replica_reader,
 )

@@ -118,8 +118,8 @@ def train(folder, data_dir, precision, replicas, kill=None):
     )
     plateau = keras.callbacks.ReduceLROnPlateau("loss", 0.3, patience=1, min_delta=0.25)
     callbacks = [stopping, plateau]
-    # One replica reads the batches again that it leaves out; two begin at the step.
-    skip, start = replicas == 1, 0
+    # One way of going on in the data, and the other.
+    skip, start = precision == "float32", 0
     if folder is not None:
         backup = TrainingBackup(folder / "backups", save_freq=SAVE_FREQ, skip_data=skip)
         start = 0 if skip else backup.position().step

@@ -11,14 +11,13 @@ import pytest
 @pytest.mark.backend("tensorflow")
 def test_killed_trainings_end_like_undisturbed_ones():
     script = Path(__file__).with_name("kill_anywhere.py")
-    combinations = ("float32 x1", "mixed_float16 x2")
+    combination = "mixed_float16 x2"
     result = subprocess.run(
-        [sys.executable, script, "--kills=3", "--combinations", *combinations],
+        [sys.executable, script, "--kills=4", "--combinations", combination],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    for combination in combinations:
-        assert f"{combination}: 3 kills in " in result.stdout
+    assert f"{combination}: 4 kills in " in result.stdout

@@ -1,7 +1,7 @@
 import keras
 from tensorboard_events import events
 
-from keras_diffkd.recipes.epoch_events import EpochEvents, drop_events
+from keras_diffkd.recipes.epoch_events import EpochEvents
 
 
 class StandIn:
@@ -14,6 +14,7 @@ def write_epochs(folder, epochs, logs):
     callback = EpochEvents(folder)
     callback.set_model(StandIn())
     for epoch in epochs:
+        callback.on_epoch_begin(epoch)
         callback.on_epoch_end(epoch, logs)
     callback.on_train_end()
 
@@ -34,12 +35,15 @@ def test_events_of_epochs_that_are_done_again_are_dropped(tmp_path):
     [file] = (tmp_path / "validation").iterdir()
     with file.open("ab") as cut_off:
         cut_off.write(file.read_bytes()[:20])
-    drop_events(tmp_path / "validation", 1)
-    drop_events(tmp_path / "nowhere", 1)
-    assert events(tmp_path / "validation") == {("epoch_loss", 0): 1.0}
+    write_epochs(tmp_path / "other", [1, 2], {"loss": 5.0})
+    (tmp_path / "other" / "train").rename(tmp_path / "pictures")
     write_epochs(tmp_path, [1, 2], {"val_loss": 7.0})
     assert events(tmp_path / "validation") == {
         ("epoch_loss", 0): 1.0,
         ("epoch_loss", 1): 7.0,
         ("epoch_loss", 2): 7.0,
+    }
+    assert events(tmp_path / "pictures") == {
+        ("epoch_loss", 1): 5.0,
+        ("epoch_learning_rate", 1): 0.25,
     }
