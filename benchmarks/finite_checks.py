@@ -19,9 +19,10 @@ from absl import app, flags
 
 flags.DEFINE_string("output", "docs/results.md", "File to write the table into.")
 
+DIGIT = (8, 8, 1)
 CASES = {
     # title: teacher, student, input shape, classes, method, turns
-    "digits, KD": ("digits_teacher", "digits_student", (8, 8, 1), 10, "kd", 2000),
+    "digits, KD": ("digits_teacher", "digits_student", DIGIT, 10, "kd", 2000),
     "digits, DiffKD": (
         "digits_teacher",
         "digits_student",
