@@ -21,6 +21,18 @@ def check_model(model, whose):
         )
 
 
+def check_finite_weights(model):
+    """Raises `ValueError` naming the first weight that is not finite."""
+    for variable in model.variables:
+        value = keras.ops.convert_to_tensor(variable.value)
+        if not bool(keras.ops.all(keras.ops.isfinite(value))):
+            raise ValueError(
+                f"The weights of {model.name!r} must be finite. Received: NaN or "
+                f"infinity in {variable.path!r}. Train again, or from an older "
+                "checkpoint, with a smaller learning rate."
+            )
+
+
 def check_nothing_shared(teacher, student):
     """Raises `ValueError` if training the student would change the teacher."""
     of_teacher = {id(variable) for variable in teacher.variables}

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
+from keras_diffkd.checks import check_finite_weights
 from keras_diffkd.recipes import cluster, flags, tasks
 from keras_diffkd.recipes.data import data_fingerprint, load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
@@ -113,7 +114,10 @@ def train(distiller, stage, data):
         error.args = (f"{error} The batch is in {stage.failed_batch}",)
         raise
     if cluster.is_chief():
-        save_model(distiller.strip(), stage.model_path)
+        student = distiller.strip()
+        # Callbacks may have changed the weights after the last backup.
+        check_finite_weights(student)
+        save_model(student, stage.model_path)
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
 
 

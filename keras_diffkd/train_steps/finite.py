@@ -10,20 +10,49 @@ import math
 
 import keras
 
+from keras_diffkd.train_steps.objective import state_variables
+
 # Gradients and statistics of up to so many values are put together.
 SMALL = 4096
 
 
-def totals(distiller, x, y_pred, features, losses):
-    """Returns the sums of all that a forward pass is watched for, in order.
+def finiteness(distiller, x, slopes, losses, y_pred, state, features):
+    """Returns what tells whether a step is finite, and which part of it is not.
 
     Args:
         distiller: The `Distiller`.
         x: Batch of inputs.
-        y_pred: The student's outputs.
-        features: What `Distiller.tapped_features` returned.
+        slopes: Gradients of the trainable variables, `None` where there is none.
         losses: Dict of scalars.
+        y_pred: The student's outputs.
+        state: The new values of `state_variables(distiller)`.
+        features: What `Distiller.tapped_features` returned.
+
+    Returns:
+        Dict: `flags`, a vector of booleans about what the forward pass is watched for,
+        the small statistics together, each large one, the small gradients together,
+        and each large one; `statistics` and `gradients`, vectors of all small ones.
     """
+    sums = [_total(s) for s in _watched(distiller, x, losses, y_pred, features)]
+    small = {}
+    for name, variables, values in (
+        ("statistics", state_variables(distiller), state),
+        ("gradients", distiller.trainable_variables, slopes),
+    ):
+        # The shapes of the values may be unknown.
+        pairs = [
+            (variable, keras.ops.zeros(variable.shape) if value is None else value)
+            for variable, value in zip(variables, values, strict=True)
+            if is_float(variable)
+        ]
+        small[name] = _joined([value for v, value in pairs if is_small(v)])
+        large = [value for v, value in pairs if not is_small(v)]
+        sums += [_total(structure) for structure in (small[name], *large)]
+    return {"flags": keras.ops.isfinite(keras.ops.stack(sums)), **small}
+
+
+def _watched(distiller, x, losses, y_pred, features):
+    """Returns the tensors that a forward pass is watched for, causes before effects."""
     found = {"teacher": {}, "student": {}}
     for method, pair in zip(distiller.methods, features, strict=True):
         for whose, feature in zip(found, pair, strict=True):
@@ -31,14 +60,13 @@ def totals(distiller, x, y_pred, features, losses):
             if not isinstance(taps, (list, tuple)):
                 taps, feature = [taps], [feature]
             found[whose].update(zip(taps, feature, strict=True))
-    watched = [
+    return [
         x,
         *(found["teacher"][tap] for tap in tapped(distiller, "teacher")),
         *(found["student"][tap] for tap in tapped(distiller, "student")),
         y_pred,
         *(losses[name] for name in watched_losses(distiller)),
     ]
-    return [_total(structure) for structure in watched]
 
 
 def tapped(distiller, whose):
@@ -59,37 +87,9 @@ def watched_losses(distiller):
     return ["task_loss", *of_methods, "loss"]
 
 
-def finiteness(totals, state, slopes, trainable):
-    """Returns what tells whether a step is finite, and which part of it is not.
-
-    Args:
-        totals: What `totals` returned.
-        state: The new values of the variables that a forward pass changes.
-        slopes: Gradients, `None` where there is none.
-        trainable: Values of the trainable variables.
-
-    Returns:
-        Dict: `flags`, a vector of booleans about the `totals`, about the small
-        statistics together, each large one, the small gradients together, and each
-        large one; `statistics` and `gradients`, vectors of all small ones.
-    """
-    statistics = [value for value in state if is_float(value)]
-    gradients = [
-        keras.ops.zeros(value.shape) if slope is None else slope
-        for slope, value in zip(slopes, trainable, strict=True)
-    ]
-    small = {"statistics": statistics, "gradients": gradients}
-    sums = list(totals)
-    for name, tensors in small.items():
-        small[name] = _joined([t for t in tensors if is_small(t)])
-        large = [t for t in tensors if not is_small(t)]
-        sums += [_total(structure) for structure in (small[name], *large)]
-    return {"flags": keras.ops.isfinite(keras.ops.stack(sums)), **small}
-
-
-def is_small(tensor):
-    """Whether a tensor or variable is put together with others."""
-    return math.prod(tensor.shape) <= SMALL
+def is_small(variable):
+    """Whether the gradient or the value of a variable is put together with others."""
+    return math.prod(variable.shape) <= SMALL
 
 
 def has_overflowed(distiller, finite):

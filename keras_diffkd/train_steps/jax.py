@@ -38,12 +38,13 @@ def make_gradient_function(distiller, jit_compile):
     compiled as part of the step, by `make_train_function`.
     """
 
-    def gradients(trainable, *args):
+    def gradients(trainable, state, teacher, x, *others):
         def loss(trainable):
-            return objective(distiller, trainable, *args)
+            return objective(distiller, trainable, state, teacher, x, *others)
 
-        slopes, (*results, totals) = jax.grad(loss, has_aux=True)(trainable)
-        return slopes, finiteness(totals, results[-1], slopes, trainable), *results
+        slopes, results = jax.grad(loss, has_aux=True)(trainable)
+        finite = finiteness(distiller, x, slopes, *results)
+        return slopes, finite, *results[:-1]
 
     return gradients
 

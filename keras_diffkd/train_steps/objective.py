@@ -3,7 +3,6 @@
 import keras
 
 from keras_diffkd.taps import input_spec
-from keras_diffkd.train_steps.finite import totals
 
 
 def state_variables(distiller):
@@ -102,8 +101,8 @@ def objective(
         loss_scale: Float that multiplies the returned loss alone.
 
     Returns:
-        `(scaled loss, (losses, y_pred, new state, totals))`: the last is for
-        `finite.finiteness`.
+        `(scaled loss, (losses, y_pred, new state, features))`; the features are what
+        `Distiller.tapped_features` returned.
     """
     variables = state_variables(distiller)
     state = [_fold(v, value, seed) for v, value in zip(variables, state, strict=True)]
@@ -120,8 +119,7 @@ def objective(
     for variable, value in zip(variables, state, strict=True):
         new = scope.get_current_value(variable)
         new_state.append(_fold(variable, value if new is None else new, -seed))
-    watched = totals(distiller, x, y_pred, features, losses)
-    return losses["loss"] * loss_scale, (losses, y_pred, new_state, watched)
+    return losses["loss"] * loss_scale, (losses, y_pred, new_state, features)
 
 
 def update_metrics(distiller, losses, x, y, y_pred, sample_weight, batch_size=None):

@@ -53,15 +53,18 @@ def make_gradient_function(distiller, jit_compile):
     if jit_compile == "auto":
         jit_compile = bool(tf.config.list_logical_devices("GPU"))
 
-    def gradients(trainable, *args):
+    def gradients(trainable, state, teacher, x, *others):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainable)
             with fused(*(() if jit_compile else _networks(distiller))):
-                loss, (*results, totals) = objective(distiller, trainable, *args)
+                loss, results = objective(
+                    distiller, trainable, state, teacher, x, *others
+                )
         slopes = tape.gradient(loss, trainable)
         # Embeddings give sparse slices, which XLA cannot return.
         slopes = [None if g is None else tf.convert_to_tensor(g) for g in slopes]
-        return slopes, finiteness(totals, results[-1], slopes, trainable), *results
+        finite = finiteness(distiller, x, slopes, *results)
+        return slopes, finite, *results[:-1]
 
     return tf.function(gradients, jit_compile=True) if jit_compile else gradients
 

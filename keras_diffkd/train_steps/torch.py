@@ -35,11 +35,12 @@ def make_gradient_function(distiller, jit_compile):
     runs eagerly.
     """
 
-    def gradients(trainable, *args):
+    def gradients(trainable, state, teacher, x, *others):
         trainable = [value.detach().requires_grad_() for value in trainable]
-        loss, (*results, totals) = objective(distiller, trainable, *args)
+        loss, results = objective(distiller, trainable, state, teacher, x, *others)
         slopes = list(torch.autograd.grad(loss, trainable, allow_unused=True))
-        results = (finiteness(totals, results[-1], slopes, trainable), *results)
+        finite = finiteness(distiller, x, slopes, *results)
+        results = finite, *results[:-1]
         return slopes, *keras.tree.map_structure(_detached, results)
 
     return torch.compile(gradients) if jit_compile is True else gradients

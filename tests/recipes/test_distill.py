@@ -309,7 +309,7 @@ def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
     assert all(np.isfinite(w).all() for w in weights_of(run / "student.keras"))
 
     poison.epoch = None
-    with pytest.raises(ValueError, match="'logits/bias' is not finite after"):
+    with pytest.raises(ValueError, match="must be finite.*'logits/bias'"):
         distil(run="bad_end")
     assert not (tmp_path / "bad_end" / "student.keras").exists()
 
