@@ -1,12 +1,15 @@
 """The Keras model that trains a student from a teacher."""
 
 import types
+import warnings
 
 import keras
 
 from keras_diffkd import checks, train_steps
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
+from keras_diffkd.preflight import PreflightWarning, check_fit
+from keras_diffkd.preflight.run import Memory
 from keras_diffkd.taps import call_with_taps, output_specs
 from keras_diffkd.teacher_head import attach_heads
 
@@ -90,7 +93,9 @@ class Distiller(keras.Model):
         self._frozen = FrozenTeacher(teacher, teacher_preprocess)
         # Plain namespaces: Keras would track models and functions in attributes.
         self._original = types.SimpleNamespace(student=student)
-        self._step = types.SimpleNamespace(jit_compile="auto", gradients=None)
+        self._step = types.SimpleNamespace(
+            jit_compile="auto", gradients=None, preflight=True, checked=Memory()
+        )
 
         for method in methods:
             student = method.prepare_student(student)
@@ -207,10 +212,13 @@ class Distiller(keras.Model):
         steps_per_execution=1,
         jit_compile="auto",
         auto_scale_loss=True,
+        preflight=True,
     ):
         """Configures training; the arguments are those of `keras.Model.compile`.
 
         Args:
+            preflight: Whether `fit` looks at the first batches, and runs both models
+                on them, before it trains; see `preflight`.
             jit_compile: `True`, `False` or `"auto"`: whether the step is compiled.
                 On TensorFlow its pure part, with XLA; `"auto"` is XLA on a GPU and
                 the plain graph on a CPU, where XLA is the slower one. On JAX the
@@ -243,11 +251,13 @@ class Distiller(keras.Model):
             auto_scale_loss=auto_scale_loss,
         )
         self._step.jit_compile = jit_compile
+        self._step.preflight = preflight
         self._make_step()
 
     def _make_step(self):
         """Makes the step anew: what was traced reads the teacher of that time."""
         self.train_function = None
+        self._step.checked = Memory()
         self._step.gradients = train_steps.make_gradient_function(
             self, jit_compile=False if self.run_eagerly else self._step.jit_compile
         )
@@ -256,15 +266,50 @@ class Distiller(keras.Model):
         """Trains the student; the arguments are those of `keras.Model.fit`.
 
         Raises:
-            ValueError: If the data is empty, labels lie outside the student's
-                classes, or the distiller was loaded from a file and its
-                teacher's weights have not been put back.
+            PreflightError: If something stands against the training: a `ValueError`
+                that names all of it. See `preflight`.
+            ValueError: If labels of later batches lie outside the student's classes.
+
+        Warns:
+            PreflightWarning: For what is legal and suspicious.
         """
         self._assert_compile_called("fit")
-        checks.check_training_data(x, y, self.num_label_classes())
+        if self._step.preflight and not self._step.checked.holds(x, y):
+            seen = x, y
+            findings, x = check_fit(self, x, y, *args, **kwargs)
+            findings.raise_errors()
+            for text in findings.warnings:
+                warnings.warn(text, PreflightWarning, stacklevel=2)
+            self._step.checked.keep(*seen)
         train_steps.build_compiled(self, x, y)
         with train_steps.data_errors_as_value_errors():
             return super().fit(x, y, *args, **kwargs)
+
+    def preflight(self, x=None, y=None, *args, **kwargs):
+        """Checks what `fit` would be given, and changes nothing.
+
+        `fit` does the same by itself: see [what is checked](docs/wrong_inputs.md).
+        It reads the first batches of the data - a data set is iterated once more
+        for that - and runs both models on a few hundred samples. A second `fit`
+        on the same object does not repeat it.
+
+        Args:
+            x: As for `fit`, and so all other arguments.
+            y: Targets.
+            *args: Further arguments of `fit`.
+            **kwargs: Likewise.
+
+        Returns:
+            `keras_diffkd.preflight.Findings`: `warnings`, and `teacher_accuracy`.
+
+        Raises:
+            PreflightError: If something stands against the training: a `ValueError`
+                that names all of it.
+        """
+        self._assert_compile_called("preflight")
+        findings, _ = check_fit(self, x, y, *args, **kwargs)
+        findings.raise_errors()
+        return findings
 
     def make_train_function(self, force=False):
         # Every way of training comes through here, `train_on_batch` too.
@@ -438,7 +483,11 @@ class Distiller(keras.Model):
         config = super().get_compile_config()
         if not config:
             return config
-        config = {**config, "jit_compile": self._step.jit_compile}
+        config = {
+            **config,
+            "jit_compile": self._step.jit_compile,
+            "preflight": self._step.preflight,
+        }
         if self._compile_loss is None:
             config["student"] = self.student.get_compile_config()
         return config
@@ -465,6 +514,11 @@ class Distiller(keras.Model):
         if getattr(loss, "ignore_class", None) is not None:
             return None  # One label that is no class is meant to be there.
         return getattr(self.output_spec, "shape", (None,))[-1]
+
+    @property
+    def feature_shapes(self):
+        """List of `(teacher's, student's)` shapes of the features of every method."""
+        return self._feature_shapes
 
     @property
     def output_spec(self):

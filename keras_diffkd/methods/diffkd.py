@@ -19,6 +19,7 @@ from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
     check_same_grid,
+    describe_projection,
     map_shape,
     resize_to,
 )
@@ -187,6 +188,14 @@ class DiffKD(PyramidMethod):
         self.output_conv.build(latent_map)
         self.output_bn = batch_normalization(name="output_bn")
         self.output_bn.build(latent_map)
+
+    def bridge(self, teacher_shape, student_shape):
+        text = describe_projection(
+            teacher_shape, student_shape, self.resize, self.latent_channels
+        )
+        if self.latent_channels is None:
+            return text
+        return f"{text}; autoencoder {teacher_shape[-1]} to {self.latent_channels}"
 
     def level_method(self, level):
         method = super().level_method(level)

@@ -12,6 +12,7 @@ from keras_diffkd.methods.feature_maps import (
     check_interpolation,
     check_same_grid,
     check_single_taps,
+    describe_projection,
     from_map,
     map_shape,
     pooled,
@@ -181,6 +182,9 @@ class DSKD(DistillationMethod):
         )
         self.hashing.build((None, channels))
         self.built = True
+
+    def bridge(self, teacher_shape, student_shape):
+        return describe_projection(teacher_shape, student_shape, self.resize)
 
     def compute_losses(
         self,

@@ -131,6 +131,30 @@ def resize_to(feature_map, reference_map, resize):
     )
 
 
+def describe_projection(teacher_shape, student_shape, resize, channels=None):
+    """Says what a projected student's feature has gone through.
+
+    Args:
+        teacher_shape: Shape tuple of the teacher's feature.
+        student_shape: The same of the student.
+        resize: `None` or the interpolation.
+        channels: Integer, what is projected to; by default the teacher's channels.
+
+    Example:
+
+    >>> describe_projection((None, 4, 4, 16), (None, 8, 8, 8), "bilinear")
+    '1x1 convolution 8 to 16, bilinear 8x8 to 4x4'
+    """
+    teacher_map = map_shape(teacher_shape, "teacher")
+    student_map = map_shape(student_shape, "student")
+    layer = "dense layer" if len(student_shape) == 2 else "1x1 convolution"
+    text = f"{layer} {student_map[-1]} to {channels or teacher_map[-1]}"
+    if resize is not None and teacher_map[:2] != student_map[:2]:
+        grids = ["x".join(map(str, grid[:2])) for grid in (student_map, teacher_map)]
+        text += f", {resize} {grids[0]} to {grids[1]}"
+    return text
+
+
 def check_single_taps(method):
     """Raises `ValueError` if a method of one feature was given several taps."""
     for side in ("teacher", "student"):

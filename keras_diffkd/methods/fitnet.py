@@ -8,6 +8,7 @@ from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
     check_same_grid,
+    describe_projection,
     map_shape,
     resize_to,
 )
@@ -70,6 +71,9 @@ class FitNet(PyramidMethod):
         check_same_grid(teacher_map, student_map, self.resize)
         self.projection = dense(student_map[-1], teacher_map[-1], name="projection")
         self.projection.build((None, *student_map))
+
+    def bridge(self, teacher_shape, student_shape):
+        return describe_projection(teacher_shape, student_shape, self.resize)
 
     @property
     def loss_weights(self):

@@ -11,6 +11,7 @@ from keras_diffkd.methods.feature_maps import (
     check_interpolation,
     check_same_grid,
     check_single_taps,
+    describe_projection,
     from_map,
     map_shape,
     resize_to,
@@ -169,6 +170,9 @@ class KDiffusion(DistillationMethod):
         self.bridge = dense(student_map[-1], teacher_map[-1], name="bridge")
         self.bridge.build((None, *student_map))
         self.built = True
+
+    def bridge(self, teacher_shape, student_shape):
+        return describe_projection(teacher_shape, student_shape[-1], self.resize)
 
     def compute_losses(
         self, teacher_features, student_features, targets=None, training=True

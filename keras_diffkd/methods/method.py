@@ -95,6 +95,16 @@ class DistillationMethod(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} has no `compute_losses`.")
 
+    def bridge(self, teacher_shape, student_shape):
+        """Says in a few words what brings the student's feature to the teacher's.
+
+        Args:
+            teacher_shape: As in `build`, of one feature.
+            student_shape: The same of the student.
+        """
+        alike = teacher_shape == student_shape
+        return "nothing" if alike else "the method's own layers"
+
     @property
     def teacher_layer_name(self):
         """The teacher's tap, as `keras.distillation.Distiller` asks for it."""

@@ -84,6 +84,11 @@ def data_errors_as_value_errors():
     return _backend().data_errors_as_value_errors()
 
 
+def without_gradients():
+    """Returns a context in which models run outside a step, for their outputs alone."""
+    return _backend().without_gradients()
+
+
 def gradient(function, x):
     """Returns the gradient of a scalar function with respect to a tensor.
 

@@ -21,6 +21,8 @@ from keras_diffkd.train_steps.replicas import (
     scaled_as_a_mean,
 )
 
+without_gradients = contextlib.nullcontext
+
 
 def keras_jit_compile(jit_compile):
     """Returns `False`: XLA around the whole step breaks under distribution.
