@@ -23,6 +23,12 @@ def check_model(model, whose):
 
 def check_nothing_shared(teacher, student):
     """Raises `ValueError` if training the student would change the teacher."""
+    if teacher is student:
+        raise ValueError(
+            "Teacher and student must not share weights: they are two models. "
+            f"Received: {student.name!r} twice. Make a copy with "
+            "`keras.models.clone_model` and `set_weights`."
+        )
     of_teacher = {id(variable) for variable in teacher.variables}
     shared = [v.path for v in student.variables if id(v) in of_teacher]
     if shared:

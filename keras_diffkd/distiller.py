@@ -8,9 +8,10 @@ import keras
 from keras_diffkd import checks, train_steps
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
-from keras_diffkd.preflight import PreflightWarning, check_fit
+from keras_diffkd.preflight import Findings, PreflightWarning, check_fit
+from keras_diffkd.preflight.models import check_arguments
 from keras_diffkd.preflight.run import Memory
-from keras_diffkd.taps import call_with_taps, output_specs
+from keras_diffkd.taps import call_with_taps, find_layer, output_specs
 from keras_diffkd.teacher_head import attach_heads
 
 
@@ -47,7 +48,8 @@ class Distiller(keras.Model):
     Raises:
         ValueError: If a model is not built, a tap does not exist or is no
             tensor, the inputs differ, a method cannot compare the features, or
-            the teacher has no classifier that a method needs.
+            the teacher has no classifier that a method needs. It names all that
+            is wrong (`keras_diffkd.preflight.PreflightError`).
 
     Logs of training: `loss`, `task_loss`, `<method>/<loss>`, then the compiled
     metrics and the parts of a task loss that has several. Logs of validation: the
@@ -84,11 +86,7 @@ class Distiller(keras.Model):
         name=None,
     ):
         methods = as_methods(methods)
-        checks.check_methods(methods, teacher)
-        checks.check_model(student, "student")
-        if teacher is not None:
-            checks.check_model(teacher, "teacher")
-            checks.check_nothing_shared(teacher, student)
+        check_arguments(teacher, student, methods, task_loss_weight, teacher_preprocess)
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self._frozen = FrozenTeacher(teacher, teacher_preprocess)
         # Plain namespaces: Keras would track models and functions in attributes.
@@ -97,8 +95,11 @@ class Distiller(keras.Model):
             jit_compile="auto", gradients=None, preflight=True, checked=Memory()
         )
 
+        findings = Findings()
         for method in methods:
-            student = method.prepare_student(student)
+            with findings.collecting():
+                student = method.prepare_student(student)
+        findings.raise_errors()
         self.student = student
         self.methods = methods
         self.task_loss_weight = task_loss_weight
@@ -149,16 +150,27 @@ class Distiller(keras.Model):
     def _build_methods(self):
         """Creates the methods' layers, before the optimizer wants to know them."""
         self._feature_shapes = self._tapped_shapes()
-        attach_heads(self.methods, self.teacher, self.output_spec)
+        findings = Findings()
+        with findings.collecting():
+            attach_heads(self.methods, self.teacher, self.output_spec)
         for method, shapes in zip(self.methods, self._feature_shapes, strict=True):
             if not method.built:
-                method.build(*shapes)
+                with findings.collecting():
+                    method.build(*shapes)
+        findings.raise_errors()
 
     def _tapped_shapes(self):
         """Returns `(teacher shape, student shape)` of every method."""
         inputs = checks.common_inputs(
             self.teacher, self.student, self._frozen.preprocess
         )
+        findings = Findings()
+        for whose in ("student", "teacher") if self.methods else ():
+            for tap in self._taps(whose):
+                if tap and not tap.startswith(":"):
+                    with findings.collecting():
+                        find_layer(getattr(self, whose), tap)
+        findings.raise_errors()
         student_outputs, student_features = output_specs(
             self.student, inputs, self._taps("student")
         )
@@ -169,12 +181,18 @@ class Distiller(keras.Model):
             inputs, self._taps("teacher")
         )
         for method in self.methods:
-            checks.check_single_features(
-                method, self.teacher, self.student, teacher_features, student_features
-            )
-            checks.check_logits(
-                method, self.teacher, self.student, teacher_outputs, student_outputs
-            )
+            with findings.collecting():
+                checks.check_single_features(
+                    method,
+                    self.teacher,
+                    self.student,
+                    teacher_features,
+                    student_features,
+                )
+                checks.check_logits(
+                    method, self.teacher, self.student, teacher_outputs, student_outputs
+                )
+        findings.raise_errors()
         return [
             (
                 _gather(method.teacher_tap, teacher_features, _shapes),

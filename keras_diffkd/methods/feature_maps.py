@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from keras_diffkd.arguments import check_choice
+
 
 def map_shape(shape, whose):
     """Returns `(height, width, channels)` of a feature taken as a map.
@@ -111,11 +113,7 @@ def check_same_grid(teacher_map, student_map, resize):
 
 def check_interpolation(resize):
     """Raises `ValueError` unless `resize` is an interpolation or `None`."""
-    if resize not in (None, "nearest", "bilinear"):
-        raise ValueError(
-            '`resize` must be None, "nearest" or "bilinear". '
-            f"Received: resize={resize!r}"
-        )
+    check_choice("resize", resize, (None, "nearest", "bilinear"))
 
 
 def resize_to(feature_map, reference_map, resize):

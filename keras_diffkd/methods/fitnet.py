@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd import losses
+from keras_diffkd.arguments import check_number
 from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -62,6 +63,7 @@ class FitNet(PyramidMethod):
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_interpolation(resize)
+        check_number("weight", weight, least=0)
         self.weight = weight
         self.resize = resize
 
