@@ -294,7 +294,7 @@ class Distiller(keras.Model):
         self._assert_compile_called("fit")
         if self._step.preflight and not self._step.checked.holds(x, y):
             seen = x, y
-            findings, x = check_fit(self, x, y, *args, **kwargs)
+            findings, x = check_fit(self, x, y, *args, replay=True, **kwargs)
             findings.raise_errors()
             for text in findings.warnings:
                 warnings.warn(text, PreflightWarning, stacklevel=2)
@@ -309,7 +309,8 @@ class Distiller(keras.Model):
         `fit` does the same by itself: see [what is checked](docs/wrong_inputs.md).
         It reads the first batches of the data - a data set is iterated once more
         for that - and runs both models on a few hundred samples. A second `fit`
-        on the same object does not repeat it.
+        on the same object does not repeat it. Of a generator, `fit` reads one batch
+        and trains on it first; here nothing is taken out of it.
 
         Args:
             x: As for `fit`, and so all other arguments.

@@ -121,7 +121,14 @@ def _help_text(name, module):
 
 
 def _exit_with_error(name, error):
-    print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+    problems = getattr(error, "problems", ())
+    if len(problems) > 1:
+        # Several at once, each on its line.
+        lines = [f"{i}. {' '.join(text.split())}" for i, text in enumerate(problems, 1)]
+        lines.insert(0, f"{len(problems)} problems, nothing was written")
+        print(f"{name}: error: " + "\n".join(lines), file=sys.stderr)
+    else:
+        print(f"{name}: error: {one_line(error)}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -60,6 +60,8 @@ def build_distiller(student, data, teacher=None, methods=()):
         build_optimizer(_steps_per_epoch(data)),
         **task.compile_arguments(data),
         jit_compile={"true": True, "false": False}.get(flags.JIT_COMPILE.value, "auto"),
+        # Done before anything is written, by `preflight.check_training`.
+        preflight=False,
     )
     return distiller
 

@@ -37,7 +37,9 @@ class Look:
     in_order: bool
 
 
-def look_at(x, y=None, sample_weight=None, *, batch_size=None, shuffle=True):
+def look_at(
+    x, y=None, sample_weight=None, *, batch_size=None, shuffle=True, replay=False
+):
     """Reads the beginning of what `fit` is given.
 
     Args:
@@ -47,6 +49,8 @@ def look_at(x, y=None, sample_weight=None, *, batch_size=None, shuffle=True):
         sample_weight: Weights, if `x` are arrays.
         batch_size: Integer of `fit`, for arrays.
         shuffle: Boolean of `fit`, for arrays.
+        replay: Whether to read a batch of a generator, which then has lost it: what
+            is returned in its place has not.
 
     Returns:
         `(look, x)`: a `Look`, or `None` for data of another kind, and what `fit` is
@@ -61,7 +65,7 @@ def look_at(x, y=None, sample_weight=None, *, batch_size=None, shuffle=True):
     """
     if _are_arrays((x, y, sample_weight)):
         return _look_at_arrays(x, y, sample_weight, batch_size, shuffle), x
-    if isinstance(x, types.GeneratorType):
+    if isinstance(x, types.GeneratorType) and replay:
         first = list(itertools.islice(x, 1))
         return _look_at_batches(first), _replayed(first, x)
     if isinstance(x, keras.utils.PyDataset):

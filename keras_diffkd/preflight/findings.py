@@ -42,6 +42,7 @@ class Findings:
     Attributes:
         errors: List of strings: what cannot be trained on.
         warnings: List of strings: what is legal and suspicious.
+        look: The `Look` at the data, or `None` if there was none.
         teacher_accuracy: `(share, examples)` of the teacher's decisions that agree
             with the labels, or `None` if that was not measured.
 
@@ -57,6 +58,7 @@ class Findings:
     def __init__(self):
         self.errors = []
         self.warnings = []
+        self.look = None
         self.teacher_accuracy = None
 
     def error(self, text):

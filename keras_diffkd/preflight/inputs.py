@@ -33,6 +33,15 @@ def check_inputs(findings, look, student, what="training data"):
     return bool(pairs) and len(findings.errors) == before
 
 
+def is_one_sample(look, student):
+    """Whether the data has no batch axis: its shape is that of one sample."""
+    arrays = keras.tree.flatten(look.x)
+    specs = keras.tree.flatten(input_spec(student))
+    if len(arrays) != len(specs) or arrays[0] is None or specs[0] is None:
+        return False
+    return _fits((None, *arrays[0].shape), tuple(specs[0].shape))
+
+
 def _pairs(findings, x, spec, what):
     """Returns `(name, array, spec)` of the inputs that can be told apart."""
     if spec is None:
@@ -77,7 +86,9 @@ def _check_shape(findings, array, spec, name, what):
             " That is one sample without a batch axis: batch the data, "
             "`dataset.batch(64)` or `array[None]`."
         )
-    elif _fits((received[0], *received[2:], received[1]), expected):
+    elif len(received) == len(expected) and _fits(
+        (received[0], *received[2:], received[1]), expected
+    ):
         message += (
             " The channels come first: move them to the end, "
             "`np.moveaxis(images, 1, -1)`."
@@ -104,10 +115,10 @@ def _check_values(findings, array, name, what):
     # Neither makes a temporary array of the size of the data.
     low, high = float(np.min(array)), float(np.max(array))
     if not np.isfinite([low, high]).all():
+        received = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
         findings.error(
-            f"The {name} of the {what} must be finite. Received: values from {low} to "
-            f"{high}. Remove the samples with NaN or infinity, or look for a division "
-            "by zero in the preprocessing."
+            f"The {name} of the {what} must be finite. Received: {received}. Remove "
+            "those samples, or look for a division by zero in the preprocessing."
         )
     elif low == high and array.size > 1:
         findings.warn(

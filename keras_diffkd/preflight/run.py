@@ -20,7 +20,7 @@ from keras_diffkd.preflight.findings import Findings
 FIT = inspect.signature(keras.Model.fit)
 
 
-def check_fit(distiller, x=None, y=None, *args, **kwargs):
+def check_fit(distiller, x=None, y=None, *args, replay=False, **kwargs):
     """Checks everything that `fit` is given; changes nothing.
 
     Args:
@@ -28,6 +28,8 @@ def check_fit(distiller, x=None, y=None, *args, **kwargs):
         x: As `fit` takes it, and so everything else.
         y: Targets.
         *args: Further arguments of `fit`.
+        replay: Whether to look at a generator's first batch too; what is returned
+            has to take its place then.
         **kwargs: Likewise.
 
     Returns:
@@ -45,7 +47,9 @@ def check_fit(distiller, x=None, y=None, *args, **kwargs):
         arguments["sample_weight"],
         batch_size=arguments["batch_size"],
         shuffle=arguments["shuffle"],
+        replay=replay,
     )
+    findings.look = look
     settings.check_fit_arguments(findings, look, arguments)
     if look is not None:
         check_data(findings, distiller, look, arguments)
@@ -67,8 +71,8 @@ def check_data(findings, distiller, look, arguments):
     """Adds what is wrong with the data, then with what the models make of it."""
     task_outputs = task.task_outputs(distiller)
     fits = inputs.check_inputs(findings, look, distiller.student)
-    if not look.chunks:
-        return
+    if not look.chunks or inputs.is_one_sample(look, distiller.student):
+        return  # The targets would be said to be wrong for the same reason.
     knows_labels = targets.check_targets(findings, look, task_outputs)
     targets.check_weights(findings, look, arguments["class_weight"], task_outputs)
     detection.check_boxes(findings, look, distiller)
@@ -117,8 +121,6 @@ def check_validation(findings, distiller, look, arguments, task_outputs):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
     else:
         x, y, weight = data, None, None
-    if inspect.isgenerator(x):
-        return  # Keras reads it batch by batch; nothing is to be taken out of it.
     seen, _ = look_at(x, y, weight, batch_size=arguments["validation_batch_size"])
     if seen is None:
         return

@@ -52,7 +52,7 @@ def _check_output(findings, y, output, what):
     labels = f"The labels{output.title} of the {what}"
     if y.dtype.kind not in "biuf":
         findings.error(
-            f"{labels} must be numbers. Received: dtype {y.dtype}, {y.flat[0]!r} for "
+            f"{labels} must be numbers. Received: dtype {y.dtype}, {str(y.flat[0])!r} for "
             "one. Number the classes from 0, with `keras.layers.StringLookup` or "
             "`numpy.unique(..., return_inverse=True)`."
         )
@@ -248,10 +248,14 @@ def _check_sample_weight(findings, look, weight):
             "`sample_weight` must be one number for each sample, of shape (batch,). "
             f"Received: shape {weight.shape}."
         )
-    elif weight.dtype.kind not in "biuf" or not np.isfinite(weight).all():
+    elif weight.dtype.kind not in "biuf":
         findings.error(
-            "`sample_weight` must be finite numbers. Received: "
-            f"dtype {weight.dtype} with NaN, infinity or no numbers at all."
+            f"`sample_weight` must be numbers. Received: dtype {weight.dtype}."
+        )
+    elif not np.isfinite(weight).all():
+        findings.error(
+            "`sample_weight` must be finite. Received: "
+            f"{int((~np.isfinite(weight)).sum())} values that are NaN or infinite."
         )
     elif weight.min() < 0:
         findings.error(
