@@ -25,8 +25,22 @@ def run_command(name, main, expected=()):
         main: function of the arguments that are left after the flags.
         expected: further exceptions that are the user's to put right.
     """
+    app.run(
+        guarded(name, main, expected),
+        flags_parser=lambda argv: parse_flags(name, main, argv),
+    )
 
-    def guarded(argv):
+
+def guarded(name, main, expected=()):
+    """Returns `main` so that it ends with a line of error instead of an exception.
+
+    Args:
+        name: as for `run_command`, and so the others.
+        main: function of the arguments that are left after the flags.
+        expected: further exceptions that are the user's to put right.
+    """
+
+    def run(argv):
         try:
             main(argv)
         except (*_EXPECTED, *expected) as error:
@@ -37,7 +51,7 @@ def run_command(name, main, expected=()):
             print(f"{name}: interrupted; the same command resumes", file=sys.stderr)
             sys.exit(130)
 
-    app.run(guarded, flags_parser=lambda argv: parse_flags(name, main, argv))
+    return run
 
 
 def parse_flags(name, main, argv):

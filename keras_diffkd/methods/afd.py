@@ -99,7 +99,7 @@ class AFD(DistillationMethod):
             layers[-1][1].build((None, self.key_dim))
         return layers
 
-    def bridge(self, teacher_shape, student_shape):
+    def describe_bridge(self, teacher_shape, student_shape):
         pairs = f"{len(teacher_shape)} x {len(student_shape)}"
         return f"attention over {pairs} pairs, pooled to the teacher's grids"
 

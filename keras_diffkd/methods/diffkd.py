@@ -187,7 +187,7 @@ class DiffKD(PyramidMethod):
         self.output_bn = batch_normalization(name="output_bn")
         self.output_bn.build(latent_map)
 
-    def bridge(self, teacher_shape, student_shape):
+    def describe_bridge(self, teacher_shape, student_shape):
         text = describe_projection(
             teacher_shape, student_shape, self.resize, self.latent_channels
         )

@@ -182,7 +182,7 @@ class DSKD(DistillationMethod):
         self.hashing.build((None, channels))
         self.built = True
 
-    def bridge(self, teacher_shape, student_shape):
+    def describe_bridge(self, teacher_shape, student_shape):
         return describe_projection(teacher_shape, student_shape, self.resize)
 
     def compute_losses(

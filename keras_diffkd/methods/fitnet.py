@@ -74,7 +74,7 @@ class FitNet(PyramidMethod):
         self.projection = dense(student_map[-1], teacher_map[-1], name="projection")
         self.projection.build((None, *student_map))
 
-    def bridge(self, teacher_shape, student_shape):
+    def describe_bridge(self, teacher_shape, student_shape):
         return describe_projection(teacher_shape, student_shape, self.resize)
 
     @property

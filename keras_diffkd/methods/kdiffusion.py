@@ -172,7 +172,7 @@ class KDiffusion(DistillationMethod):
         self.bridge.build((None, *student_map))
         self.built = True
 
-    def bridge(self, teacher_shape, student_shape):
+    def describe_bridge(self, teacher_shape, student_shape):
         return describe_projection(teacher_shape, student_shape[-1], self.resize)
 
     def compute_losses(

@@ -97,7 +97,7 @@ class DistillationMethod(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} has no `compute_losses`.")
 
-    def bridge(self, teacher_shape, student_shape):
+    def describe_bridge(self, teacher_shape, student_shape):
         """Says in a few words what brings the student's feature to the teacher's.
 
         Args:

@@ -76,7 +76,7 @@ class VkD(PyramidMethod):
         )
         self.projection.build((None, self.projection.input_features))
 
-    def bridge(self, teacher_shape, student_shape):
+    def describe_bridge(self, teacher_shape, student_shape):
         pooling = "" if len(student_shape) == 2 else "mean over space, "
         widths = f"{student_shape[-1]} to {teacher_shape[-1]}"
         return f"{pooling}orthogonal projection {widths}"

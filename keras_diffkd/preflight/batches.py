@@ -84,9 +84,11 @@ def to_numpy(leaf):
     if hasattr(leaf, "detach"):  # PyTorch
         leaf = leaf.detach().cpu()
     try:
-        return np.asarray(leaf)
+        array = np.asarray(leaf)
     except (TypeError, ValueError, NotImplementedError):
-        return None  # Sparse and ragged tensors.
+        return None
+    # Ragged and sparse tensors become an array of one object.
+    return None if array.dtype == object and not array.ndim else array
 
 
 def _is_dataset(x):

@@ -44,7 +44,7 @@ def feature_rows(distiller):
                     _shape(teacher),
                     _tap(method.student_tap, level),
                     _shape(student),
-                    compares.bridge(teacher, student),
+                    compares.describe_bridge(teacher, student),
                 )
             )
     return rows

@@ -52,9 +52,9 @@ def _check_output(findings, y, output, what):
     labels = f"The labels{output.title} of the {what}"
     if y.dtype.kind not in "biuf":
         findings.error(
-            f"{labels} must be numbers. Received: dtype {y.dtype}, {str(y.flat[0])!r} for "
-            "one. Number the classes from 0, with `keras.layers.StringLookup` or "
-            "`numpy.unique(..., return_inverse=True)`."
+            f"{labels} must be numbers. Received: dtype {y.dtype}, such as "
+            f"{str(y.flat[0])!r}. Number the classes from 0, with "
+            "`keras.layers.StringLookup` or `numpy.unique(..., return_inverse=True)`."
         )
     elif y.size and not np.isfinite([y.min(), y.max()]).all():
         findings.error(
