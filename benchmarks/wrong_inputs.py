@@ -76,7 +76,7 @@ def gist(error):
     text = re.sub(r"\x1b\[\d+m", "", getattr(error, "message", None) or str(error))
     for begin in ("Received a label value", "Input 0 "):
         if begin in text:
-            return text[text.index(begin) :]
+            return text[text.index(begin) :].split(". Label values")[0]
     return text
 
 

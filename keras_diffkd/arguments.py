@@ -49,13 +49,16 @@ def check_number(
 
 
 def check_integer(name, value, least, most=None):
-    """Raises `ValueError` unless an argument is an integer in its range.
+    """Returns an argument as `int`, which Keras's layers insist on.
 
     Args:
         name: String, the argument.
         value: What was given for it; a float without a fraction is none.
         least: Integer, the smallest that is allowed.
         most: Integer, the largest that is allowed; `None` for no limit.
+
+    Raises:
+        ValueError: If it is no integer, NumPy's included, or out of its range.
 
     Example:
 
@@ -66,7 +69,7 @@ def check_integer(name, value, least, most=None):
     """
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if is_integer and value >= least and (most is None or value <= most):
-        return
+        return int(value)
     limits = f"of at least {least}" if most is None else f"in {least} to {most}"
     raise ValueError(
         f"`{name}` must be an integer {limits}. Received: {name}={value!r}"

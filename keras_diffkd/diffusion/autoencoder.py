@@ -36,8 +36,8 @@ class LinearAutoencoder(keras.layers.Layer):
 
     def __init__(self, input_channels, latent_channels, *, name=None):
         super().__init__(name=name, dtype="float32")
-        check_integer("input_channels", input_channels, 1)
-        check_integer("latent_channels", latent_channels, 1)
+        input_channels = check_integer("input_channels", input_channels, 1)
+        latent_channels = check_integer("latent_channels", latent_channels, 1)
         self.input_channels = input_channels
         self.latent_channels = latent_channels
         self.encoder_conv = dense(input_channels, latent_channels, name="encoder_conv")

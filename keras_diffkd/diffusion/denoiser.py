@@ -46,8 +46,8 @@ class Denoiser(keras.layers.Layer):
 
     def __init__(self, channels, kernel_size=3, *, name=None):
         super().__init__(name=name, dtype="float32")
-        check_kernel_size(channels, kernel_size)
-        self.channels = channels
+        self.channels = channels = check_integer("channels", channels, 1)
+        check_kernel_size(kernel_size)
         self.kernel_size = kernel_size
         self.time_embedding = keras.layers.Embedding(
             MAX_TIMESTEPS,
@@ -103,9 +103,8 @@ class Denoiser(keras.layers.Layer):
         }
 
 
-def check_kernel_size(channels, kernel_size):
-    """Raises `ValueError` unless there is a network for these sizes."""
-    check_integer("channels", channels, 1)
+def check_kernel_size(kernel_size):
+    """Raises `ValueError` unless there is a network for this size."""
     if not isinstance(kernel_size, int) or kernel_size not in (1, 3):
         raise ValueError(
             "`kernel_size` must be 3 (feature maps and token grids) or 1 (vectors). "

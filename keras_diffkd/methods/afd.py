@@ -58,9 +58,8 @@ class AFD(DistillationMethod):
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_several_taps(self)
-        check_integer("key_dim", key_dim, 1)
+        self.key_dim = check_integer("key_dim", key_dim, 1)
         check_number("weight", weight, least=0)
-        self.key_dim = key_dim
         self.weight = weight
 
     def build(self, teacher_shape, student_shape):

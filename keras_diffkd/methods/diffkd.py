@@ -115,7 +115,7 @@ class DiffKD(PyramidMethod):
         check_distance(distance, temperature)
         check_interpolation(resize)
         if latent_channels is not None:
-            check_integer("latent_channels", latent_channels, 1)
+            latent_channels = check_integer("latent_channels", latent_channels, 1)
         check_choice("kernel_size", kernel_size, ("auto", 1, 3))
         check_num_train_timesteps(num_train_timesteps)
         check_number("denoise_weight", denoise_weight, least=0)

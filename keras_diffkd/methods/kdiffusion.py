@@ -110,7 +110,9 @@ class KDiffusion(DistillationMethod):
             )
         self.schedule = NoiseSchedule(num_train_timesteps)
         # One level of noise for each branch, on the sampler's grid.
-        check_integer("num_branches", num_branches, 1, num_train_timesteps // 2)
+        num_branches = check_integer(
+            "num_branches", num_branches, 1, self.schedule.num_train_timesteps // 2
+        )
         check_number("distill_weight", distill_weight, least=0)
         check_number("guidance_weight", guidance_weight, least=0)
         check_seed(seed)

@@ -49,13 +49,12 @@ class RTK(AFD):
         super().__init__(
             teacher_tap, student_tap, key_dim=key_dim, weight=weight, name=name
         )
-        check_integer("k", k, 1)
+        self.k = check_integer("k", k, 1)
         if k > len(teacher_tap):
             raise ValueError(
                 "`k` must be an integer in 1 to the number of the teacher's taps, "
                 f"{len(teacher_tap)}. Received: k={k}"
             )
-        self.k = k
 
     def _pair_weights(self, scores):
         number = scores.shape[1]

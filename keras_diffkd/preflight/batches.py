@@ -27,6 +27,7 @@ class Look:
         chunks: List of `(x, y)` of few samples, for models to run on.
         batch_size: Integer, samples of a training step.
         in_order: Whether training sees the samples in this order.
+        has_targets: Whether there are targets, whatever they are.
     """
 
     x: object
@@ -35,6 +36,7 @@ class Look:
     chunks: list
     batch_size: int
     in_order: bool
+    has_targets: bool
 
 
 def look_at(
@@ -118,6 +120,7 @@ def _replayed(first, generator):
 
 
 def _look_at_arrays(x, y, sample_weight, batch_size, shuffle):
+    has_targets = y is not None
     x, y, sample_weight = keras.tree.map_structure(to_numpy, (x, y, sample_weight))
     count = _count(x)
     # Over all of the data: sorted arrays show more than one class.
@@ -130,22 +133,31 @@ def _look_at_arrays(x, y, sample_weight, batch_size, shuffle):
             _rows((x, y), part) for part in np.array_split(rows, -(-len(rows) // 128))
         ]
     return Look(
-        x, y, sample_weight, chunks, batch_size or DEFAULT_BATCH_SIZE, not shuffle
+        x=x,
+        y=y,
+        sample_weight=sample_weight,
+        chunks=chunks,
+        batch_size=batch_size or DEFAULT_BATCH_SIZE,
+        in_order=not shuffle,
+        has_targets=has_targets,
     )
 
 
 def _look_at_batches(elements):
-    batches = [
-        keras.tree.map_structure(
-            to_numpy, tuple(keras.utils.unpack_x_y_sample_weight(element))
-        )
-        for element in elements
-    ]
-    if not batches:
-        return Look(None, None, None, [], 0, True)
-    x, y, sample_weight = _concatenated(batches)
-    chunks = [_rows((x, y), slice(SAMPLES_PER_BATCH)) for x, y, _ in batches]
-    return Look(x, y, sample_weight, chunks, _count(batches[0][0]), True)
+    elements = [tuple(keras.utils.unpack_x_y_sample_weight(e)) for e in elements]
+    batches = [keras.tree.map_structure(to_numpy, element) for element in elements]
+    x = y = sample_weight = None
+    if batches:
+        x, y, sample_weight = _concatenated(batches)
+    return Look(
+        x=x,
+        y=y,
+        sample_weight=sample_weight,
+        chunks=[_rows((x, y), slice(SAMPLES_PER_BATCH)) for x, y, _ in batches],
+        batch_size=_count(batches[0][0]) if batches else 0,
+        in_order=True,
+        has_targets=bool(elements) and elements[0][1] is not None,
+    )
 
 
 def _concatenated(batches):

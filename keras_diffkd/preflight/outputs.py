@@ -144,6 +144,7 @@ def decisions(output, look, of_teacher):
         truth, given = output.of(y), output.of(outputs)
         if (
             output.kind not in ("sparse", "categorical")
+            or not isinstance(truth, np.ndarray)
             or not isinstance(given, np.ndarray)
             or given.shape[-1] != output.classes
         ):

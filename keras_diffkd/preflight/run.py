@@ -76,7 +76,7 @@ def check_data(findings, distiller, look, arguments):
     knows_labels = targets.check_targets(findings, look, task_outputs)
     targets.check_weights(findings, look, arguments["class_weight"], task_outputs)
     detection.check_boxes(findings, look, distiller)
-    if distiller.methods and look.y is None:
+    if distiller.methods and not look.has_targets:
         for method in distiller.methods:
             if method.needs_targets and not task_outputs:
                 findings.error(

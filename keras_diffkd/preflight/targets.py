@@ -19,7 +19,7 @@ def check_targets(findings, look, outputs, what="training data"):
         Whether the targets are usable.
     """
     before = len(findings.errors)
-    if outputs and look.y is None:
+    if outputs and not look.has_targets:
         findings.error(
             f"The {what} has no targets, which the loss {outputs[0].loss_name!r} "
             "needs. Received: y=None. Pass `y`, or a data set of `(x, y)`."
@@ -27,7 +27,7 @@ def check_targets(findings, look, outputs, what="training data"):
         return False
     for output in outputs:
         y = output.of(look.y)
-        if y is None:
+        if not output.is_in(look.y):
             received = sorted(look.y) if isinstance(look.y, dict) else "no such entry"
             findings.error(
                 f"The {what} has no targets{output.title}. Received: {received}. Give "

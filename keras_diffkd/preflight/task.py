@@ -45,6 +45,14 @@ class TaskOutput:
         """How messages call what belongs to this output."""
         return "" if self.name is None else f" of the output {self.name!r}"
 
+    def is_in(self, structure):
+        """Whether targets or outputs have a part that belongs to this output."""
+        if isinstance(structure, dict):
+            return self.name is None or self.name in structure
+        if isinstance(structure, (list, tuple)) and isinstance(self.name, int):
+            return self.name < len(structure)
+        return self.name is None or structure is None
+
     def of(self, structure):
         """Returns the part of targets or outputs that belongs to this output."""
         if self.name is None:
