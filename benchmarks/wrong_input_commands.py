@@ -44,7 +44,7 @@ CASES = {
     ("--lr_schedule=cosine", "--warmup_epochs=100"): "--warmup_epochs must be less",
     ("--jit_compile=yes",): "should be one of <auto|true|false>",
     ("--flagfile=mnist.flags",): "there is no experiment file 'mnist.flags'",
-    ("--flagfile=~nobody/mine.flags",): "there is no experiment file '~nobody",
+    ("--flagfile=~no_such_user/mine.flags",): "no experiment file '~no_such_user",
     ("digits",): "unexpected argument 'digits'",
     ("--student=",): "--student is required",
     ("--learning_rate=-1", "--method=magic", "--image_size=large"): "3 problems",

@@ -110,7 +110,8 @@ def resolve_flagfiles(arguments):
 
 
 def _find_flagfile(name):
-    path = Path(name).expanduser()
+    # Unlike Path.expanduser, this leaves a user that does not exist as it is.
+    path = Path(os.path.expanduser(name))
     if path.is_file():
         return path
     installed = EXPERIMENTS / path.with_suffix(".flags").name if path.name else path

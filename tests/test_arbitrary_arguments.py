@@ -2,6 +2,7 @@
 
 import inspect
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from keras_diffkd import (
     DSKD,
     RTK,
     DiffKD,
+    Distiller,
     FitNet,
     KDiffusion,
     LogitsKD,
@@ -56,6 +58,49 @@ def outcome(make, **arguments):
         return make(**arguments), None
     except (TypeError, ValueError) as error:
         return None, str(error)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Distiller(network(), network(), LogitsKD()), "into a list"),
+        (lambda: Distiller(network(), network(), None), "`methods` must be a list"),
+        (
+            lambda: Distiller(student=network(), task_loss_weight=float("nan")),
+            "`task_loss_weight` must be a finite",
+        ),
+        (
+            lambda: Distiller(network(), network(), teacher_preprocess=255),
+            "`teacher_preprocess` must be a callable",
+        ),
+        (
+            lambda: Distiller("wrn_40_2", None, ["kd"], task_loss_weight=-1.0),
+            "(?s)4 problems.*`methods`.*`student`.*task_loss_weight.*`teacher`",
+        ),
+        (lambda: FitNet(3, "features"), "`teacher_tap` must be None"),
+        (lambda: VkD(normalization=[]), "`normalization` must be one of"),
+        (lambda: DiffKD(distance=np.zeros(2)), "`distance` must be"),
+        (lambda: DSKD(gamma="much"), "`gamma` must be a finite number above 0"),
+        (lambda: NoiseSchedule(float("inf")), "`num_train_timesteps` must be"),
+        (lambda: DDIMSampler(1000), "`schedule` must be a NoiseSchedule"),
+    ],
+)
+def test_slips_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def network():
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+
+
+def test_integers_of_numpy_are_integers():
+    method = DiffKD(latent_channels=np.int64(8), kernel_size=3)
+    method.build((None, 4, 4, 16), (None, 4, 4, 8))
+    assert method.get_config()["latent_channels"] == 8
+    assert type(method.latent_channels) is int
+    with pytest.raises(ValueError, match="latent_channels=8.0"):
+        DiffKD(latent_channels=8.0)
 
 
 @pytest.mark.parametrize("cls", [*REQUIRED, *OTHERS], ids=lambda cls: cls.__name__)
