@@ -41,8 +41,9 @@ def check_flags(required, *, method):
             check_range(flag.name, flag.value)
     with findings.collecting():
         image_size()
-    with findings.collecting():
-        build_schedule(steps_per_epoch=1)
+    if math.isfinite(flags.LEARNING_RATE.value):
+        with findings.collecting():
+            build_schedule(steps_per_epoch=1)
     if method:
         with findings.collecting():
             build_methods(flags.METHOD.value)
