@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import numbers
 import types
 
 import keras
@@ -12,6 +13,8 @@ NUM_BATCHES = 3
 SAMPLES_PER_BATCH = 128
 # What `fit` makes of arrays if it is not told.
 DEFAULT_BATCH_SIZE = 32
+# Arrays up to this size are looked at as a whole: about a second.
+WHOLE_ARRAY_BYTES = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +96,11 @@ def to_numpy(leaf):
     return None if array.dtype == object and not array.ndim else array
 
 
+def thinned(array):
+    """Returns an array, or evenly spaced samples of one that is very large."""
+    return array[:: max(1, -(-array.nbytes // WHOLE_ARRAY_BYTES))]
+
+
 def _is_dataset(x):
     """Whether `x` is a `tf.data.Dataset`, and not one of a strategy's own."""
     return hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator")
@@ -122,22 +130,19 @@ def _replayed(first, generator):
 def _look_at_arrays(x, y, sample_weight, batch_size, shuffle):
     has_targets = y is not None
     x, y, sample_weight = keras.tree.map_structure(to_numpy, (x, y, sample_weight))
-    count = _count(x)
+    if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        batch_size = DEFAULT_BATCH_SIZE  # What is wrong with it is said elsewhere.
+    count, size = _count(x), min(batch_size, SAMPLES_PER_BATCH)
     # Over all of the data: sorted arrays show more than one class.
-    rows = np.unique(
-        np.linspace(0, max(count - 1, 0), NUM_BATCHES * SAMPLES_PER_BATCH, dtype=int)
-    )
-    chunks = []
-    if count:
-        chunks = [
-            _rows((x, y), part) for part in np.array_split(rows, -(-len(rows) // 128))
-        ]
+    rows = np.unique(np.linspace(0, max(count - 1, 0), NUM_BATCHES * size, dtype=int))
+    # No larger than a step's batch, which is known to fit into memory.
+    parts = [rows[i : i + size] for i in range(0, len(rows), size)] if count else []
     return Look(
         x=x,
         y=y,
         sample_weight=sample_weight,
-        chunks=chunks,
-        batch_size=batch_size or DEFAULT_BATCH_SIZE,
+        chunks=[_rows((x, y), part) for part in parts],
+        batch_size=batch_size,
         in_order=not shuffle,
         has_targets=has_targets,
     )

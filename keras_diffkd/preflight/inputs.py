@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_diffkd.preflight.batches import thinned
 from keras_diffkd.taps import input_spec
 
 
@@ -112,6 +113,7 @@ def _check_values(findings, array, name, what):
             f"{array.dtype}. Decode or convert them before training."
         )
         return
+    array = thinned(array)
     # Neither makes a temporary array of the size of the data.
     low, high = float(np.min(array)), float(np.max(array))
     if not np.isfinite([low, high]).all():

@@ -91,6 +91,34 @@ def test_arguments_of_fit_mean_what_they_mean_in_keras():
         made.fit(X, Y, epoch=3)
 
 
+def test_models_run_on_no_more_than_a_step_would(monkeypatch):
+    sizes = []
+    made = distiller()
+    call = made.teacher.call
+
+    def counting(x, *args, **kwargs):
+        sizes.append(len(x))
+        return call(x, *args, **kwargs)
+
+    monkeypatch.setitem(vars(made.teacher), "call", counting)
+    made.preflight(X, Y, batch_size=8)
+    assert sizes == [8, 8, 8]
+    with pytest.raises(PreflightError, match="`batch_size` must be an integer"):
+        made.preflight(X, Y, batch_size="8")
+
+
+def test_very_large_arrays_are_thinned(monkeypatch):
+    monkeypatch.setattr(
+        "keras_diffkd.preflight.batches.WHOLE_ARRAY_BYTES", X.nbytes // 2
+    )
+    spoiled = X.copy()
+    spoiled[1] = np.nan
+    assert distiller().preflight(spoiled, Y, batch_size=1).errors == []
+    spoiled[2] = np.nan
+    with pytest.raises(PreflightError, match="finite"):
+        distiller().preflight(spoiled, Y, batch_size=1)
+
+
 def test_the_same_data_is_not_checked_twice(monkeypatch):
     made, data = distiller(), Batches(X, Y)
     made.fit(data, verbose=0)
