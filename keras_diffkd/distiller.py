@@ -292,13 +292,13 @@ class Distiller(keras.Model):
             PreflightWarning: For what is legal and suspicious.
         """
         self._assert_compile_called("fit")
-        if self._step.preflight and not self._step.checked.holds(x, y):
-            seen = x, y
-            findings, x = check_fit(self, x, y, *args, replay=True, **kwargs)
+        if self._step.preflight:
+            findings, x = check_fit(
+                self, x, y, *args, replay=True, memory=self._step.checked, **kwargs
+            )
             findings.raise_errors()
             for text in findings.warnings:
                 warnings.warn(text, PreflightWarning, stacklevel=2)
-            self._step.checked.keep(*seen)
         train_steps.build_compiled(self, x, y)
         with train_steps.data_errors_as_value_errors():
             return super().fit(x, y, *args, **kwargs)

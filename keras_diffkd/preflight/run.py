@@ -20,7 +20,7 @@ from keras_diffkd.preflight.findings import Findings
 FIT = inspect.signature(keras.Model.fit)
 
 
-def check_fit(distiller, x=None, y=None, *args, replay=False, **kwargs):
+def check_fit(distiller, x=None, y=None, *args, replay=False, memory=None, **kwargs):
     """Checks everything that `fit` is given; changes nothing.
 
     Args:
@@ -30,6 +30,7 @@ def check_fit(distiller, x=None, y=None, *args, replay=False, **kwargs):
         *args: Further arguments of `fit`.
         replay: Whether to look at a generator's first batch too; what is returned
             has to take its place then.
+        memory: `Memory` of what need not be read again; it is told what was read.
         **kwargs: Likewise.
 
     Returns:
@@ -41,6 +42,11 @@ def check_fit(distiller, x=None, y=None, *args, replay=False, **kwargs):
     arguments = bound.arguments
     findings = Findings()
     check_configuration(findings, distiller, arguments)
+    names = ("x", "y", "sample_weight", "validation_data")
+    data = [arguments[name] for name in names]
+    if memory is not None and memory.holds(*data):
+        settings.check_fit_arguments(findings, None, arguments)
+        return findings, x
     look, x = look_at(
         x,
         y,
@@ -53,6 +59,8 @@ def check_fit(distiller, x=None, y=None, *args, replay=False, **kwargs):
     settings.check_fit_arguments(findings, look, arguments)
     if look is not None:
         check_data(findings, distiller, look, arguments)
+    if memory is not None and not findings.errors:
+        memory.keep(*data)
     return findings, x
 
 
@@ -134,25 +142,31 @@ def check_validation(findings, distiller, look, arguments, task_outputs):
 class Memory:
     """Remembers the data that was checked, so that it is not read a second time.
 
-    It does not keep the data alive; what cannot be referred to like that (tuples,
-    dictionaries) is checked every time.
+    It does not keep the data alive; of what cannot be referred to like that, it
+    remembers nothing.
     """
 
     def __init__(self):
         self._seen = None
 
-    def holds(self, x, y):
+    def holds(self, *data):
         """Whether these very objects were the last ones to be checked."""
-        return self._seen is not None and all(
-            reference() is data
-            for reference, data in zip(self._seen, (x, y), strict=True)
+        leaves = keras.tree.flatten(data)
+        return (
+            self._seen is not None
+            and len(self._seen) == len(leaves)
+            and all(
+                reference() is leaf
+                for reference, leaf in zip(self._seen, leaves, strict=True)
+            )
         )
 
-    def keep(self, x, y):
+    def keep(self, *data):
         """Remembers these objects in place of others."""
         try:
             self._seen = [
-                (lambda: None) if data is None else weakref.ref(data) for data in (x, y)
+                (lambda: None) if leaf is None else weakref.ref(leaf)
+                for leaf in keras.tree.flatten(data)
             ]
         except TypeError:
             self._seen = None

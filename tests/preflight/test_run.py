@@ -15,7 +15,7 @@ from wrong_input_models import (
 )
 
 from keras_diffkd import Distiller, FitNet, LogitsKD
-from keras_diffkd.preflight import PreflightError, PreflightWarning
+from keras_diffkd.preflight import PreflightError, PreflightWarning, outputs
 
 X, Y = images_and_labels()
 
@@ -128,6 +128,28 @@ def test_the_same_data_is_not_checked_twice(monkeypatch):
     assert data.read.count(0) < first
     with pytest.raises(PreflightError, match="Labels must lie"):
         made.fit(Batches(X, Y + 1), verbose=0)
+
+
+def test_what_is_new_in_a_second_fit_is_checked(monkeypatch):
+    made, ran = distiller(), []
+    original = outputs.run_models
+    monkeypatch.setattr(
+        outputs, "run_models", lambda *args: ran.append(1) or original(*args)
+    )
+    for _ in range(2):
+        made.fit(X, Y, validation_data=(X, Y), verbose=0)
+    assert len(ran) == 1
+    with pytest.raises(PreflightError, match="Labels must lie"):
+        made.fit(X, Y, validation_data=(X, Y + 1), verbose=0)
+    with pytest.raises(PreflightError, match="sample weights .*64 and 63"):
+        made.fit(X, Y, sample_weight=np.ones(63), verbose=0)
+    made.optimizer.learning_rate = float("nan")
+    with pytest.raises(PreflightError, match="learning rate"):
+        made.fit(X, Y, validation_data=(X, Y), verbose=0)
+    made.attach_teacher(teacher(scale=2.0))
+    made.optimizer.learning_rate = 0.1
+    made.fit(X, Y, validation_data=(X, Y), verbose=0)
+    assert len(ran) > 1
 
 
 def test_it_can_be_switched_off_and_that_is_saved(tmp_path):
