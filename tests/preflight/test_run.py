@@ -199,6 +199,38 @@ def test_fit_leaves_the_teacher_as_it_was():
     own.fit(x, y, verbose=0)  # And it can still be trained on.
 
 
+class Counting(keras.layers.Layer):
+    """Moves a variable whenever it is called, in inference too."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.modes = []
+
+    def call(self, x, training=None):
+        self.modes.append(training)
+        self.calls.assign(self.calls + 1.0)
+        return x
+
+
+def test_models_run_in_inference_and_move_nothing():
+    counting = [Counting(), Counting()]
+    models = []
+    for layer in counting:
+        image = keras.Input((8, 8, 1))
+        x = layer(keras.layers.Flatten()(image))
+        models.append(keras.Model(image, keras.layers.Dense(10)(x)))
+    made = Distiller(*models, [LogitsKD()])
+    made.compile("sgd", cross_entropy())
+    before = [float(layer.calls.value) for layer in counting]
+    for layer in counting:
+        layer.modes.clear()
+    made.preflight(X, Y)
+    for layer, calls in zip(counting, before, strict=True):
+        assert layer.modes
+        assert not any(layer.modes)
+        assert float(layer.calls.value) == calls
+
+
 def test_a_refused_fit_leaves_everything_as_it_was():
     of_teacher, of_student = teacher(), student()
     made = distiller(of_teacher=of_teacher, of_student=of_student)
