@@ -81,6 +81,8 @@ def outcome(make, **arguments):
         (lambda: VkD(normalization=[]), "`normalization` must be one of"),
         (lambda: DiffKD(distance=np.zeros(2)), "`distance` must be"),
         (lambda: DSKD(gamma="much"), "`gamma` must be a finite number above 0"),
+        (lambda: LogitsKD(temperature=float("inf")), "`temperature` must be a finite"),
+        (lambda: DiffKD(denoise_weight=float("inf")), "`denoise_weight` must be"),
         (lambda: NoiseSchedule(float("inf")), "`num_train_timesteps` must be"),
         (lambda: DDIMSampler(1000), "`schedule` must be a NoiseSchedule"),
     ],
