@@ -27,7 +27,7 @@ def check_number(
     if (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        # NaN lies in no interval, and infinity in none that is open.
         and least <= value <= most
         and above < value < below
     ):
