@@ -69,6 +69,7 @@ setup(
             *export,
             *hub,
             *plot,
+            "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

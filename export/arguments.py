@@ -1,6 +1,7 @@
 """Checks of what `export_student` is given, before anything is written."""
 
 import json
+from collections.abc import Iterable
 
 from keras_diffkd.export.detection import is_detector
 from keras_diffkd.export.formats import FORMATS
@@ -86,6 +87,11 @@ def check_class_names(labels, serving):
     """
     if labels is None:
         return None
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise ValueError(
+            "Expected `labels` to be a list of strings, one for each class. Received: "
+            f"labels={labels!r}"
+        )
     labels = list(labels)
     if len(labels) != _count_classes(serving):
         shapes = {spec.name: tuple(spec.shape) for spec in serving.outputs}

@@ -1,6 +1,7 @@
 """The formats that a student is written in."""
 
 import dataclasses
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,12 @@ def check_formats(formats, quantize=None):
             f"Expected `formats` to be a list. Received: formats={formats!r}. Pass "
             f"formats={formats.split(',')}"
         )
+    if not isinstance(formats, Iterable) or not all(
+        isinstance(name, str) for name in formats
+    ):
+        raise ValueError(
+            f"Expected `formats` to be a list of names. Received: formats={formats!r}"
+        )
     formats = list(dict.fromkeys(formats))
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -70,10 +77,11 @@ def check_formats(formats, quantize=None):
         )
     if quantize is None:
         return formats
-    if quantize not in QUANTIZED:
+    if not isinstance(quantize, str) or quantize not in QUANTIZED:
         raise ValueError(
-            f"Expected `quantize` to be None or 'int8'. Received: {quantize!r}. For "
-            "other precisions name the format, such as 'tflite_float16'"
+            "Expected `quantize` to be None or 'int8'. Received: quantize="
+            f"{quantize!r}. For other precisions name the format, such as "
+            "'tflite_float16'"
         )
     families = {FORMATS[name].family for name in formats}
     added = [name for family, name in QUANTIZED[quantize].items() if family in families]

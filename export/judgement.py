@@ -1,5 +1,7 @@
 """When an artefact is as good as the Keras student, by its precision."""
 
+import numbers
+
 import numpy as np
 
 from keras_diffkd.export.comparison import NOT_MEASURED, compare
@@ -23,7 +25,7 @@ def check_tolerance(tolerance, name="tolerance"):
     check_tolerance(1e-4)
     ```
     """
-    if not tolerance >= 0:
+    if not isinstance(tolerance, numbers.Real) or not tolerance >= 0:
         raise ValueError(
             f"Expected a tolerance of 0 or more. Received: {name}={tolerance!r}"
         )

@@ -91,7 +91,7 @@ def check_opset(opset):
     check_opset(17)
     ```
     """
-    if opset not in OPSETS:
+    if not isinstance(opset, int) or opset not in OPSETS:
         raise ValueError(
             "Expected `opset` to be one that tf2onnx writes and that was tried: "
             f"{' or '.join(map(str, OPSETS))}. Received: opset={opset!r}"

@@ -120,7 +120,7 @@ def check_input(input):
     check_input("uint8")
     ```
     """
-    if input not in INPUTS:
+    if not isinstance(input, str) or input not in INPUTS:
         raise ValueError(
             "Expected `input` to be 'float32' (what the student takes) or 'uint8' (raw "
             f"pixels). Received: input={input!r}"

@@ -135,7 +135,7 @@ def _flatten_inputs(serving, inputs):
     if serving.preprocessing:
         inputs = [_restore(serving, inputs[0])]
     arrays = [
-        np.asarray(array, spec.dtype.as_numpy_dtype)
+        _as_array(array, spec)
         for array, spec in zip(inputs, serving.inputs, strict=True)
     ]
     for array, spec in zip(arrays, serving.inputs, strict=True):
@@ -146,6 +146,16 @@ def _flatten_inputs(serving, inputs):
                 f"input. Received: {[len(array) for array in arrays]} examples"
             )
     return arrays
+
+
+def _as_array(array, spec):
+    try:
+        return np.asarray(array, spec.dtype.as_numpy_dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The samples for the input '{spec.name}' must be an array of "
+            f"{spec.dtype.name}. Received: {type(array).__name__} ({error})"
+        ) from error
 
 
 def _restore(serving, images):

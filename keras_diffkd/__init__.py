@@ -11,6 +11,7 @@ from keras_diffkd import (
     methods,
     metrics,
     models,
+    preflight,
 )
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.methods import (
@@ -53,6 +54,7 @@ __all__ = [
     "methods",
     "metrics",
     "models",
+    "preflight",
 ]
 
 

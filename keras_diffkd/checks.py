@@ -35,6 +35,12 @@ def check_finite_weights(model):
 
 def check_nothing_shared(teacher, student):
     """Raises `ValueError` if training the student would change the teacher."""
+    if teacher is student:
+        raise ValueError(
+            "Teacher and student must not share weights: they are two models. "
+            f"Received: {student.name!r} twice. Make a copy with "
+            "`keras.models.clone_model` and `set_weights`."
+        )
     of_teacher = {id(variable) for variable in teacher.variables}
     shared = [v.path for v in student.variables if id(v) in of_teacher]
     if shared:
@@ -183,6 +189,11 @@ def gives_probabilities(model):
     outputs = keras.ops.convert_to_numpy(
         keras.ops.cast(model(probe, training=False), "float32")
     )
+    return are_probabilities(outputs)
+
+
+def are_probabilities(outputs):
+    """Whether the rows of a NumPy array are non-negative and sum to one."""
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
         return False
     sums = outputs.sum(axis=-1)
@@ -220,26 +231,6 @@ def check_loss_names(method, results):
             f"`loss_weights` and `metric_names`: {sorted(declared)}. "
             f"Received: {sorted(results)}"
         )
-
-
-def check_training_data(x, y, classes):
-    """Raises `ValueError` if the data is empty or has labels outside the classes.
-
-    Args:
-        x: What was given to `fit` as inputs: arrays or a data set.
-        y: What was given as targets.
-        classes: Number of classes that integer labels may name, or `None`. The
-            labels of data sets are checked as they come, in the training step.
-    """
-    sizes = [len(a) for a in keras.tree.flatten(x) if isinstance(a, np.ndarray)]
-    cardinality = getattr(x, "cardinality", None)
-    if 0 in sizes or (callable(cardinality) and int(cardinality()) == 0):
-        raise ValueError(
-            "The training data is empty. Received: a data set of 0 batches or "
-            "samples. Check the path, the split and any filter."
-        )
-    if isinstance(y, (np.ndarray, list)):
-        check_labels(np.asarray(y), classes)
 
 
 def check_labels(labels, classes):

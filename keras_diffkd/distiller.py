@@ -2,6 +2,7 @@
 
 import inspect
 import types
+import warnings
 
 import keras
 
@@ -9,7 +10,10 @@ from keras_diffkd import checks, train_steps
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
-from keras_diffkd.taps import call_with_taps, output_specs
+from keras_diffkd.preflight import Findings, PreflightWarning, check_fit
+from keras_diffkd.preflight.models import check_arguments
+from keras_diffkd.preflight.run import Memory
+from keras_diffkd.taps import call_with_taps, find_layer, output_specs
 from keras_diffkd.teacher_head import attach_heads
 from keras_diffkd.train_steps.step_count import StepCount
 
@@ -47,7 +51,8 @@ class Distiller(keras.Model):
     Raises:
         ValueError: If a model is not built, a tap does not exist or is no
             tensor, the inputs differ, a method cannot compare the features, or
-            the teacher has no classifier that a method needs.
+            the teacher has no classifier that a method needs. It names all that
+            is wrong (`keras_diffkd.preflight.PreflightError`).
 
     Logs of training: `loss`, `task_loss`, `<method>/<loss>`, then the compiled
     metrics and the parts of a task loss that has several. Logs of validation: the
@@ -84,11 +89,7 @@ class Distiller(keras.Model):
         name=None,
     ):
         methods = as_methods(methods)
-        checks.check_methods(methods, teacher)
-        checks.check_model(student, "student")
-        if teacher is not None:
-            checks.check_model(teacher, "teacher")
-            checks.check_nothing_shared(teacher, student)
+        check_arguments(teacher, student, methods, task_loss_weight, teacher_preprocess)
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self._frozen = FrozenTeacher(teacher, teacher_preprocess)
         # Plain namespaces: Keras would track models and functions in attributes.
@@ -100,10 +101,15 @@ class Distiller(keras.Model):
             max_skipped_steps=None,
             epoch=None,
             failure=None,
+            preflight=True,
+            checked=Memory(),
         )
 
+        findings = Findings()
         for method in methods:
-            student = method.prepare_student(student)
+            with findings.collecting():
+                student = method.prepare_student(student)
+        findings.raise_errors()
         self.student = student
         self.methods = methods
         self.task_loss_weight = task_loss_weight
@@ -155,16 +161,27 @@ class Distiller(keras.Model):
     def _build_methods(self):
         """Creates the methods' layers, before the optimizer wants to know them."""
         self._feature_shapes = self._tapped_shapes()
-        attach_heads(self.methods, self.teacher, self.output_spec)
+        findings = Findings()
+        with findings.collecting():
+            attach_heads(self.methods, self.teacher, self.output_spec)
         for method, shapes in zip(self.methods, self._feature_shapes, strict=True):
             if not method.built:
-                method.build(*shapes)
+                with findings.collecting():
+                    method.build(*shapes)
+        findings.raise_errors()
 
     def _tapped_shapes(self):
         """Returns `(teacher shape, student shape)` of every method."""
         inputs = checks.common_inputs(
             self.teacher, self.student, self._frozen.preprocess
         )
+        findings = Findings()
+        for whose in ("student", "teacher") if self.methods else ():
+            for tap in self._taps(whose):
+                if tap and not tap.startswith(":"):
+                    with findings.collecting():
+                        find_layer(getattr(self, whose), tap)
+        findings.raise_errors()
         student_outputs, student_features = output_specs(
             self.student, inputs, self._taps("student")
         )
@@ -175,12 +192,18 @@ class Distiller(keras.Model):
             inputs, self._taps("teacher")
         )
         for method in self.methods:
-            checks.check_single_features(
-                method, self.teacher, self.student, teacher_features, student_features
-            )
-            checks.check_logits(
-                method, self.teacher, self.student, teacher_outputs, student_outputs
-            )
+            with findings.collecting():
+                checks.check_single_features(
+                    method,
+                    self.teacher,
+                    self.student,
+                    teacher_features,
+                    student_features,
+                )
+                checks.check_logits(
+                    method, self.teacher, self.student, teacher_outputs, student_outputs
+                )
+        findings.raise_errors()
         return [
             (
                 _gather(method.teacher_tap, teacher_features, _shapes),
@@ -219,10 +242,13 @@ class Distiller(keras.Model):
         jit_compile="auto",
         auto_scale_loss=True,
         max_skipped_steps=50,
+        preflight=True,
     ):
         """Configures training; the arguments are those of `keras.Model.compile`.
 
         Args:
+            preflight: Whether `fit` looks at the first batches, and runs both models
+                on them, before it trains; see `preflight`.
             jit_compile: `True`, `False` or `"auto"`: whether the step is compiled.
                 On TensorFlow its pure part, with XLA; `"auto"` is XLA on a GPU and
                 the plain graph on a CPU, where XLA is the slower one. On JAX the
@@ -268,11 +294,13 @@ class Distiller(keras.Model):
         self._step.count.can_skip = isinstance(
             self.optimizer, keras.optimizers.LossScaleOptimizer
         )
+        self._step.preflight = preflight
         self._make_step()
 
     def _make_step(self):
         """Makes the step anew: what was traced reads the teacher of that time."""
         self.train_function = None
+        self._step.checked = Memory()
         self._step.gradients = train_steps.make_gradient_function(
             self, jit_compile=False if self.run_eagerly else self._step.jit_compile
         )
@@ -281,20 +309,56 @@ class Distiller(keras.Model):
         """Trains the student; the arguments are those of `keras.Model.fit`.
 
         Raises:
-            ValueError: If the data is empty, labels lie outside the student's
-                classes, or the distiller was loaded from a file and its
-                teacher's weights have not been put back.
+            PreflightError: If something stands against the training: a `ValueError`
+                that names all of it. See `preflight`.
+            ValueError: If labels of later batches lie outside the student's classes.
             TrainingDivergedError: If inputs, the teacher's features, losses,
                 gradients or moving statistics are not finite: before anything of
                 that step is applied. It is a `ValueError`.
+
+        Warns:
+            PreflightWarning: For what is legal and suspicious.
         """
         self._assert_compile_called("fit")
-        checks.check_training_data(x, y, self.num_label_classes())
+        if self._step.preflight:
+            findings, x = check_fit(
+                self, x, y, *args, replay=True, memory=self._step.checked, **kwargs
+            )
+            findings.raise_errors()
+            for text in findings.warnings:
+                warnings.warn(text, PreflightWarning, stacklevel=2)
         train_steps.build_compiled(self, x, y)
         given = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         given.arguments["callbacks"] = watched(self, given.arguments.get("callbacks"))
         with train_steps.data_errors_as_value_errors():
             return super().fit(*given.args, **given.kwargs)
+
+    def preflight(self, x=None, y=None, *args, **kwargs):
+        """Checks what `fit` would be given, and changes nothing.
+
+        `fit` does the same by itself: see [what is checked](docs/wrong_inputs.md).
+        It reads the first batches of the data - a data set is iterated once more
+        for that - and runs both models on a few hundred samples. A second `fit`
+        on the same object does not repeat it. Of a generator, `fit` reads one batch
+        and trains on it first; here nothing is taken out of it.
+
+        Args:
+            x: As for `fit`, and so all other arguments.
+            y: Targets.
+            *args: Further arguments of `fit`.
+            **kwargs: Likewise.
+
+        Returns:
+            `keras_diffkd.preflight.Findings`: `warnings`, and `teacher_accuracy`.
+
+        Raises:
+            PreflightError: If something stands against the training: a `ValueError`
+                that names all of it.
+        """
+        self._assert_compile_called("preflight")
+        findings, _ = check_fit(self, x, y, *args, **kwargs)
+        findings.raise_errors()
+        return findings
 
     def make_train_function(self, force=False):
         # Every way of training comes through here, `train_on_batch` too.
@@ -481,6 +545,7 @@ class Distiller(keras.Model):
             **config,
             "jit_compile": self._step.jit_compile,
             "max_skipped_steps": self._step.max_skipped_steps,
+            "preflight": self._step.preflight,
         }
         if self._compile_loss is None:
             config["student"] = self.student.get_compile_config()
@@ -508,6 +573,11 @@ class Distiller(keras.Model):
         if getattr(loss, "ignore_class", None) is not None:
             return None  # One label that is no class is meant to be there.
         return getattr(self.output_spec, "shape", (None,))[-1]
+
+    @property
+    def feature_shapes(self):
+        """List of `(teacher's, student's)` shapes of the features of every method."""
+        return self._feature_shapes
 
     @property
     def output_spec(self):

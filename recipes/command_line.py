@@ -25,8 +25,22 @@ def run_command(name, main, expected=()):
         main: function of the arguments that are left after the flags.
         expected: further exceptions that are the user's to put right.
     """
+    app.run(
+        guarded(name, main, expected),
+        flags_parser=lambda argv: parse_flags(name, main, argv),
+    )
 
-    def guarded(argv):
+
+def guarded(name, main, expected=()):
+    """Returns `main` so that it ends with a line of error instead of an exception.
+
+    Args:
+        name: as for `run_command`, and so the others.
+        main: function of the arguments that are left after the flags.
+        expected: further exceptions that are the user's to put right.
+    """
+
+    def run(argv):
         try:
             main(argv)
         except (*_EXPECTED, *expected) as error:
@@ -37,7 +51,7 @@ def run_command(name, main, expected=()):
             print(f"{name}: interrupted; the same command resumes", file=sys.stderr)
             sys.exit(130)
 
-    app.run(guarded, flags_parser=lambda argv: parse_flags(name, main, argv))
+    return run
 
 
 def parse_flags(name, main, argv):
@@ -96,7 +110,8 @@ def resolve_flagfiles(arguments):
 
 
 def _find_flagfile(name):
-    path = Path(name).expanduser()
+    # Unlike Path.expanduser, this leaves a user that does not exist as it is.
+    path = Path(os.path.expanduser(name))
     if path.is_file():
         return path
     installed = EXPERIMENTS / path.with_suffix(".flags").name if path.name else path
@@ -121,7 +136,14 @@ def _help_text(name, module):
 
 
 def _exit_with_error(name, error):
-    print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+    problems = getattr(error, "problems", ())
+    if len(problems) > 1:
+        # Several at once, each on its line.
+        lines = [f"{i}. {' '.join(text.split())}" for i, text in enumerate(problems, 1)]
+        lines.insert(0, f"{len(problems)} problems, nothing was written")
+        print(f"{name}: error: " + "\n".join(lines), file=sys.stderr)
+    else:
+        print(f"{name}: error: {one_line(error)}", file=sys.stderr)
     sys.exit(1)
 
 

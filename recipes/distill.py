@@ -23,6 +23,7 @@ from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.methods import build_methods
 from keras_diffkd.recipes.networks import build_network, keep_teacher, load_teacher
+from keras_diffkd.recipes.preflight import check_flags, check_training
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.training import build_distiller, claim, prepare, train
 
@@ -43,6 +44,8 @@ SEEDS = absl_flags.DEFINE_integer(
 def main(argv):
     """Trains the student that the flags describe, once for every seed."""
     del argv
+    models = ("student",) if flags.METHOD.value == ["none"] else ("teacher", "student")
+    check_flags(("run_dir", "dataset", *models), method=True)
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))
     train_run(run)
@@ -82,7 +85,6 @@ def train_run(run):
         run: `RunDirectory`.
     """
     methods = build_methods(flags.METHOD.value)
-    flags.require(*(("teacher", "student") if methods else ("student",)))
     run.check_is_one()
     stages = run.stages()
     student, baseline = stages["student"], stages["baseline"]
@@ -110,6 +112,8 @@ def distil(run, unfinished, baseline, student, methods):
         distiller = build_distiller(
             build_student(data), data, teaching(teacher), methods
         )
+    # With a teacher everything is checked that concerns the student alone.
+    check_training(distiller or alone, data, flags.TEACHER.value)
     if alone is not None:
         with claim(baseline):
             train(alone, baseline, data)

@@ -311,6 +311,11 @@ _DISTILLATION = (
 )
 
 
+def shared():
+    """Returns the flags that are defined here, as absl's `Flag` objects."""
+    return FLAGS.get_flags_for_module(__name__)
+
+
 def recorded(**overrides):
     """Returns the shared flags as text, by name: what `flags.txt` holds.
 
@@ -321,8 +326,7 @@ def recorded(**overrides):
         dict of str to str, in alphabetical order; unset flags are left out. A
         value reads back through the flag's own parser.
     """
-    shared = FLAGS.get_flags_for_module(__name__)
-    values = {flag.name: overrides.get(flag.name, flag.value) for flag in shared}
+    values = {flag.name: overrides.get(flag.name, flag.value) for flag in shared()}
     return {
         name: _as_text(value)
         for name, value in sorted(values.items())

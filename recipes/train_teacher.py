@@ -15,6 +15,7 @@ from keras_diffkd.recipes import cluster, flags
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.networks import build_network
+from keras_diffkd.recipes.preflight import check_flags, check_training
 from keras_diffkd.recipes.run_directory import RunDirectory
 from keras_diffkd.recipes.training import build_distiller, claim, prepare, train
 
@@ -22,8 +23,8 @@ from keras_diffkd.recipes.training import build_distiller, claim, prepare, train
 def main(argv):
     """Trains the teacher that the flags describe."""
     del argv
+    check_flags(("run_dir", "dataset", "teacher"), method=False)
     prepare()
-    flags.require("teacher")
     run = RunDirectory(Path(flags.RUN_DIR.value))
     run.check_is_one()
     stage = run.stages()["teacher"]
@@ -36,6 +37,7 @@ def main(argv):
         keras.utils.set_random_seed(flags.SEED.value)
         teacher = build_network(flags.TEACHER.value, data)
         distiller = build_distiller(teacher, data)
+        check_training(distiller, data)
         with claim(stage):
             train(distiller, stage, data)
 

@@ -60,6 +60,8 @@ def build_distiller(student, data, teacher=None, methods=()):
         **task.compile_arguments(data),
         jit_compile={"true": True, "false": False}.get(flags.JIT_COMPILE.value, "auto"),
         max_skipped_steps=flags.MAX_SKIPPED_STEPS.value,
+        # Done before anything is written, by `preflight.check_training`.
+        preflight=False,
     )
     return distiller
 

@@ -169,7 +169,7 @@ def _target_size(image_size, image_shape):
 def _augmentation(name, image_shape):
     photographs = image_shape[0] is None
     name = name or ("random_resized_crop" if photographs else "crop")
-    if name not in AUGMENTATIONS:
+    if not isinstance(name, str) or name not in AUGMENTATIONS:
         raise ValueError(
             f"`augment` must be one of {sorted(AUGMENTATIONS)}. Received: {name!r}."
         )

@@ -2,6 +2,7 @@
 
 import difflib
 import io
+import os
 import re
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -51,6 +52,12 @@ def prepared_builder(name, data_dir=None, download=False):
 
 
 def _find_builder(name, data_dir):
+    if not isinstance(name, str):
+        raise ValueError(f"`name` must be a string. Received: name={name!r}.")
+    if data_dir is not None and not isinstance(data_dir, (str, os.PathLike)):
+        raise ValueError(
+            f"`data_dir` must be a folder or None. Received: data_dir={data_dir!r}."
+        )
     if not re.fullmatch(_NAME, name):
         raise ValueError(_unknown(name))
     try:

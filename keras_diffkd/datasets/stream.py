@@ -105,7 +105,8 @@ def check_arguments(batch_size, seed, start_step, shard):
     check_integer("start_step", start_step, 0)
     if shard is None:
         return
-    index, count = shard
+    is_pair = isinstance(shard, (tuple, list)) and [type(n) for n in shard] == [int] * 2
+    index, count = shard if is_pair else (0, 0)
     if not 0 <= index < count or batch_size % count:
         raise ValueError(
             "`shard` must be (index, count) with 0 <= index < count, and `batch_size` "

@@ -42,6 +42,10 @@ class TfdsSource:
         Raises:
             ValueError: If the split is unknown or empty.
         """
+        if not isinstance(split, (str, tfds.core.ReadInstruction)):
+            raise ValueError(
+                f"A split must be a string such as 'train[:80%]'. Received: {split!r}."
+            )
         config = tfds.ReadConfig(
             shuffle_seed=file_seed,
             shuffle_reshuffle_each_iteration=False,

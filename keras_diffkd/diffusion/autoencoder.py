@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
 
 
@@ -35,12 +36,8 @@ class LinearAutoencoder(keras.layers.Layer):
 
     def __init__(self, input_channels, latent_channels, *, name=None):
         super().__init__(name=name, dtype="float32")
-        if input_channels < 1 or latent_channels < 1:
-            raise ValueError(
-                "`input_channels` and `latent_channels` must be at least 1. "
-                f"Received: input_channels={input_channels}, "
-                f"latent_channels={latent_channels}"
-            )
+        input_channels = check_integer("input_channels", input_channels, 1)
+        latent_channels = check_integer("latent_channels", latent_channels, 1)
         self.input_channels = input_channels
         self.latent_channels = latent_channels
         self.encoder_conv = dense(input_channels, latent_channels, name="encoder_conv")

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
 
@@ -45,8 +46,8 @@ class Denoiser(keras.layers.Layer):
 
     def __init__(self, channels, kernel_size=3, *, name=None):
         super().__init__(name=name, dtype="float32")
-        check_kernel_size(channels, kernel_size)
-        self.channels = channels
+        self.channels = channels = check_integer("channels", channels, 1)
+        check_kernel_size(kernel_size)
         self.kernel_size = kernel_size
         self.time_embedding = keras.layers.Embedding(
             MAX_TIMESTEPS,
@@ -102,11 +103,9 @@ class Denoiser(keras.layers.Layer):
         }
 
 
-def check_kernel_size(channels, kernel_size):
-    """Raises `ValueError` unless there is a network for these sizes."""
-    if channels < 1:
-        raise ValueError(f"`channels` must be at least 1. Received: {channels}")
-    if kernel_size not in (1, 3):
+def check_kernel_size(kernel_size):
+    """Raises `ValueError` unless there is a network for this size."""
+    if not isinstance(kernel_size, int) or kernel_size not in (1, 3):
         raise ValueError(
             "`kernel_size` must be 3 (feature maps and token grids) or 1 (vectors). "
             f"Received: kernel_size={kernel_size}"
@@ -115,6 +114,7 @@ def check_kernel_size(channels, kernel_size):
 
 def check_num_train_timesteps(num_train_timesteps):
     """Raises `ValueError` if the denoiser has no embedding for every timestep."""
+    check_integer("num_train_timesteps", num_train_timesteps, 2)
     if num_train_timesteps > MAX_TIMESTEPS:
         raise ValueError(
             f"`num_train_timesteps` can be at most {MAX_TIMESTEPS}, the size of "

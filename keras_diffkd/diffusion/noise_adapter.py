@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.diffusion.denoiser import check_kernel_size
 from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.torch_like import (
@@ -42,8 +43,8 @@ class NoiseAdapter(keras.layers.Layer):
 
     def __init__(self, channels, kernel_size=3, *, name=None):
         super().__init__(name=name, dtype="float32")
-        check_kernel_size(channels, kernel_size)
-        self.channels = channels
+        self.channels = channels = check_integer("channels", channels, 1)
+        check_kernel_size(kernel_size)
         self.kernel_size = kernel_size
         if kernel_size == 3:
             self.blocks = [Bottleneck(channels, reduction=8, name="bottleneck")]

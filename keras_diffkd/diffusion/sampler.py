@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.diffusion.schedule import NoiseSchedule
 
 
@@ -40,14 +41,16 @@ class DDIMSampler:
     """
 
     def __init__(self, schedule, num_inference_steps=5):
-        largest = schedule.num_train_timesteps // 2
-        is_integer = int(num_inference_steps) == num_inference_steps
-        if not is_integer or not 1 <= num_inference_steps <= largest:
+        if not isinstance(schedule, NoiseSchedule):
             raise ValueError(
-                "`num_inference_steps` must be an integer in 1 to "
-                f"num_train_timesteps // 2 = {largest}. Received: "
-                f"num_inference_steps={num_inference_steps}"
+                f"`schedule` must be a NoiseSchedule. Received: schedule={schedule!r}"
             )
+        check_integer(
+            "num_inference_steps",
+            num_inference_steps,
+            1,
+            schedule.num_train_timesteps // 2,
+        )
         self.schedule = schedule
         self.num_inference_steps = int(num_inference_steps)
         self._stride = schedule.num_train_timesteps // (2 * self.num_inference_steps)

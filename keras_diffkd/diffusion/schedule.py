@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_diffkd.arguments import check_integer, check_number
+
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class NoiseSchedule:
@@ -39,11 +41,9 @@ class NoiseSchedule:
     """
 
     def __init__(self, num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02):
-        if num_train_timesteps < 1 or int(num_train_timesteps) != num_train_timesteps:
-            raise ValueError(
-                "`num_train_timesteps` must be a positive integer. "
-                f"Received: num_train_timesteps={num_train_timesteps}"
-            )
+        check_integer("num_train_timesteps", num_train_timesteps, 1)
+        check_number("beta_start", beta_start)
+        check_number("beta_end", beta_end)
         if not 0 < beta_start <= beta_end < 1:
             raise ValueError(
                 "The schedule needs 0 < beta_start <= beta_end < 1. "

@@ -5,6 +5,7 @@ import warnings
 
 import keras
 
+from keras_diffkd.arguments import check_number
 from keras_diffkd.methods.method import DistillationMethod
 
 
@@ -45,6 +46,7 @@ class KerasDistillation(DistillationMethod):
                 "`loss` must be a keras.distillation.DistillationLoss. Received: "
                 f"{type(loss).__name__}"
             )
+        check_number("weight", weight, least=0)
         super().__init__(
             getattr(loss, "teacher_layer_name", None),
             getattr(loss, "student_layer_name", None),
@@ -53,6 +55,11 @@ class KerasDistillation(DistillationMethod):
         _warn_if_no_divergence(loss)
         self.loss = loss
         self.weight = weight
+
+    @property
+    def expects_logits(self):
+        # It applies softmax itself.
+        return isinstance(self.loss, keras.distillation.LogitsDistillation)
 
     @property
     def loss_weights(self):
@@ -85,6 +92,12 @@ def as_methods(methods):
     Args:
         methods: Iterable of methods and `keras.distillation.DistillationLoss`es.
     """
+    if not isinstance(methods, (list, tuple)):
+        raise ValueError(
+            "`methods` must be a list of keras_diffkd.DistillationMethod (or "
+            "keras.distillation.DistillationLoss). Received: "
+            f"{type(methods).__name__}. Put a single one into a list."
+        )
     methods = list(methods)
     is_loss = [isinstance(m, keras.distillation.DistillationLoss) for m in methods]
     taken = {

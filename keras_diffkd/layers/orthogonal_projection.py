@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.layers.torch_like import check_channels
 
 # Of the truncated exponential series.
@@ -45,14 +46,8 @@ class OrthogonalProjection(keras.layers.Layer):
 
     def __init__(self, input_features, output_features, *, name=None):
         super().__init__(name=name, dtype="float32")
-        if input_features < 1 or output_features < 1:
-            raise ValueError(
-                "`input_features` and `output_features` must be at least 1. "
-                f"Received: input_features={input_features}, "
-                f"output_features={output_features}"
-            )
-        self.input_features = input_features
-        self.output_features = output_features
+        self.input_features = check_integer("input_features", input_features, 1)
+        self.output_features = check_integer("output_features", output_features, 1)
 
     def build(self, input_shape):
         check_channels(self, input_shape, self.input_features)

@@ -2,7 +2,16 @@
 
 import keras
 
+from keras_diffkd.arguments import (
+    check_choice,
+    check_integer,
+    check_number,
+    check_seed,
+)
 from keras_diffkd.layers.torch_like import check_channels
+
+# What the middle of a batch can be.
+CENTERS = ("median", "mean")
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -55,9 +64,12 @@ class RandomHyperplanes(keras.layers.Layer):
         name=None,
     ):
         super().__init__(name=name, dtype="float32")
-        check_hyperplanes(num_hyperplanes, stddev, center)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must lie in [0, 1). Received: {momentum}")
+        check_integer("features", features, 1)
+        check_integer("num_hyperplanes", num_hyperplanes, 1)
+        check_number("stddev", stddev, above=0)
+        check_choice("center", center, CENTERS)
+        check_number("momentum", momentum, least=0, below=1)
+        check_seed(seed)
         self.features = features
         self.num_hyperplanes = num_hyperplanes
         self.stddev = stddev
@@ -115,16 +127,3 @@ class RandomHyperplanes(keras.layers.Layer):
             "seed": self.seed,
             "name": self.name,
         }
-
-
-def check_hyperplanes(num_hyperplanes, stddev, center):
-    """Raises `ValueError` unless `RandomHyperplanes` takes these arguments."""
-    if num_hyperplanes < 1 or not stddev > 0:
-        raise ValueError(
-            "The number of hyperplanes must be at least 1 and `stddev` positive. "
-            f"Received: {num_hyperplanes} hyperplanes, stddev={stddev}"
-        )
-    if center not in ("median", "mean"):
-        raise ValueError(
-            f'`center` must be "median" or "mean". Received: center={center!r}'
-        )

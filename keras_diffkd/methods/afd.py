@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_diffkd.arguments import check_integer, check_number
 from keras_diffkd.layers.torch_like import batch_normalization, dense
 from keras_diffkd.methods.feature_maps import as_map, check_several_taps, map_shape
 from keras_diffkd.methods.method import DistillationMethod
@@ -57,9 +58,8 @@ class AFD(DistillationMethod):
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_several_taps(self)
-        if key_dim < 1:
-            raise ValueError(f"`key_dim` must be at least 1. Received: {key_dim}")
-        self.key_dim = key_dim
+        self.key_dim = check_integer("key_dim", key_dim, 1)
+        check_number("weight", weight, least=0)
         self.weight = weight
 
     def build(self, teacher_shape, student_shape):
@@ -97,6 +97,10 @@ class AFD(DistillationMethod):
             layers[-1][0].build((None, channels))
             layers[-1][1].build((None, self.key_dim))
         return layers
+
+    def describe_bridge(self, teacher_shape, student_shape):
+        pairs = f"{len(teacher_shape)} x {len(student_shape)}"
+        return f"attention over {pairs} pairs, pooled to the teacher's grids"
 
     @property
     def loss_weights(self):

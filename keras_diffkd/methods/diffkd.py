@@ -4,6 +4,7 @@ import types
 
 import keras
 
+from keras_diffkd.arguments import check_choice, check_integer, check_number, check_seed
 from keras_diffkd.diffusion import (
     DDIMSampler,
     Denoiser,
@@ -19,6 +20,7 @@ from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
     check_same_grid,
+    describe_projection,
     map_shape,
     resize_to,
 )
@@ -112,17 +114,14 @@ class DiffKD(PyramidMethod):
         super().__init__(teacher_tap, student_tap, name=name)
         check_distance(distance, temperature)
         check_interpolation(resize)
-        if latent_channels is not None and latent_channels < 1:
-            raise ValueError(
-                "`latent_channels` must be a positive integer, or None for no "
-                f"autoencoder. Received: latent_channels={latent_channels}"
-            )
-        if kernel_size not in ("auto", 1, 3):
-            raise ValueError(
-                '`kernel_size` must be "auto", 1 or 3. '
-                f"Received: kernel_size={kernel_size!r}"
-            )
+        if latent_channels is not None:
+            latent_channels = check_integer("latent_channels", latent_channels, 1)
+        check_choice("kernel_size", kernel_size, ("auto", 1, 3))
         check_num_train_timesteps(num_train_timesteps)
+        check_number("denoise_weight", denoise_weight, least=0)
+        check_number("reconstruction_weight", reconstruction_weight, least=0)
+        check_number("distill_weight", distill_weight, least=0)
+        check_seed(seed)
         self.latent_channels = latent_channels
         self.kernel_size = kernel_size
         self.num_inference_steps = num_inference_steps
@@ -187,6 +186,14 @@ class DiffKD(PyramidMethod):
         self.output_conv.build(latent_map)
         self.output_bn = batch_normalization(name="output_bn")
         self.output_bn.build(latent_map)
+
+    def describe_bridge(self, teacher_shape, student_shape):
+        text = describe_projection(
+            teacher_shape, student_shape, self.resize, self.latent_channels
+        )
+        if self.latent_channels is None:
+            return text
+        return f"{text}; autoencoder {teacher_shape[-1]} to {self.latent_channels}"
 
     def level_method(self, level):
         method = super().level_method(level)

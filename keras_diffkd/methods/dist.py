@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd import losses
+from keras_diffkd.arguments import check_number
 from keras_diffkd.methods.logits_method import LogitsMethod
 
 
@@ -51,6 +52,8 @@ class DIST(LogitsMethod):
         super().__init__(
             teacher_tap, student_tap, temperature=temperature, weight=weight, name=name
         )
+        check_number("beta", beta, least=0)
+        check_number("gamma", gamma, least=0)
         self.beta = beta
         self.gamma = gamma
 

@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd import losses
+from keras_diffkd.arguments import check_number
 
 # Distances of class scores; they see the last axis as classes.
 OF_LOGITS = ("kl", "dist", "dkd")
@@ -10,15 +11,13 @@ OF_LOGITS = ("kl", "dist", "dkd")
 
 def check_distance(distance, temperature):
     """Raises `ValueError` unless `distance_between` accepts these."""
-    if not callable(distance) and distance not in ("mse", *OF_LOGITS):
+    is_name = isinstance(distance, str) and distance in ("mse", *OF_LOGITS)
+    if not callable(distance) and not is_name:
         raise ValueError(
             '`distance` must be "mse", "kl", "dist", "dkd", a `keras.losses.Loss` or a '
             f"callable `(teacher, student) -> scalar`. Received: distance={distance!r}"
         )
-    if not temperature > 0:
-        raise ValueError(
-            f"`temperature` must be positive. Received: temperature={temperature}"
-        )
+    check_number("temperature", temperature, above=0)
 
 
 def distance_between(distance, teacher, student, *, targets, temperature):

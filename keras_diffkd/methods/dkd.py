@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd import losses
+from keras_diffkd.arguments import check_number
 from keras_diffkd.methods.logits_method import LogitsMethod
 
 
@@ -53,6 +54,8 @@ class DKD(LogitsMethod):
         super().__init__(
             teacher_tap, student_tap, temperature=temperature, weight=weight, name=name
         )
+        check_number("alpha", alpha, least=0)
+        check_number("beta", beta, least=0)
         self.alpha = alpha
         self.beta = beta
 

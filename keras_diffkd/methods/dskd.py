@@ -3,15 +3,17 @@
 import keras
 
 from keras_diffkd import losses, train_steps
+from keras_diffkd.arguments import check_choice, check_integer, check_number, check_seed
 from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
-from keras_diffkd.layers.random_hyperplanes import RandomHyperplanes, check_hyperplanes
+from keras_diffkd.layers.random_hyperplanes import CENTERS, RandomHyperplanes
 from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
     check_same_grid,
     check_single_taps,
+    describe_projection,
     from_map,
     map_shape,
     pooled,
@@ -113,19 +115,17 @@ class DSKD(DistillationMethod):
         check_single_taps(self)
         check_interpolation(resize)
         check_num_train_timesteps(num_train_timesteps)
-        check_hyperplanes(num_hashes, hash_stddev, hash_center)
-        if diffusion_source not in ("student", "teacher"):
-            raise ValueError(
-                '`diffusion_source` must be "student" or "teacher". '
-                f"Received: diffusion_source={diffusion_source!r}"
-            )
-        if kernel_size not in ("auto", 1, 3):
-            raise ValueError(
-                '`kernel_size` must be "auto", 1 or 3. '
-                f"Received: kernel_size={kernel_size!r}"
-            )
-        if not 0 < gamma <= 1:
-            raise ValueError(f"`gamma` must lie in (0, 1]. Received: gamma={gamma}")
+        check_integer("num_hashes", num_hashes, 1)
+        check_number("hash_stddev", hash_stddev, above=0)
+        check_choice("hash_center", hash_center, CENTERS)
+        check_choice("diffusion_source", diffusion_source, ("student", "teacher"))
+        check_choice("kernel_size", kernel_size, ("auto", 1, 3))
+        check_number("gamma", gamma, above=0, most=1)
+        check_number("guidance_scale", guidance_scale)
+        check_number("distill_weight", distill_weight, least=0)
+        check_number("mse_weight", mse_weight, least=0)
+        check_number("denoise_weight", denoise_weight, least=0)
+        check_seed(seed)
         self.guidance_scale = guidance_scale
         self.diffusion_source = diffusion_source
         self.kernel_size = kernel_size
@@ -180,6 +180,9 @@ class DSKD(DistillationMethod):
         )
         self.hashing.build((None, channels))
         self.built = True
+
+    def describe_bridge(self, teacher_shape, student_shape):
+        return describe_projection(teacher_shape, student_shape, self.resize)
 
     def compute_losses(
         self,

@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from keras_diffkd.arguments import check_choice
+
 
 def map_shape(shape, whose):
     """Returns `(height, width, channels)` of a feature taken as a map.
@@ -111,11 +113,7 @@ def check_same_grid(teacher_map, student_map, resize):
 
 def check_interpolation(resize):
     """Raises `ValueError` unless `resize` is an interpolation or `None`."""
-    if resize not in (None, "nearest", "bilinear"):
-        raise ValueError(
-            '`resize` must be None, "nearest" or "bilinear". '
-            f"Received: resize={resize!r}"
-        )
+    check_choice("resize", resize, (None, "nearest", "bilinear"))
 
 
 def resize_to(feature_map, reference_map, resize):
@@ -129,6 +127,30 @@ def resize_to(feature_map, reference_map, resize):
         interpolation=resize,
         data_format="channels_last",
     )
+
+
+def describe_projection(teacher_shape, student_shape, resize, channels=None):
+    """Says what a projected student's feature has gone through.
+
+    Args:
+        teacher_shape: Shape tuple of the teacher's feature.
+        student_shape: The same of the student.
+        resize: `None` or the interpolation.
+        channels: Integer, what is projected to; by default the teacher's channels.
+
+    Example:
+
+    >>> describe_projection((None, 4, 4, 16), (None, 8, 8, 8), "bilinear")
+    '1x1 convolution 8 to 16, bilinear 8x8 to 4x4'
+    """
+    teacher_map = map_shape(teacher_shape, "teacher")
+    student_map = map_shape(student_shape, "student")
+    layer = "dense layer" if len(student_shape) == 2 else "1x1 convolution"
+    text = f"{layer} {student_map[-1]} to {channels or teacher_map[-1]}"
+    if resize is not None and teacher_map[:2] != student_map[:2]:
+        grids = ["x".join(map(str, grid[:2])) for grid in (student_map, teacher_map)]
+        text += f", {resize} {grids[0]} to {grids[1]}"
+    return text
 
 
 def check_single_taps(method):

@@ -3,11 +3,13 @@
 import keras
 
 from keras_diffkd import losses
+from keras_diffkd.arguments import check_number
 from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
     check_same_grid,
+    describe_projection,
     map_shape,
     resize_to,
 )
@@ -61,6 +63,7 @@ class FitNet(PyramidMethod):
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_interpolation(resize)
+        check_number("weight", weight, least=0)
         self.weight = weight
         self.resize = resize
 
@@ -70,6 +73,9 @@ class FitNet(PyramidMethod):
         check_same_grid(teacher_map, student_map, self.resize)
         self.projection = dense(student_map[-1], teacher_map[-1], name="projection")
         self.projection.build((None, *student_map))
+
+    def describe_bridge(self, teacher_shape, student_shape):
+        return describe_projection(teacher_shape, student_shape, self.resize)
 
     @property
     def loss_weights(self):

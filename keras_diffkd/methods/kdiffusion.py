@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd import losses
+from keras_diffkd.arguments import check_integer, check_number, check_seed
 from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 from keras_diffkd.layers.torch_like import dense
@@ -11,6 +12,7 @@ from keras_diffkd.methods.feature_maps import (
     check_interpolation,
     check_same_grid,
     check_single_taps,
+    describe_projection,
     from_map,
     map_shape,
     resize_to,
@@ -106,11 +108,14 @@ class KDiffusion(DistillationMethod):
                 "`student_tap` must be the name of a Conv2D layer. "
                 "Received: student_tap=None"
             )
-        if not 1 <= num_branches <= num_train_timesteps // 2:
-            raise ValueError(
-                "`num_branches` must be an integer in 1 to num_train_timesteps // 2 = "
-                f"{num_train_timesteps // 2}. Received: num_branches={num_branches}"
-            )
+        self.schedule = NoiseSchedule(num_train_timesteps)
+        # One level of noise for each branch, on the sampler's grid.
+        num_branches = check_integer(
+            "num_branches", num_branches, 1, self.schedule.num_train_timesteps // 2
+        )
+        check_number("distill_weight", distill_weight, least=0)
+        check_number("guidance_weight", guidance_weight, least=0)
+        check_seed(seed)
         self.num_branches = num_branches
         self.num_train_timesteps = num_train_timesteps
         self.shuffle = shuffle
@@ -124,7 +129,6 @@ class KDiffusion(DistillationMethod):
             *(f"{student_tap}/branch_{k}" for k in range(num_branches)),
             f"{student_tap}/combination",
         ]
-        self.schedule = NoiseSchedule(num_train_timesteps)
         self.timesteps = DDIMSampler(self.schedule, num_branches).timesteps
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -169,6 +173,9 @@ class KDiffusion(DistillationMethod):
         self.bridge = dense(student_map[-1], teacher_map[-1], name="bridge")
         self.bridge.build((None, *student_map))
         self.built = True
+
+    def describe_bridge(self, teacher_shape, student_shape):
+        return describe_projection(teacher_shape, student_shape[-1], self.resize)
 
     def compute_losses(
         self, teacher_features, student_features, targets=None, training=True

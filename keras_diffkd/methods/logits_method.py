@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.arguments import check_number
 from keras_diffkd.methods.feature_maps import check_single_taps
 from keras_diffkd.methods.method import DistillationMethod
 
@@ -32,10 +33,8 @@ class LogitsMethod(DistillationMethod):
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_single_taps(self)
-        if not temperature > 0:
-            raise ValueError(
-                f"`temperature` must be positive. Received: temperature={temperature}"
-            )
+        check_number("temperature", temperature, above=0)
+        check_number("weight", weight, least=0)
         self.temperature = temperature
         self.weight = weight
 

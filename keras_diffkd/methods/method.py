@@ -59,6 +59,8 @@ class DistillationMethod(keras.layers.Layer):
 
     def __init__(self, teacher_tap=None, student_tap=None, *, name=None):
         super().__init__(name=name, dtype="float32")
+        check_tap("teacher_tap", teacher_tap)
+        check_tap("student_tap", student_tap)
         self.teacher_tap = teacher_tap
         self.student_tap = student_tap
 
@@ -94,6 +96,16 @@ class DistillationMethod(keras.layers.Layer):
             `metric_names`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no `compute_losses`.")
+
+    def describe_bridge(self, teacher_shape, student_shape):
+        """Says in a few words what brings the student's feature to the teacher's.
+
+        Args:
+            teacher_shape: As in `build`, of one feature.
+            student_shape: The same of the student.
+        """
+        alike = teacher_shape == student_shape
+        return "nothing" if alike else "the method's own layers"
 
     @property
     def teacher_layer_name(self):
@@ -147,6 +159,16 @@ class DistillationMethod(keras.layers.Layer):
             "student_tap": self.student_tap,
             "name": self.name,
         }
+
+
+def check_tap(name, tap):
+    """Raises `ValueError` unless a tap is `None`, a string, or a list of those."""
+    taps = tap if isinstance(tap, (list, tuple)) else [tap]
+    if not all(each is None or isinstance(each, str) for each in taps):
+        raise ValueError(
+            f"`{name}` must be None (the model's output), the name of a layer, or a "
+            f"list of names. Received: {name}={tap!r}"
+        )
 
 
 def _tapped_shape(model, tap):

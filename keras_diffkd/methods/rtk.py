@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.methods.afd import AFD
 
 
@@ -48,12 +49,12 @@ class RTK(AFD):
         super().__init__(
             teacher_tap, student_tap, key_dim=key_dim, weight=weight, name=name
         )
-        if not 1 <= k <= len(teacher_tap):
+        self.k = check_integer("k", k, 1)
+        if k > len(teacher_tap):
             raise ValueError(
                 "`k` must be an integer in 1 to the number of the teacher's taps, "
                 f"{len(teacher_tap)}. Received: k={k}"
             )
-        self.k = k
 
     def _pair_weights(self, scores):
         number = scores.shape[1]

@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd import losses
+from keras_diffkd.arguments import check_choice, check_number
 from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
 from keras_diffkd.methods.feature_maps import pooled, pooled_width
 from keras_diffkd.methods.pyramid import PyramidMethod
@@ -62,11 +63,8 @@ class VkD(PyramidMethod):
         name="vkd",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"`normalization` must be one of {list(NORMALIZATIONS)}. "
-                f"Received: normalization={normalization!r}"
-            )
+        check_choice("normalization", normalization, NORMALIZATIONS)
+        check_number("weight", weight, least=0)
         self.normalization = normalization
         self.weight = weight
 
@@ -77,6 +75,11 @@ class VkD(PyramidMethod):
             name="projection",
         )
         self.projection.build((None, self.projection.input_features))
+
+    def describe_bridge(self, teacher_shape, student_shape):
+        pooling = "" if len(student_shape) == 2 else "mean over space, "
+        widths = f"{student_shape[-1]} to {teacher_shape[-1]}"
+        return f"{pooling}orthogonal projection {widths}"
 
     @property
     def loss_weights(self):

@@ -16,7 +16,12 @@ from keras_diffkd.models.files import (
 )
 from keras_diffkd.models.hub import import_keras_hub, read_preset
 from keras_diffkd.models.retinanet import repair_initial_weights
-from keras_diffkd.models.zoo import ZOO, build_model, closest
+from keras_diffkd.models.zoo import (
+    ZOO,
+    build_model,
+    check_image_classes,
+    closest,
+)
 
 # What loads a preset for a task.
 HUB_CLASSES = {
@@ -86,6 +91,9 @@ def load_model(
     >>> load_model("resnet8x4", input_shape=(32, 32, 3), num_classes=10).output_shape
     (None, 10)
     """
+    if not isinstance(spec, str):
+        raise ValueError(f"`spec` must be a string. Received: spec={spec!r}")
+    check_image_classes(input_shape, num_classes)
     if spec.startswith("applications:"):
         model = _load_application(spec, input_shape, num_classes)
     elif spec.startswith("hub:"):

@@ -133,21 +133,46 @@ def build_model(name, input_shape, num_classes):
     >>> student.get_layer("features").output.shape
     (None, 8, 8, 64)
     """
+    check_image_classes(input_shape, num_classes)
     if name not in ZOO:
         raise ValueError(
             f"Unknown model. Received: {name!r}. {closest(name, ZOO)}Expected a model "
             f"of the zoo: {', '.join(ZOO)}."
         )
-    if len(input_shape) != 3 or not input_shape[-1]:
+    if input_shape is None or num_classes is None:
+        raise ValueError(
+            f"{name!r} needs `input_shape` and `num_classes`. Received: "
+            f"input_shape={input_shape!r}, num_classes={num_classes!r}."
+        )
+    return ZOO[name](tuple(input_shape), num_classes, name=name)
+
+
+def check_image_classes(input_shape, num_classes):
+    """Raises `ValueError` unless these are the shape of an image and a count, or unset.
+
+    Args:
+        input_shape: `(height, width, channels)`, height and width may be `None`; or
+            `None`.
+        num_classes: Integer, or `None`.
+    """
+    is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
+    if input_shape is not None and not (
+        is_shape
+        and input_shape[-1] is not None
+        and all(size is None or _is_count(size) for size in input_shape)
+    ):
         raise ValueError(
             "`input_shape` must be (height, width, channels). "
             f"Received: {input_shape!r}."
         )
-    if not isinstance(num_classes, int) or num_classes < 1:
+    if num_classes is not None and not _is_count(num_classes):
         raise ValueError(
             f"`num_classes` must be a positive integer. Received: {num_classes!r}."
         )
-    return ZOO[name](tuple(input_shape), num_classes, name=name)
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def closest(name, names):

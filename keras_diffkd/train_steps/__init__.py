@@ -139,6 +139,11 @@ def is_chief(model):
     return _backend().is_chief(model)
 
 
+def without_gradients():
+    """Returns a context in which models run outside a step, for their outputs alone."""
+    return _backend().without_gradients()
+
+
 def gradient(function, x):
     """Returns the gradient of a scalar function with respect to a tensor.
 

@@ -24,6 +24,8 @@ from keras_diffkd.train_steps.objective import (
 # In JAX's error about an axis that cannot be split over the devices.
 UNEVEN = re.compile("evenly divide|divisible by")
 
+without_gradients = contextlib.nullcontext
+
 
 def keras_jit_compile(jit_compile):
     """Returns the `jit_compile` of `evaluate` and `predict`, which Keras compiles."""

@@ -30,6 +30,8 @@ from keras_diffkd.train_steps.replicas import (
 )
 from keras_diffkd.train_steps.tensorflow_guard import guard, raising_diverged
 
+without_gradients = contextlib.nullcontext
+
 
 def keras_jit_compile(jit_compile):
     """Returns `False`: XLA around the whole step breaks under distribution.

@@ -20,6 +20,7 @@ from keras_diffkd.train_steps.objective import (
 )
 
 data_errors_as_value_errors = contextlib.nullcontext
+without_gradients = torch.no_grad
 
 
 def keras_jit_compile(jit_compile):

@@ -46,10 +46,10 @@ def test_config_and_bad_input():
     )
     assert copy.get_config() == layer.get_config()
     for bad, message in (
-        ({"num_hyperplanes": 0}, "0 hyperplanes"),
+        ({"num_hyperplanes": 0}, "num_hyperplanes=0"),
         ({"stddev": 0.0}, "stddev=0.0"),
         ({"center": "mode"}, "center='mode'"),
-        ({"momentum": 1.0}, "Received: 1.0"),
+        ({"momentum": 1.0}, "momentum=1.0"),
     ):
         with pytest.raises(ValueError, match=message):
             RandomHyperplanes(**{"features": 3, "num_hyperplanes": 4, **bad})

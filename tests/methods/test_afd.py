@@ -184,7 +184,7 @@ def test_bad_input():
         RTK(["a", "b"], ["c"], k=3)
     with pytest.raises(ValueError, match="k=0"):
         RTK(["a", "b"], ["c"], k=0)
-    with pytest.raises(ValueError, match="`key_dim` must be at least 1"):
+    with pytest.raises(ValueError, match="`key_dim` must be an integer of at least 1"):
         AFD(["a"], ["b"], key_dim=0)
     with pytest.raises(ValueError, match="of known size.*None, None, None, 6"):
         AFD(["a"], ["b"]).build([(None, None, None, 6)], [(None, 4, 4, 2)])

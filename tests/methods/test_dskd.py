@@ -244,7 +244,7 @@ BAD = {
     "gamma=0.0": {"gamma": 0.0},
     "diffusion_source='both'": {"diffusion_source": "both"},
     "kernel_size=5": {"kernel_size": 5},
-    "0 hyperplanes": {"num_hashes": 0},
+    "num_hashes=0": {"num_hashes": 0},
     "center='mode'": {"hash_center": "mode"},
     "num_train_timesteps=2000": {"num_train_timesteps": 2000},
 }

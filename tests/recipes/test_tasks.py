@@ -17,6 +17,7 @@ FILES = {
     "detection": "digit_scenes_retinanet.flags",
     "segmentation": "digit_scenes_deeplabv3.flags",
 }
+SAID = {"detection": "mAP50 0.0", "segmentation": "pixels of training images"}
 METRIC = {"detection": "val_mAP", "segmentation": "val_mean_iou"}
 
 
@@ -52,7 +53,14 @@ def test_teacher_student_and_evaluation(task, tiny, capsys):
     run = tiny(task)
     train_teacher.main([])
     tiny(task)
+    capsys.readouterr()
     distill.main([])
+    said = capsys.readouterr()
+    assert SAID[task] in said.out
+    assert "diffkd_features" in said.out
+    assert "1x1 convolution" in said.out
+    # A teacher of two steps knows nothing.
+    assert "warning: The teacher" in said.err
     [line] = read_metrics(run / "metrics.jsonl")
     assert np.isfinite(line["diffkd_features/distill"])
     assert 0 <= line[METRIC[task]] <= 1

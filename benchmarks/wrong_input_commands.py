@@ -1,0 +1,75 @@
+"""Wrong flags to the training commands, and what the commands answer."""
+
+import contextlib
+import io
+
+from absl import flags
+from absl.testing import flagsaver
+
+from keras_diffkd.recipes import distill, train_teacher
+from keras_diffkd.recipes.command_line import guarded, parse_flags
+
+GOOD = (
+    "--run_dir=/nowhere/run",
+    "--dataset=digits",
+    "--teacher=digits_teacher",
+    "--student=digits_student",
+)
+MAINS = {
+    "diffkd-distill": distill.main,
+    "diffkd-train-teacher": train_teacher.main,
+}
+# The flags that are given after the good ones, and what the answer has to say.
+CASES = {
+    ("--epoch=3",): "Unknown command line flag 'epoch'. Did you mean: epochs",
+    ("--epochs=0",): "--epochs=0: 0 is not a positive integer",
+    ("--epochs=many",): "--epochs=many: invalid literal",
+    ("--batch_size=2147483648",): "--batch_size must be at most 2147483647",
+    ("--seed=-1",): "--seed=-1",
+    ("--learning_rate=0",): "--learning_rate must be positive",
+    ("--learning_rate=nan",): "--learning_rate must be a finite number",
+    ("--weight_decay=inf",): "--weight_decay must be a finite number",
+    ("--momentum=nan",): "--momentum must be a finite number",
+    ("--task_loss_weight=-1",): "--task_loss_weight=-1",
+    ("--temperature=0", "--method=kd"): "`temperature` must be a finite number above 0",
+    ("--method=magic",): "--method must be of none, kd",
+    ("--method=kd,kd",): "--method names the same method twice",
+    ("--method=none,kd",): "'none' alone",
+    ("--method=kdiffusion",): "--student_convolution is required",
+    ("--method=kd", "--task=detection"): "--method=kd compares class scores",
+    ("--num_inference_steps=501",): "`num_inference_steps` must be an integer in 1 to",
+    ("--image_size=large",): "--image_size must be pixels",
+    ("--milestones=30",): "--milestones needs --lr_schedule=step",
+    ("--lr_schedule=step",): "--lr_schedule=step needs --milestones",
+    ("--lr_schedule=cosine", "--warmup_epochs=100"): "--warmup_epochs must be less",
+    ("--jit_compile=yes",): "should be one of <auto|true|false>",
+    ("--flagfile=mnist.flags",): "there is no experiment file 'mnist.flags'",
+    ("--flagfile=~no_such_user/mine.flags",): "no experiment file '~no_such_user",
+    ("digits",): "unexpected argument 'digits'",
+    ("--student=",): "--student is required",
+    ("--learning_rate=-1", "--method=magic", "--image_size=large"): "3 problems",
+}
+
+
+def answer(name, arguments):
+    """Runs a command in this process up to its first error.
+
+    Args:
+        name: One of `MAINS`.
+        arguments: Iterable of strings.
+
+    Returns:
+        `(status, what it printed on stderr)`; status 0 if it only parsed flags.
+    """
+    printed = io.StringIO()
+    with flagsaver.flagsaver(), contextlib.redirect_stderr(printed):
+        flags.FLAGS.unparse_flags()
+        try:
+            rest = parse_flags(name, MAINS[name], [name, *arguments])
+            guarded(name, MAINS[name])(rest)
+        except SystemExit as end:
+            return end.code, printed.getvalue()
+        finally:
+            # The flags must be readable when they are put back.
+            flags.FLAGS.mark_as_parsed()
+    return 0, printed.getvalue()

@@ -1,0 +1,104 @@
+"""Checks of numbers that constructors take: each says which argument it is about."""
+
+import math
+import numbers
+
+
+def check_number(
+    name, value, *, least=-math.inf, above=-math.inf, most=math.inf, below=math.inf
+):
+    """Raises `ValueError` unless an argument is a finite number in its range.
+
+    Args:
+        name: String, the argument.
+        value: What was given for it.
+        least: Number, the smallest that is allowed.
+        above: Number that the value must exceed.
+        most: Number, the largest that is allowed.
+        below: Number that the value must not reach.
+
+    Example:
+
+    >>> check_number("temperature", float("nan"), above=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: `temperature` must be a finite number above 0. Received: temperature=nan
+    """
+    if (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        # NaN lies in no interval, and infinity in none that is open.
+        and least <= value <= most
+        and above < value < below
+    ):
+        return
+    limits = [
+        f"{word} {limit:g}"
+        for word, limit in (
+            ("of at least", least),
+            ("above", above),
+            ("up to", most),
+            ("below", below),
+        )
+        if math.isfinite(limit)
+    ]
+    raise ValueError(
+        f"`{name}` must be a finite number{' ' * bool(limits)}{' and '.join(limits)}. "
+        f"Received: {name}={value!r}"
+    )
+
+
+def check_integer(name, value, least, most=None):
+    """Returns an argument as `int`, which Keras's layers insist on.
+
+    Args:
+        name: String, the argument.
+        value: What was given for it; a float without a fraction is none.
+        least: Integer, the smallest that is allowed.
+        most: Integer, the largest that is allowed; `None` for no limit.
+
+    Raises:
+        ValueError: If it is no integer, NumPy's included, or out of its range.
+
+    Example:
+
+    >>> check_integer("k", 0, 1, 4)
+    Traceback (most recent call last):
+    ...
+    ValueError: `k` must be an integer in 1 to 4. Received: k=0
+    """
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if is_integer and value >= least and (most is None or value <= most):
+        return int(value)
+    limits = f"of at least {least}" if most is None else f"in {least} to {most}"
+    raise ValueError(
+        f"`{name}` must be an integer {limits}. Received: {name}={value!r}"
+    )
+
+
+def check_seed(seed):
+    """Raises `ValueError` unless a seed is `None` or what Keras takes."""
+    if seed is not None:
+        check_integer("seed", seed, 0, 2**32 - 1)
+
+
+def check_choice(name, value, choices):
+    """Raises `ValueError` unless an argument is one of a few values.
+
+    Args:
+        name: String, the argument.
+        value: What was given for it.
+        choices: Iterable of the values.
+
+    Example:
+
+    >>> check_choice("resize", "cubic", (None, "nearest"))
+    Traceback (most recent call last):
+    ...
+    ValueError: `resize` must be one of [None, 'nearest']. Received: resize='cubic'
+    """
+    choices = list(choices)
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise ValueError(
+            f"`{name}` must be one of {choices}. Received: {name}={value!r}"
+        )

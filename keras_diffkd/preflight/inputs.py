@@ -1,0 +1,133 @@
+"""Checks on the inputs: what a model takes against what the data gives."""
+
+import keras
+import numpy as np
+
+from keras_diffkd.preflight.batches import thinned
+from keras_diffkd.taps import input_spec
+
+
+def check_inputs(findings, look, student, what="training data"):
+    """Adds what is wrong with the inputs.
+
+    Args:
+        findings: `Findings`.
+        look: `Look` at the data.
+        student: The model that is trained.
+        what: String, how messages call the data.
+
+    Returns:
+        Whether models can run on the inputs.
+    """
+    arrays = [a for a in keras.tree.flatten(look.x) if a is not None]
+    if not look.chunks or any(a.ndim and not len(a) for a in arrays):
+        findings.error(
+            f"The {what} is empty. Received: a data set of 0 batches or samples. "
+            "Check the path, the split and any filter."
+        )
+        return False
+    pairs = _pairs(findings, look.x, input_spec(student), what)
+    before = len(findings.errors)
+    for name, array, spec in pairs:
+        _check_shape(findings, array, spec, name, what)
+        _check_values(findings, array, name, what)
+    return bool(pairs) and len(findings.errors) == before
+
+
+def is_one_sample(look, student):
+    """Whether the data has no batch axis: its shape is that of one sample."""
+    arrays = keras.tree.flatten(look.x)
+    specs = keras.tree.flatten(input_spec(student))
+    if len(arrays) != len(specs) or arrays[0] is None or specs[0] is None:
+        return False
+    return _fits((None, *arrays[0].shape), tuple(specs[0].shape))
+
+
+def _pairs(findings, x, spec, what):
+    """Returns `(name, array, spec)` of the inputs that can be told apart."""
+    if spec is None:
+        return []
+    if isinstance(spec, dict) and isinstance(x, dict):
+        missing = sorted(set(spec) - set(x))
+        if missing:
+            findings.error(
+                f"The {what} must have the student's inputs {sorted(spec)}. Received: "
+                f"{sorted(x)}; {missing} missing. Rename the entries of the data, or "
+                "the inputs of the model."
+            )
+            return []
+        named = [(f"input {key!r}", x[key], spec[key]) for key in spec]
+    else:
+        arrays, specs = keras.tree.flatten(x), keras.tree.flatten(spec)
+        if len(arrays) != len(specs):
+            findings.error(
+                f"The student takes {len(specs)} inputs. Received: {len(arrays)} "
+                f"inputs in the {what}. Give as many, in the model's order."
+            )
+            return []
+        names = ["inputs"] if len(specs) == 1 else [s.name for s in specs]
+        named = list(zip(names, arrays, specs, strict=True))
+    return [each for each in named if each[1] is not None]
+
+
+def _check_shape(findings, array, spec, name, what):
+    received, expected = array.shape, tuple(spec.shape)
+    # Keras adds or drops a last axis of one channel.
+    alike = (expected, expected[:-1]) if expected[-1:] == (1,) else (expected,)
+    if received[-1:] == (1,):
+        alike = (*alike, (*expected, 1))
+    if any(_fits(received, shape) for shape in alike):
+        return
+    message = (
+        f"The {name} of the {what} must have the shape {expected} that the student "
+        f"takes. Received: {received}."
+    )
+    if _fits((None, *received), expected):
+        message += (
+            " That is one sample without a batch axis: batch the data, "
+            "`dataset.batch(64)` or `array[None]`."
+        )
+    elif len(received) == len(expected) and _fits(
+        (received[0], *received[2:], received[1]), expected
+    ):
+        message += (
+            " The channels come first: move them to the end, "
+            "`np.moveaxis(images, 1, -1)`."
+        )
+    else:
+        message += " Resize or convert the data, or build the student for this shape."
+    findings.error(message)
+
+
+def _fits(received, expected):
+    return len(received) == len(expected) and all(
+        None in pair or pair[0] == pair[1]
+        for pair in zip(received[1:], expected[1:], strict=True)
+    )
+
+
+def _check_values(findings, array, name, what):
+    if array.dtype.kind not in "biuf" and not _is_small_float(array):
+        findings.error(
+            f"The {name} of the {what} must be numbers. Received: dtype "
+            f"{array.dtype}. Decode or convert them before training."
+        )
+        return
+    array = thinned(array)
+    # Neither makes a temporary array of the size of the data.
+    low, high = float(np.min(array)), float(np.max(array))
+    if not np.isfinite([low, high]).all():
+        received = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
+        findings.error(
+            f"The {name} of the {what} must be finite. Received: {received}. Remove "
+            "those samples, or look for a division by zero in the preprocessing."
+        )
+    elif low == high and array.size > 1:
+        findings.warn(
+            f"The {name} of the {what} are {low:g} everywhere: there is nothing to "
+            "learn from. Look at what the preprocessing gives."
+        )
+
+
+def _is_small_float(array):
+    return array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")

@@ -1,0 +1,27 @@
+"""Checks on what a `Distiller` is made of."""
+
+from keras_diffkd import checks
+from keras_diffkd.arguments import check_number
+from keras_diffkd.preflight.findings import Findings
+
+
+def check_arguments(teacher, student, methods, task_loss_weight, teacher_preprocess):
+    """Raises `PreflightError` with all that is wrong with a `Distiller`'s arguments."""
+    findings = Findings()
+    with findings.collecting():
+        checks.check_methods(methods, teacher)
+    with findings.collecting():
+        checks.check_model(student, "student")
+    with findings.collecting():
+        check_number("task_loss_weight", task_loss_weight, least=0)
+    if teacher is not None:
+        with findings.collecting():
+            checks.check_model(teacher, "teacher")
+    if teacher_preprocess is not None and not callable(teacher_preprocess):
+        findings.error(
+            "`teacher_preprocess` must be a callable on the batch of inputs, or None. "
+            f"Received: {teacher_preprocess!r}"
+        )
+    findings.raise_errors()
+    if teacher is not None:
+        checks.check_nothing_shared(teacher, student)

@@ -1,0 +1,172 @@
+"""All checks of a training, before its first step."""
+
+import inspect
+import weakref
+
+import keras
+
+from keras_diffkd.preflight import (
+    detection,
+    inputs,
+    outputs,
+    scaling,
+    settings,
+    targets,
+    task,
+)
+from keras_diffkd.preflight.batches import look_at
+from keras_diffkd.preflight.findings import Findings
+
+FIT = inspect.signature(keras.Model.fit)
+
+
+def check_fit(distiller, x=None, y=None, *args, replay=False, memory=None, **kwargs):
+    """Checks everything that `fit` is given; changes nothing.
+
+    Args:
+        distiller: A compiled `Distiller`.
+        x: As `fit` takes it, and so everything else.
+        y: Targets.
+        *args: Further arguments of `fit`.
+        replay: Whether to look at a generator's first batch too; what is returned
+            has to take its place then.
+        memory: `Memory` of what need not be read again; it is told what was read.
+        **kwargs: Likewise.
+
+    Returns:
+        `(findings, x)`: what was found, and the data to train on. That is `x`, or
+        for a generator another one that begins with the batch that was read.
+    """
+    bound = FIT.bind(distiller, x, y, *args, **kwargs)
+    bound.apply_defaults()
+    arguments = bound.arguments
+    findings = Findings()
+    check_configuration(findings, distiller, arguments)
+    names = ("x", "y", "sample_weight", "validation_data")
+    data = [arguments[name] for name in names]
+    if memory is not None and memory.holds(*data):
+        settings.check_fit_arguments(findings, None, arguments)
+        return findings, x
+    look, x = look_at(
+        x,
+        y,
+        arguments["sample_weight"],
+        batch_size=arguments["batch_size"],
+        shuffle=arguments["shuffle"],
+        replay=replay,
+    )
+    findings.look = look
+    settings.check_fit_arguments(findings, look, arguments)
+    if look is not None:
+        check_data(findings, distiller, look, arguments)
+    if memory is not None and not findings.errors:
+        memory.keep(*data)
+    return findings, x
+
+
+def check_configuration(findings, distiller, arguments):
+    """Adds what is wrong whatever the data is."""
+    with findings.collecting():
+        distiller._frozen.check_weights()
+    task.check_structure(findings, distiller)
+    settings.check_weights(findings, distiller)
+    settings.check_trainable(findings, distiller)
+    callbacks = keras.tree.flatten(arguments["callbacks"] or [])
+    settings.check_learning_rate(findings, distiller.optimizer, callbacks)
+
+
+def check_data(findings, distiller, look, arguments):
+    """Adds what is wrong with the data, then with what the models make of it."""
+    task_outputs = task.task_outputs(distiller)
+    fits = inputs.check_inputs(findings, look, distiller.student)
+    if not look.chunks or inputs.is_one_sample(look, distiller.student):
+        return  # The targets would be said to be wrong for the same reason.
+    knows_labels = targets.check_targets(findings, look, task_outputs)
+    targets.check_weights(findings, look, arguments["class_weight"], task_outputs)
+    detection.check_boxes(findings, look, distiller)
+    if distiller.methods and not look.has_targets:
+        for method in distiller.methods:
+            if method.needs_targets and not task_outputs:
+                findings.error(
+                    f"Method {method.name!r} needs the labels. Received: y=None. Pass "
+                    "`y`, or a data set of `(x, y)`."
+                )
+    settings.check_batch_norm(findings, distiller, look)
+    check_validation(findings, distiller, look, arguments, task_outputs)
+    if not fits:
+        return
+    scaling.check_scaling(
+        findings,
+        look,
+        distiller.teacher if distiller.methods else None,
+        distiller.student,
+        has_preprocess=distiller._frozen.preprocess is not None,
+    )
+    if knows_labels:
+        targets.check_spread(findings, look, task_outputs)
+        settings.check_labels_in_order(findings, look, arguments, task_outputs)
+    check_models(findings, distiller, look, task_outputs if knows_labels else [])
+
+
+def check_models(findings, distiller, look, task_outputs):
+    """Adds what the outputs of both models on the first samples give away."""
+    of_teacher, of_student = outputs.run_models(distiller, look)
+    outputs.check_finite(findings, of_teacher, "teacher")
+    outputs.check_finite(findings, of_student, "student")
+    if findings.errors:
+        return
+    for output in task_outputs:
+        outputs.check_activation(findings, output, distiller.student, of_student)
+        outputs.check_teacher(findings, output, look, of_teacher)
+
+
+def check_validation(findings, distiller, look, arguments, task_outputs):
+    """Adds what is wrong with the validation data."""
+    data = arguments["validation_data"]
+    if data is None:
+        return
+    if isinstance(data, (list, tuple)):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
+    else:
+        x, y, weight = data, None, None
+    seen, _ = look_at(x, y, weight, batch_size=arguments["validation_batch_size"])
+    if seen is None:
+        return
+    if inputs.check_inputs(findings, seen, distiller.student, "validation data"):
+        scaling.check_same_range(findings, look, seen)
+    if seen.chunks:
+        targets.check_targets(findings, seen, task_outputs, "validation data")
+        detection.check_boxes(findings, seen, distiller, "validation data")
+
+
+class Memory:
+    """Remembers the data that was checked, so that it is not read a second time.
+
+    It does not keep the data alive; of what cannot be referred to like that, it
+    remembers nothing.
+    """
+
+    def __init__(self):
+        self._seen = None
+
+    def holds(self, *data):
+        """Whether these very objects were the last ones to be checked."""
+        leaves = keras.tree.flatten(data)
+        return (
+            self._seen is not None
+            and len(self._seen) == len(leaves)
+            and all(
+                reference() is leaf
+                for reference, leaf in zip(self._seen, leaves, strict=True)
+            )
+        )
+
+    def keep(self, *data):
+        """Remembers these objects in place of others."""
+        try:
+            self._seen = [
+                (lambda: None) if leaf is None else weakref.ref(leaf)
+                for leaf in keras.tree.flatten(data)
+            ]
+        except TypeError:
+            self._seen = None
