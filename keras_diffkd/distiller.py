@@ -7,13 +7,14 @@ import warnings
 import keras
 
 from keras_diffkd import checks, train_steps
+from keras_diffkd.feature_pairs import pair_specs, pair_up, taps_of
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
 from keras_diffkd.preflight import Findings, PreflightWarning, check_fit
 from keras_diffkd.preflight.models import check_arguments
 from keras_diffkd.preflight.run import Memory
-from keras_diffkd.taps import call_with_taps, find_layer, output_specs
+from keras_diffkd.taps import call_with_taps
 from keras_diffkd.teacher_head import attach_heads
 from keras_diffkd.train_steps.step_count import StepCount
 
@@ -144,7 +145,7 @@ class Distiller(keras.Model):
         checks.check_nothing_shared(teacher, self.student)
         previous, self._frozen.model = self._frozen.model, teacher
         try:
-            shapes = self._tapped_shapes()
+            _, shapes = self._specs()
             if shapes != self._feature_shapes:
                 raise ValueError(
                     "The new teacher must give features of the shapes that the methods "
@@ -160,7 +161,8 @@ class Distiller(keras.Model):
 
     def _build_methods(self):
         """Creates the methods' layers, before the optimizer wants to know them."""
-        self._feature_shapes = self._tapped_shapes()
+        outputs, self._feature_shapes = self._specs()
+        self._student_outputs = types.SimpleNamespace(spec=outputs)
         findings = Findings()
         with findings.collecting():
             attach_heads(self.methods, self.teacher, self.output_spec)
@@ -170,54 +172,8 @@ class Distiller(keras.Model):
                     method.build(*shapes)
         findings.raise_errors()
 
-    def _tapped_shapes(self):
-        """Returns `(teacher shape, student shape)` of every method."""
-        inputs = checks.common_inputs(
-            self.teacher, self.student, self._frozen.preprocess
-        )
-        findings = Findings()
-        for whose in ("student", "teacher") if self.methods else ():
-            for tap in self._taps(whose):
-                if tap and not tap.startswith(":"):
-                    with findings.collecting():
-                        find_layer(getattr(self, whose), tap)
-        findings.raise_errors()
-        student_outputs, student_features = output_specs(
-            self.student, inputs, self._taps("student")
-        )
-        self._student_outputs = types.SimpleNamespace(spec=student_outputs)
-        if not self.methods:
-            return []
-        teacher_outputs, teacher_features = self._frozen.specs(
-            inputs, self._taps("teacher")
-        )
-        for method in self.methods:
-            with findings.collecting():
-                checks.check_single_features(
-                    method,
-                    self.teacher,
-                    self.student,
-                    teacher_features,
-                    student_features,
-                )
-                checks.check_logits(
-                    method, self.teacher, self.student, teacher_outputs, student_outputs
-                )
-        findings.raise_errors()
-        return [
-            (
-                _gather(method.teacher_tap, teacher_features, _shapes),
-                _gather(method.student_tap, student_features, _shapes),
-            )
-            for method in self.methods
-        ]
-
-    def _taps(self, whose):
-        taps = []
-        for method in self.methods:
-            tap = getattr(method, f"{whose}_tap")
-            taps += list(tap) if isinstance(tap, (list, tuple)) else [tap]
-        return taps
+    def _specs(self):
+        return pair_specs(self._frozen, self.student, self.methods)
 
     def _loss_names(self):
         """Returns the keys of the training logs, besides `loss` and metrics."""
@@ -402,15 +358,12 @@ class Distiller(keras.Model):
             pair of the teacher's and the student's tapped features.
         """
         y_pred, student = call_with_taps(
-            self.student, x, self._taps("student"), training=training
+            self.student, x, taps_of(self.methods, "student"), training=training
         )
         if not self.methods:
             return y_pred, []
-        teacher = self._frozen.features(x, self._taps("teacher"))
-        return y_pred, [
-            (_gather(method.teacher_tap, teacher), _gather(method.student_tap, student))
-            for method in self.methods
-        ]
+        teacher = self._frozen.features(x, taps_of(self.methods, "teacher"))
+        return y_pred, pair_up(self.methods, teacher, student)
 
     def compute_training_losses(self, x, y=None, sample_weight=None, training=True):
         """Runs both models once and computes every loss of a batch.
@@ -583,16 +536,3 @@ class Distiller(keras.Model):
     def output_spec(self):
         """The student's outputs as `KerasTensor`s."""
         return self._student_outputs.spec
-
-
-def _gather(tap, features, convert=lambda tensor: tensor):
-    if isinstance(tap, (list, tuple)):
-        return [convert(features[name]) for name in tap]
-    return convert(features[tap])
-
-
-def _shapes(feature):
-    """Returns the shape of a feature, or of every level of a pyramid."""
-    if isinstance(feature, dict):
-        return {level: tuple(tensor.shape) for level, tensor in feature.items()}
-    return tuple(feature.shape)

@@ -10,6 +10,7 @@ import math
 
 import keras
 
+from keras_diffkd.feature_pairs import taps_of
 from keras_diffkd.train_steps.objective import state_variables
 
 # Gradients and statistics of up to so many values are put together.
@@ -71,7 +72,7 @@ def _watched(distiller, x, losses, y_pred, features):
 
 def tapped(distiller, whose):
     """Returns the taps of a model; the student's output is watched anyway."""
-    taps = dict.fromkeys(distiller._taps(whose))
+    taps = dict.fromkeys(taps_of(distiller.methods, whose))
     if whose == "student":
         taps.pop(None, None)
     return list(taps)
