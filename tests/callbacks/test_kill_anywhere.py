@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.long
 @pytest.mark.backend("tensorflow")
 def test_killed_trainings_end_like_undisturbed_ones():
     script = Path(__file__).with_name("kill_anywhere.py")
