@@ -17,7 +17,7 @@ def test_quantize_adds_to_the_families_that_are_there():
     ("formats", "quantize", "message"),
     [
         (["saved_model"], "int8", "needs 'onnx' or 'tflite'"),
-        (["onnx"], "int4", "None or 'int8'. Received: 'int4'"),
+        (["onnx"], "int4", "None or 'int8'. Received: quantize='int4'"),
     ],
 )
 def test_what_cannot_be_quantised(formats, quantize, message):

@@ -159,7 +159,10 @@ def not_finite_on_one_replica():
     bad = np.where(np.arange(16)[:, None, None, None] == 13, np.nan, x)
     with STRATEGY.scope():
         distiller = Distiller(small_cnn(12), small_cnn(6), [LogitsKD()])
-        distiller.compile(keras.optimizers.SGD(0.05, momentum=0.9), cross_entropy())
+        # Without the look at the data that would find the NaN before any step.
+        distiller.compile(
+            keras.optimizers.SGD(0.05, momentum=0.9), cross_entropy(), preflight=False
+        )
     distiller.fit(x, y, batch_size=16, verbose=0)
 
     def copies():
