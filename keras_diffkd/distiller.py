@@ -7,6 +7,7 @@ import warnings
 import keras
 
 from keras_diffkd import checks, train_steps
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.feature_pairs import pair_specs, pair_up, taps_of
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
@@ -224,11 +225,7 @@ class Distiller(keras.Model):
                 '`jit_compile` must be True, False or "auto". '
                 f"Received: jit_compile={jit_compile!r}"
             )
-        if max_skipped_steps < 1 or int(max_skipped_steps) != max_skipped_steps:
-            raise ValueError(
-                "`max_skipped_steps` must be a positive integer. "
-                f"Received: max_skipped_steps={max_skipped_steps}"
-            )
+        max_skipped_steps = check_integer("max_skipped_steps", max_skipped_steps, 1)
         if loss is None and not self.student.compiled:
             raise ValueError(
                 "There is no task loss: pass `loss` to `compile`, or compile the "
@@ -286,8 +283,11 @@ class Distiller(keras.Model):
         train_steps.build_compiled(self, x, y)
         given = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         given.arguments["callbacks"] = watched(self, given.arguments.get("callbacks"))
-        with train_steps.data_errors_as_value_errors():
-            return super().fit(*given.args, **given.kwargs)
+        try:
+            with train_steps.data_errors_as_value_errors():
+                return super().fit(*given.args, **given.kwargs)
+        finally:
+            self._step.epoch = None  # Also for the error about a step after this.
 
     def preflight(self, x=None, y=None, *args, **kwargs):
         """Checks what `fit` would be given, and changes nothing.

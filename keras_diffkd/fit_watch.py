@@ -21,9 +21,6 @@ class FitWatch(keras.callbacks.Callback):
         super().__init__()
         self._step = distiller._step
 
-    def on_train_begin(self, logs=None):
-        self._step.epoch = None
-
     def on_epoch_begin(self, epoch, logs=None):
         self._step.epoch = epoch + 1
 
@@ -40,9 +37,6 @@ class FitWatch(keras.callbacks.Callback):
                 "statistics that are far from those of the batches.",
                 stacklevel=2,
             )
-
-    def on_train_end(self, logs=None):
-        self._step.epoch = None
 
 
 def watched(distiller, callbacks):

@@ -15,7 +15,7 @@ class TrainingDivergedError(ValueError):
         culprits: List of strings, everything that was not finite, causes first.
         epoch: Integer from 1, or `None` outside of `fit`.
         step: Integer from 1: the step in the epoch, skipped steps counted, or `None`
-            outside of `fit`. After a resumption within an epoch, from there.
+            outside of `fit`.
         batch: Tuple `(x, y, sample_weight)` of the step, as NumPy arrays; on several
             replicas, the share of the replica that failed.
 

@@ -52,6 +52,7 @@ def main(argv):
     first = flags.SEED.value
     for seed in range(first + 1, first + SEEDS.value):
         keras.utils.clear_session()
+        prepare()  # The session had the dtype policy.
         with other_seed(run, seed) as repeated:
             train_run(repeated)
 

@@ -1,5 +1,7 @@
 """The flags that the commands share, and which of them make two runs different."""
 
+from pathlib import Path
+
 from absl import flags
 from absl.flags import FLAGS
 
@@ -342,7 +344,11 @@ def identity(settings, *, teacher_stage=False):
         teacher_stage: whether only what matters for training the teacher counts.
     """
     left_out = _PLACE + (_DISTILLATION if teacher_stage else ())
-    return {name: text for name, text in settings.items() if name not in left_out}
+    kept = {name: text for name, text in settings.items() if name not in left_out}
+    if kept.get("teacher", "").endswith(".keras"):
+        # Where the file lies does not matter: what it holds is compared.
+        kept["teacher"] = Path(kept["teacher"]).name
+    return kept
 
 
 def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_size")):

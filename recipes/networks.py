@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keras_diffkd.models import pretrained_preprocessing, with_preprocessing
 from keras_diffkd.recipes import flags, tasks
+from keras_diffkd.recipes.checksums import check_checksum
 from keras_diffkd.recipes.model_files import load_model
 from keras_diffkd.recipes.run_directory import (
     read_flags,
@@ -137,6 +138,7 @@ def _was_trained_here(run):
 
 
 def _check_same_file(kept, given):
+    check_checksum(kept)  # A damaged file would look like another model.
     if kept.exists() and given.exists() and kept.read_bytes() != given.read_bytes():
         raise ValueError(
             f"{kept} is there already and is another model than --teacher={given}. "

@@ -24,6 +24,7 @@ from keras_diffkd.callbacks.training_units import TrainingUnits
 from keras_diffkd.durable import flush, move_into_place
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.checksums import (
+    check_checksum,
     forget_checksum,
     hash_file,
     write_checksum,
@@ -74,7 +75,8 @@ class Stage:
     def check(self):
         """Raises `ValueError` if the folder holds another experiment.
 
-        Or one whose training cannot be resumed by this version.
+        Or one whose training cannot be resumed by this version, or whose finished
+        model is damaged.
         """
         recorded = read_flags(self.folder)
         if recorded is None:
@@ -91,7 +93,9 @@ class Stage:
                 f"{self.folder} holds another experiment: {differences(before, now)}. "
                 "Give another --run_dir, or the same flags to resume"
             )
-        if not self.finished:
+        if self.finished:
+            check_checksum(self.model_path)
+        else:
             TrainingUnits(self.checkpoints).check_kind()
 
     @contextlib.contextmanager

@@ -226,6 +226,13 @@ def test_loss_scaling_changes_nothing_but_the_scale(rng):
     assert_all_equal(weights, [np.array(v) for v in distiller.trainable_variables])
     assert float(optimizer.dynamic_scale.value) == 2.0**126
 
+    # Nor does another `fit` begin anew.
+    optimizer.dynamic_scale.assign(512.0)
+    variables = len(optimizer.variables)
+    distiller.fit(x, y, batch_size=32, verbose=0)
+    assert len(optimizer.variables) == variables
+    assert float(optimizer.dynamic_scale.value) == 512.0
+
 
 def two_headed(width):
     inputs = {"image": keras.Input((8, 8, 1), name="image")}

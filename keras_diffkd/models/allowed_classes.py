@@ -148,7 +148,8 @@ def _check_object(config, names, place):
     if found is None and label in names:
         raise UnsafeModelError(
             f"the class {label!r} at {_format(place)} is allowed but not known here: "
-            "import the module that registers it first"
+            "import the module that registers it first (the commands do, if they are "
+            f"told --allow_classes=MODULE:{label})"
         )
     if found is None or not _is_allowed(found, label, names):
         raise _refusal(label, place)
@@ -223,9 +224,13 @@ def _label(config):
 
 
 def _refusal(label, place, kind="class"):
+    advice = (
+        f" (if it is yours, allow it by name: allow_classes=[{label!r}], or "
+        f"--allow_classes=MODULE:{label} on the command line)"
+    )
     return UnsafeModelError(
         f"the {kind} {label!r} at {_format(place)} is not among those that a model "
-        "file may name"
+        f"file may name{advice if kind == 'class' else ''}"
     )
 
 

@@ -80,7 +80,7 @@ def inspect_keras_file(path, *, allow_classes=()):
     except UnsafeModelError as error:
         raise UnsafeModelError(
             f"The model file {str(path)!r} is refused: {error}. Nothing of it was "
-            "loaded. If you know who made it, see SECURITY.md; else do not use it."
+            "loaded. Do not use it unless you know who made it."
         ) from error
     # What the standard library raises of a broken archive.
     except (

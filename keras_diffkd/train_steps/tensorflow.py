@@ -131,7 +131,9 @@ def build_compiled(distiller, x, y):
         _, y, _ = keras.utils.unpack_x_y_sample_weight(_element_spec(x))
     leaves = [leaf for leaf in tf.nest.flatten(y) if leaf is not None]
     with distiller.distribute_strategy.scope():
-        distiller.optimizer.build(distiller.trainable_variables)
+        # One with loss scaling would begin anew, with further variables.
+        if not distiller.optimizer.built:
+            distiller.optimizer.build(distiller.trainable_variables)
         if leaves and all(hasattr(leaf, "dtype") for leaf in leaves):
             _build_loss_and_metrics(distiller, _symbolic(y))
 

@@ -9,6 +9,7 @@ from tensorboard_events import events
 
 from keras_diffkd import TrainingDivergedError
 from keras_diffkd.recipes import distill, training
+from keras_diffkd.recipes.checksums import forget_checksum
 from keras_diffkd.recipes.metrics_log import read_metrics
 from keras_diffkd.recipes.progress import Progress
 from keras_diffkd.recipes.report.records import read_record
@@ -135,6 +136,7 @@ def test_other_data_and_other_teachers_are_refused(distil, tmp_path, monkeypatch
     for path in (tmp_path / "teacher.keras", tmp_path / "run" / "teacher.keras"):
         network(8).save(path)
     shutil.copy(tmp_path / "teacher.keras", tmp_path / "run" / "teacher.keras")
+    forget_checksum(tmp_path / "run" / "teacher.keras")
     with pytest.raises(ValueError, match="another training: teacher .SHA-256"):
         distil()
     assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == kept
@@ -317,10 +319,12 @@ def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
 def test_the_precision_is_that_of_the_flag(distil, monkeypatch):
     seen = []
     monkeypatch.setattr(training, "save_model", lambda model, path: seen.append(model))
-    distil("--precision=mixed_bfloat16", "--method=none", "--student=digits_student")
-    [student] = seen
-    assert student.get_layer("features").compute_dtype == "bfloat16"
-    assert student.get_layer("logits").compute_dtype == "float32"
+    arguments = ("--precision=mixed_bfloat16", "--method=none", "--seeds=2")
+    distil(*arguments, "--student=digits_student")
+    assert len(seen) == 2
+    for student in seen:
+        assert student.get_layer("features").compute_dtype == "bfloat16"
+        assert student.get_layer("logits").compute_dtype == "float32"
 
 
 def test_the_teacher_computes_in_its_own_dtype_and_its_file_does_not(
@@ -378,8 +382,19 @@ def test_seeds_repeat_the_run_with_the_same_teacher(distil, tmp_path, capsys):
     assert len(record.seeds) == 3
     assert not record.skipped
     capsys.readouterr()
-    distil("--seeds=3", "--baseline", "--seed=4")
-    assert capsys.readouterr().out.count("nothing to do") == 3
+    shutil.copytree(run, tmp_path / "moved")
+    for place in ("run", "moved"):
+        distil("--seeds=3", "--baseline", "--seed=4", run=place)
+        assert capsys.readouterr().out.count("nothing to do") == 3
+
+
+def test_a_damaged_model_is_not_finished(distil):
+    path = distil("--method=none") / "student.keras"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="student.keras' is corrupt or was changed"):
+        distil("--method=none")
 
 
 def test_a_seed_alone_gives_what_it_gives_among_others(distil):

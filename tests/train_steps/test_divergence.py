@@ -189,8 +189,12 @@ def test_an_input_that_no_layer_reads_is_checked_too(data):
 def test_a_batch_on_its_own(data):
     x, y = data
     x[0] = np.inf
+    distiller = make_distiller()
+    with pytest.raises(TrainingDivergedError):
+        train(distiller, x, y)
+    # The `fit` that failed is over.
     with pytest.raises(TrainingDivergedError, match="diverged in this step") as caught:
-        make_distiller().train_on_batch(x, y)
+        distiller.train_on_batch(x, y)
     assert caught.value.step is None
 
 
@@ -240,7 +244,7 @@ def test_a_loss_that_is_not_finite_is_no_matter_of_the_scale(data):
     assert float(distiller.optimizer.dynamic_scale.value) == 2.0**15
 
 
-@pytest.mark.parametrize("steps", [0, -1, 1.5])
+@pytest.mark.parametrize("steps", [0, -1, 1.5, float("nan"), None, True])
 def test_max_skipped_steps_is_a_positive_integer(steps):
     with pytest.raises(ValueError, match=f"max_skipped_steps.*{steps}"):
         make_distiller(max_skipped_steps=steps)
