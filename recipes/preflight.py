@@ -135,7 +135,9 @@ def describe_teacher(findings, teacher, data, name):
     if findings.teacher_accuracy is None:
         return f"teacher {name}: not judged, its outputs are not these classes"
     accuracy, count = findings.teacher_accuracy
-    what = "pixels of training images" if task.name == "segmentation" else "images"
+    what = "training images"
+    if task.name == "segmentation":
+        what = f"pixels of {what}"
     return f"teacher {name}: accuracy {accuracy:.3f} on {count} {what}"
 
 

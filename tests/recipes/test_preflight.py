@@ -30,7 +30,7 @@ def test_what_is_compared_is_said_before_training(parse, capsys):
         assert title in header
     assert fitnet.split(maxsplit=5)[5] == "1x1 convolution 3 to 4"
     assert kd.split()[-1] == "nothing"
-    assert judged == "teacher runs/t.keras: accuracy 1.000 on 48 images"
+    assert judged == "teacher runs/t.keras: accuracy 1.000 on 48 training images"
     assert err == ""
 
 
@@ -39,7 +39,7 @@ def test_a_teacher_that_knows_nothing_is_a_warning(parse, capsys):
     made = distiller(of_teacher=teacher(order=np.roll(np.arange(10), 1)))
     check_training(made, data_of(X), "t")
     out, err = capsys.readouterr()
-    assert "accuracy 0.000 on 48 images" in out
+    assert "accuracy 0.000 on 48 training images" in out
     [line] = err.splitlines()
     assert line.startswith("warning: The teacher is no better than chance")
 
