@@ -20,7 +20,6 @@ from keras_diffkd.export.judgement import (
     TOLERANCE,
     check_tolerance,
 )
-from keras_diffkd.export.metadata import hash_weights
 from keras_diffkd.export.metrics import check_metrics
 from keras_diffkd.export.onnx import check_opset
 from keras_diffkd.export.pixels import Preprocessing, check_input, describe_input
@@ -37,6 +36,7 @@ from keras_diffkd.export.web.metadata import describe_page
 from keras_diffkd.export.web.page import write_web_page
 from keras_diffkd.export.web.runtime import find_runtime
 from keras_diffkd.export.writers import write_artefact
+from keras_diffkd.weights_hash import hash_weights
 
 
 def export_student(

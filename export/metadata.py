@@ -4,11 +4,8 @@ ONNX files have it in `metadata_props`, a JSON value for each key; TFLite files 
 metadata buffer `keras_diffkd`; SavedModels in `assets.extra/keras_diffkd.json`.
 """
 
-import hashlib
 import json
 from pathlib import Path
-
-import keras
 
 from keras_diffkd.export.formats import FORMATS
 
@@ -41,23 +38,6 @@ def describe_file(manifest, name):
     described = {key: manifest.get(key) for key in _KEYS}
     described["precision"] = FORMATS[name].precision
     return {key: value for key, value in described.items() if value is not None}
-
-
-def hash_weights(model):
-    """Returns the sha256 of the weights of a model: dtype, shape and bytes of each.
-
-    Example:
-
-    ```python
-    hash_weights(student)  # "9f86d081884c7d65..."
-    ```
-    """
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        array = keras.ops.convert_to_numpy(weight)
-        digest.update(f"{array.dtype.name} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def embed(family, path, metadata):

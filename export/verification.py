@@ -13,7 +13,6 @@ from keras_diffkd.export.judgement import (
     check_tolerance,
 )
 from keras_diffkd.export.manifest import FILE_NAME, read_manifest
-from keras_diffkd.export.metadata import hash_weights
 from keras_diffkd.export.metrics import check_metrics
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.reference import make_reference
@@ -22,6 +21,7 @@ from keras_diffkd.export.samples import read_samples
 from keras_diffkd.export.serving import Serving
 from keras_diffkd.export.web.metadata import FOLDER as PAGE
 from keras_diffkd.export.web.metadata import find_page_damage
+from keras_diffkd.weights_hash import hash_weights
 
 # As much as float32 takes, and a tenth for what a short measurement is off.
 MORE = 1.1

@@ -1,12 +1,11 @@
 """The teacher of a distiller: looked at, never trained and never saved."""
 
-import hashlib
 import warnings
 
 import keras
-import numpy as np
 
 from keras_diffkd.taps import call_with_taps, output_specs
+from keras_diffkd.weights_hash import hash_weights
 
 
 class FrozenTeacher:
@@ -54,13 +53,13 @@ class FrozenTeacher:
         """Returns the SHA-256 of the weights that are expected, or `None`."""
         if self.awaited_fingerprint is not None or self.model is None:
             return self.awaited_fingerprint
-        return weights_fingerprint(self.model)
+        return hash_weights(self.model)
 
     def check_weights(self):
         """Raises `ValueError` while the teacher of a loaded distiller is missing."""
         if self.awaited_fingerprint is None:
             return
-        if weights_fingerprint(self.model) != self.awaited_fingerprint:
+        if hash_weights(self.model) != self.awaited_fingerprint:
             raise ValueError(
                 "This distiller was created from a saved one, and files of a distiller "
                 "do not hold the teacher's weights. Before `fit`, give it the trained "
@@ -72,7 +71,7 @@ class FrozenTeacher:
     def warn_if_other_weights(self):
         """Warns if the teacher is not the one that a loaded distiller had."""
         awaited, self.awaited_fingerprint = self.awaited_fingerprint, None
-        if awaited is not None and weights_fingerprint(self.model) != awaited:
+        if awaited is not None and hash_weights(self.model) != awaited:
             warnings.warn(
                 f"The teacher {self.model.name!r} has other weights than the one that "
                 "this distiller was saved with.",
@@ -89,13 +88,3 @@ class _Preprocessing(keras.layers.Layer):
 
     def call(self, inputs):
         return self._teacher._prepared(inputs)
-
-
-def weights_fingerprint(model):
-    """Returns the SHA-256 of all weights of a model, as a hex string."""
-    digest = hashlib.sha256()
-    for variable in model.variables:
-        value = keras.ops.convert_to_numpy(variable.value)
-        digest.update(f"{value.dtype} {value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()

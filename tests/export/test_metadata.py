@@ -9,9 +9,9 @@ from keras_diffkd.export.manifest import digest, read_manifest, write_manifest
 from keras_diffkd.export.metadata import (
     embed,
     find_differences,
-    hash_weights,
     read_metadata,
 )
+from keras_diffkd.weights_hash import hash_weights
 
 FILES = {
     "saved_model": "saved_model",
