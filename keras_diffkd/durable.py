@@ -1,5 +1,6 @@
 """Files and folders that are complete or not there, after a crash too."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,6 +27,33 @@ def move_into_place(temporary, path):
     flush(temporary)
     os.replace(temporary, path)
     sync(Path(path).parent)
+
+
+@contextlib.contextmanager
+def written_aside(path):
+    """Gives a temporary path beside `path`, which takes its place on success.
+
+    After a crash of the machine too there is the old file or the whole new one.
+
+    Args:
+        path: A file, which need not exist.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "flags.txt"
+    >>> with written_aside(path) as aside:
+    ...     _ = aside.write_text("complete")
+    >>> path.read_text()
+    'complete'
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield aside
+        move_into_place(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def flush(path):

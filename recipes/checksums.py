@@ -7,7 +7,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from keras_diffkd.durable import move_into_place
+from keras_diffkd.durable import written_aside
 from keras_diffkd.models import UnsafeModelError
 
 
@@ -40,12 +40,8 @@ def write_checksum(path, digest):
         digest: str, from `hash_file`, of what was written there.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.partial.sha256")
-    try:
+    with written_aside(sidecar(path)) as aside:
         aside.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-        move_into_place(aside, sidecar(path))
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def check_checksum(path):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keras_diffkd.durable import sync
-from keras_diffkd.recipes.run_directory import written_aside
+from keras_diffkd.durable import sync, written_aside
 
 
 class MetricsLog(keras.callbacks.Callback):

@@ -21,7 +21,7 @@ import shutil
 from pathlib import Path
 
 from keras_diffkd.callbacks.training_units import TrainingUnits
-from keras_diffkd.durable import flush, move_into_place
+from keras_diffkd.durable import flush, written_aside
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.checksums import (
     check_checksum,
@@ -233,21 +233,6 @@ def written_with_checksum(path):
         digest = hash_file(aside)
         forget_checksum(path)
     write_checksum(path, digest)
-
-
-@contextlib.contextmanager
-def written_aside(path):
-    """Gives a temporary path beside `path`, which takes its place on success.
-
-    After a crash of the machine too there is the old file or the whole new one.
-    """
-    path = Path(path)
-    aside = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield aside
-        move_into_place(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def differences(before, now):
