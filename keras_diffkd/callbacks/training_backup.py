@@ -36,10 +36,9 @@ class TrainingBackup(keras.callbacks.Callback):
 
     A training that was killed at any moment ends with the weights, and the history,
     that it would have had otherwise. Saved are all variables of model and optimizer
-    (heads, moving statistics, random seeds, loss scale), the metrics in the middle of
-    an epoch, and what the other callbacks remember (`EarlyStopping`,
-    `ReduceLROnPlateau`, `History`, ...); of a teacher only the SHA-256 of its
-    weights. See docs/resuming.md for the files.
+    (heads, moving statistics, random seeds, loss scale), the metrics, and what the
+    other callbacks remember (`EarlyStopping`, `ReduceLROnPlateau`, `History`, ...); of
+    a teacher only the SHA-256 of its weights. See docs/resuming.md for the files.
 
     Works with any `keras.Model`. The callback runs after all others, wherever it is in
     their list. When a training is over, so is the same `fit` at once, unless it asks
@@ -132,6 +131,8 @@ class TrainingBackup(keras.callbacks.Callback):
             return
         self._check_same(unit)
         self._restore(unit)
+        # Keras resets them when an epoch begins: what is left is what outlives that.
+        self._restore_metrics_that_fit(unit)
         model._initial_epoch = (
             self.params["epochs"] if self._stopped else self._at.epoch
         )
@@ -145,8 +146,7 @@ class TrainingBackup(keras.callbacks.Callback):
             return
         # The other callbacks have begun the epoch a second time.
         self._restore(unit)
-        if _metrics_fit(self.model, unit):
-            self._restore_replicated(unit, "metrics", self.model.metrics_variables)
+        self._restore_metrics_that_fit(unit)
         self._calls = unit.state["calls"]
         self._passed = PassedBatches(
             self.model,
@@ -191,7 +191,7 @@ class TrainingBackup(keras.callbacks.Callback):
             values = train_steps.read(model, variables)
             _check_finite(variables, values, self._at)
             arrays |= _numbered(group, values)
-        for group, variables in _replicated_groups(model, in_epoch=calls).items():
+        for group, variables in _replicated_groups(model).items():
             if group not in self._readers:
                 self._readers[group] = train_steps.replica_reader(model, variables)
             values = self._readers[group]()
@@ -244,6 +244,11 @@ class TrainingBackup(keras.callbacks.Callback):
                     variable.assign(unit.arrays[name])
         self._restore_replicated(unit, "state", _replicated_groups(model)["state"])
         self._states.set(unit.state["callbacks"], unit.arrays)
+
+    def _restore_metrics_that_fit(self, unit):
+        """Restores the metrics, unless Keras is yet to build them."""
+        if _metrics_fit(self.model, unit):
+            self._restore_replicated(unit, "metrics", self.model.metrics_variables)
 
     def _restore_metrics(self, unit, batch):
         """Restores metrics that Keras would build when it traces the first step."""
@@ -311,12 +316,15 @@ def _groups(model):
     }
 
 
-def _replicated_groups(model, in_epoch=False):
+def _replicated_groups(model):
     """Returns those that every replica may have its own value of."""
     trainable = {id(variable) for variable in model.trainable_variables}
-    groups = {"state": [v for v in model.variables if id(v) not in trainable]}
-    # Between epochs they have nothing to tell.
-    return groups | ({"metrics": model.metrics_variables} if in_epoch else {})
+    return {
+        "state": [v for v in model.variables if id(v) not in trainable],
+        # Between epochs too: some go on, such as the count of steps that are skipped
+        # in a row.
+        "metrics": model.metrics_variables,
+    }
 
 
 def _numbered(group, values):

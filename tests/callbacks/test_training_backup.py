@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from small_models import cross_entropy
 
+from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import TrainingBackup
 
 EPOCHS, BATCHES = 4, 5
@@ -156,6 +157,31 @@ def test_what_happens_at_the_end_happens_once(tmp_path):
     for _ in range(2):
         model = fit(TrainingBackup(tmp_path), Halve(), epochs=1)
         check_same(model, fit(None, Halve(), epochs=1))
+
+
+def test_a_row_of_skipped_steps_goes_on_in_the_next_epoch(tmp_path):
+    """Otherwise every restart of a training that skips all steps gains some more."""
+
+    def distiller():
+        keras.utils.set_random_seed(0)
+        student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        distiller = Distiller(teacher=None, student=student, methods=[])
+        distiller.compile(
+            keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.SGD(0.01), initial_scale=2.0**127
+            ),
+            cross_entropy(),
+            run_eagerly=keras.backend.backend() != "jax",
+            loss_weights=1e9,  # Overflows at any scale that is tried.
+            max_skipped_steps=7,
+            preflight=False,
+        )
+        return distiller
+
+    fit(TrainingBackup(tmp_path), model=distiller(), epochs=1)
+    with pytest.raises(TrainingDivergedError, match="7 steps in a row") as caught:
+        fit(TrainingBackup(tmp_path), model=distiller())
+    assert (caught.value.epoch, caught.value.step) == (2, 2)
 
 
 def test_more_epochs_go_on(tmp_path):
