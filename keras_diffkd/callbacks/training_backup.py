@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import typing
+import weakref
 
 import keras
 import numpy as np
@@ -12,9 +13,16 @@ from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_g
 
 from keras_diffkd import train_steps
 from keras_diffkd.callbacks.callback_states import CallbackStates
-from keras_diffkd.callbacks.fingerprints import differences, model_fingerprint
+from keras_diffkd.callbacks.fingerprints import (
+    constant_learning_rate,
+    differences,
+    model_fingerprint,
+)
 from keras_diffkd.callbacks.passed_batches import PassedBatches
 from keras_diffkd.callbacks.training_units import TrainingUnits
+
+# Optimizers whose training was interrupted in this process, or goes on.
+_IN_TRAINING = weakref.WeakSet()
 
 
 class Position(typing.NamedTuple):
@@ -60,8 +68,9 @@ class TrainingBackup(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is out of range; when training begins, if all
-            backups are damaged, or are of another model, optimizer or fingerprint;
-            when a backup is due, if a variable is not finite.
+            backups are damaged, or are of another model, optimizer, learning rate,
+            loss, metrics or fingerprint; when a backup is due, if a variable is not
+            finite.
         OSError: At the next backup, if one could not be written.
 
     Example:
@@ -127,9 +136,15 @@ class TrainingBackup(keras.callbacks.Callback):
         self._saved_step = self._at.step
         self._stopped = unit is not None and unit.state["stopped"]
         model._initial_epoch = None
-        if unit is None:
-            return
+        self._first_rate = constant_learning_rate(model.optimizer)
+        if unit is not None:
+            self._go_on(unit)
+        _IN_TRAINING.add(model.optimizer)
+
+    def _go_on(self, unit):
+        model = self.model
         self._check_same(unit)
+        self._first_rate = unit.state["learning rates"]["first"]
         self._restore(unit)
         # Keras resets them when an epoch begins: what is left is what outlives that.
         self._restore_metrics_that_fit(unit)
@@ -183,6 +198,7 @@ class TrainingBackup(keras.callbacks.Callback):
         # change the weights: when a finished `fit` is run again, they do so again.
         self.units.wait()
         self._model._initial_epoch = None
+        _IN_TRAINING.discard(self._model.optimizer)
 
     def _save(self, calls=0, logs=None):
         model = self.model  # On JAX this brings the variables up to date.
@@ -212,6 +228,10 @@ class TrainingBackup(keras.callbacks.Callback):
                 "stopped": self._stopped,
                 "callbacks": callbacks,
                 "fingerprint": self._fingerprint,
+                "learning rates": {
+                    "first": self._first_rate,
+                    "last": constant_learning_rate(model.optimizer),
+                },
             },
         )
 
@@ -225,12 +245,27 @@ class TrainingBackup(keras.callbacks.Callback):
             )
 
     def _check_same(self, unit):
-        found = differences(unit.state["fingerprint"], self._fingerprint)
+        before, now = unit.state["fingerprint"], self._fingerprint
+        if not self._is_rate_of(unit):
+            first = unit.state["learning rates"]["first"]
+            before = {**before, "learning rate": first}
+            now = {**now, "learning rate": self._first_rate}
+        found = differences(before, now)
         if found:
             raise ValueError(
                 f"{unit.path} is a backup of another training: {found}. Train with the "
                 "same model, data and settings to go on, or give another directory."
             )
+
+    def _is_rate_of(self, unit):
+        """Whether the learning rate is one that this training gave the optimizer.
+
+        A script that is run again gives the one that the training began with. The same
+        model, passed to `fit` again, has what callbacks made of it: that of the backup,
+        or a later one if it was interrupted after the backup.
+        """
+        is_of_training = self._first_rate in unit.state["learning rates"].values()
+        return is_of_training or self.model.optimizer in _IN_TRAINING
 
     def _restore(self, unit):
         model = self.model

@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_diffkd.durable import move_into_place, sync
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 # A second unit of the same step, such as the end of the epoch, has a number behind.
 _NAME = re.compile(r"step-(\d{9,})(?:-(\d+))?")

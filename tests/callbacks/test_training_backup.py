@@ -294,14 +294,34 @@ def test_other_data_is_refused(tmp_path):
     [
         ({"fingerprint": {"data": "b"}}, "fingerprint.data was a, now b"),
         ({"optimizer": "sgd"}, "optimizer variables"),
+        (
+            {"optimizer": keras.optimizers.Adam(0.01)},
+            "training: learning rate was 0.05, now 0.01. ",
+        ),
     ],
 )
 def test_another_training_is_refused_with_the_difference(tmp_path, now, said):
     fit(TrainingBackup(tmp_path, fingerprint={"data": "a"}), epochs=1)
     fingerprint = now.get("fingerprint", {"data": "a"})
     model = make_model(now.get("optimizer"))
-    with pytest.raises(ValueError, match="backup of another training: .*" + said):
+    with pytest.raises(ValueError, match="backup of another .*" + said):
         fit(TrainingBackup(tmp_path, fingerprint=fingerprint), model=model)
+
+
+def test_the_same_model_goes_on_with_the_rate_that_callbacks_gave_it(tmp_path):
+    def halve():
+        return keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+
+    model = fit(TrainingBackup(tmp_path), halve(), epochs=2)
+    with pytest.raises(KeyboardInterrupt):  # With a rate that no backup has.
+        fit(TrainingBackup(tmp_path), halve(), Interrupt(3), model=model)
+    fit(TrainingBackup(tmp_path), halve(), model=model, epochs=3)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05 / 8)
+    # A script that is run again begins with the first.
+    check_same(fit(TrainingBackup(tmp_path), halve()), fit(None, halve()))
+    model.optimizer.learning_rate = 0.7
+    with pytest.raises(ValueError, match="learning rate was 0.05, now 0.7"):
+        fit(TrainingBackup(tmp_path), halve(), model=model)
 
 
 @pytest.mark.parametrize("name", ["kernel", "moving_variance", "momentum"])

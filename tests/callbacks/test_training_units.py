@@ -156,8 +156,8 @@ def test_half_a_removal_does_not_look_like_damage(units, monkeypatch):
 
 
 def test_another_format_is_named(units, monkeypatch):
-    monkeypatch.setattr(training_units, "FORMAT", 2)
-    with pytest.raises(ValueError, match="another version.*format 1, expected 2"):
+    monkeypatch.setattr(training_units, "FORMAT", 3)
+    with pytest.raises(ValueError, match="another version.*format 2, expected 3"):
         units.newest()
 
 
