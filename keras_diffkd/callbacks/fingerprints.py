@@ -12,7 +12,31 @@ import numpy as np
 _NUMBER = re.compile(r"(_\d+)+(?=[\"/_]|$)")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _SHOWN = 5
+_HASH = re.compile(r"[0-9a-f]{64}")
+TEACHER = "teacher (SHA-256 of the weights)"
 _COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class OtherTrainingError(ValueError):
+    """Raised if a backup is of another training.
+
+    Args:
+        path: The backup.
+        differences: String that `differences` made.
+        other_teacher: Whether the teacher is another.
+    """
+
+    def __init__(self, path, differences, other_teacher=False):
+        super().__init__(
+            f"{path} is a backup of another training: {differences}. Train with the "
+            "same model, data and settings to go on, or give another directory."
+        )
+        self.path = path
+        self.differences = differences
+        self.other_teacher = other_teacher
+
+    def __reduce__(self):
+        return type(self), (self.path, self.differences, self.other_teacher)
 
 
 def model_fingerprint(model):
@@ -45,7 +69,7 @@ def model_fingerprint(model):
     return {
         "variables": [_described(variable) for variable in model.variables],
         "optimizer variables": [_described(v) for v in model.optimizer.variables],
-        "teacher (SHA-256 of the weights)": config.pop("teacher_fingerprint", None),
+        TEACHER: config.pop("teacher_fingerprint", None),
         "model (hash of its configuration)": _hash(config),
         "optimizer (hash of its configuration)": _hash(optimizer),
         **{
@@ -106,7 +130,13 @@ def _differences(before, now, name):
             was, is_now = ((item[0] if item else None) for item in pair)
             yield from _differences(was, is_now, f"{name}[{index}]")
     else:
-        yield f"{name} was {before}, now {now}"
+        yield f"{name} was {_shown(before)}, now {_shown(now)}"
+
+
+def _shown(value):
+    """Returns enough of a hash to tell it from another, and anything else as it is."""
+    is_hash = isinstance(value, str) and _HASH.fullmatch(value)
+    return value[:12] if is_hash else value
 
 
 def _described(variable):

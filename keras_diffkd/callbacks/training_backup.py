@@ -14,6 +14,8 @@ from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_g
 from keras_diffkd import train_steps
 from keras_diffkd.callbacks.callback_states import CallbackStates
 from keras_diffkd.callbacks.fingerprints import (
+    TEACHER,
+    OtherTrainingError,
     constant_learning_rate,
     differences,
     model_fingerprint,
@@ -252,10 +254,8 @@ class TrainingBackup(keras.callbacks.Callback):
             now = {**now, "learning rate": self._first_rate}
         found = differences(before, now)
         if found:
-            raise ValueError(
-                f"{unit.path} is a backup of another training: {found}. Train with the "
-                "same model, data and settings to go on, or give another directory."
-            )
+            other_teacher = before[TEACHER] != now[TEACHER]
+            raise OtherTrainingError(unit.path, found, other_teacher)
 
     def _is_rate_of(self, unit):
         """Whether the learning rate is one that this training gave the optimizer.

@@ -135,6 +135,12 @@ def test_another_teacher_is_named():
     assert "," not in differences(*prints).replace(", now", "")
 
 
+def test_hashes_are_shown_as_far_as_they_are_needed():
+    assert differences({"x": "a1" * 32}, {"x": "b2" * 32}) == (
+        "x was a1a1a1a1a1a1, now b2b2b2b2b2b2"
+    )
+
+
 def test_many_differences_are_counted():
     before, now = ({str(i): {"x": value} for i in range(9)} for value in (1, 2))
     assert differences(before, now).endswith("4.x was 1, now 2, and 4 more")
