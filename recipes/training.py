@@ -80,7 +80,7 @@ def train(distiller, stage, data):
 
     Raises:
         TrainingDivergedError: if a step is not finite; its batch is in
-            `failed_batch.npz` then.
+            `failed_batch.npz` then. Or if a variable of a backup is not.
         ValueError: if the data is not as promised, or the backups are damaged or
             those of another training.
     """
@@ -116,6 +116,8 @@ def train(distiller, stage, data):
     except OtherTrainingError as error:
         raise ValueError(_other_training(stage, error)) from error
     except TrainingDivergedError as error:
+        if error.batch is None:
+            raise
         # Also on a worker that is not the chief: it alone has its share of the batch.
         stage.folder.mkdir(parents=True, exist_ok=True)
         error.save_batch(stage.failed_batch)

@@ -12,6 +12,7 @@ from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
 from keras_diffkd import train_steps
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.callbacks.callback_states import CallbackStates
 from keras_diffkd.callbacks.fingerprints import (
     TEACHER,
@@ -22,6 +23,7 @@ from keras_diffkd.callbacks.fingerprints import (
 )
 from keras_diffkd.callbacks.passed_batches import PassedBatches
 from keras_diffkd.callbacks.training_units import TrainingUnits
+from keras_diffkd.training_diverged_error import TrainingDivergedError
 
 # Optimizers whose training was interrupted in this process, or goes on.
 _IN_TRAINING = weakref.WeakSet()
@@ -71,8 +73,8 @@ class TrainingBackup(keras.callbacks.Callback):
     Raises:
         ValueError: If an argument is out of range; when training begins, if all
             backups are damaged, or are of another model, optimizer, learning rate,
-            loss, metrics or fingerprint; when a backup is due, if a variable is not
-            finite.
+            loss, metrics or fingerprint.
+        TrainingDivergedError: When a backup is due, if a variable is not finite.
         OSError: At the next backup, if one could not be written.
 
     Example:
@@ -91,11 +93,8 @@ class TrainingBackup(keras.callbacks.Callback):
 
     def __init__(self, directory, *, save_freq=500, skip_data=True, fingerprint=None):
         super().__init__()
-        if save_freq is not None and not (isinstance(save_freq, int) and save_freq > 0):
-            raise ValueError(
-                "`save_freq` must be a positive integer, or None for backups at the "
-                f"end of epochs alone. Received: save_freq={save_freq!r}"
-            )
+        if save_freq is not None:
+            save_freq = check_integer("save_freq", save_freq, 1)
         self.units = TrainingUnits(directory)
         self.save_freq = save_freq
         self.skip_data = skip_data
@@ -207,14 +206,14 @@ class TrainingBackup(keras.callbacks.Callback):
         arrays = {}
         for group, variables in _groups(model).items():
             values = train_steps.read(model, variables)
-            _check_finite(variables, values, self._at)
+            self._check_finite(variables, values)
             arrays |= _numbered(group, values)
         for group, variables in _replicated_groups(model).items():
             if group not in self._readers:
                 self._readers[group] = train_steps.replica_reader(model, variables)
             values = self._readers[group]()
             if group != "metrics":
-                _check_finite(variables, values, self._at)
+                self._check_finite(variables, values)
             arrays |= _numbered(group, values)
         self._saved_step = self._at.step
         if not train_steps.is_chief(model):
@@ -236,6 +235,18 @@ class TrainingBackup(keras.callbacks.Callback):
                 },
             },
         )
+
+    def _check_finite(self, variables, values):
+        for variable, value in zip(variables, values, strict=True):
+            if _not_finite(variable, value):
+                raise TrainingDivergedError(
+                    f"The variable {variable.path!r} is not finite after "
+                    f"{self._at.step} steps, and is not saved: the backup before is "
+                    f"kept. {_advice(variable)}",
+                    culprits=[f"the variable {variable.path!r}"],
+                    epoch=self._at.epoch + bool(self._at.step_in_epoch),
+                    step=self._calls * self._model.steps_per_execution,
+                )
 
     def _check_workers_agree(self):
         steps = train_steps.numbers_of_workers(self._model, self._at.step)
@@ -366,15 +377,21 @@ def _numbered(group, values):
     return {f"{group}/{index}": value for index, value in enumerate(values)}
 
 
-def _check_finite(variables, values, position):
-    for variable, value in zip(variables, values, strict=True):
-        is_float = keras.backend.is_float_dtype(variable.dtype)
-        if is_float and not np.all(np.isfinite(value)):
-            raise ValueError(
-                f"The variable {variable.path!r} is not finite after {position.step} "
-                "steps, and is not saved: the backup before is kept. The training has "
-                "diverged: try a smaller learning rate, or clip the gradients."
-            )
+def _not_finite(variable, value):
+    is_float = keras.backend.is_float_dtype(variable.dtype)
+    return is_float and not np.all(np.isfinite(value))
+
+
+def _advice(variable):
+    if variable.path.endswith("dynamic_scale"):
+        return (
+            "The loss scale has grown without end: no gradient ever overflows. Look "
+            "whether gradients are zero, raise `dynamic_growth_steps` of the "
+            "LossScaleOptimizer, or train in mixed_bfloat16 or float32."
+        )
+    return (
+        "The training has diverged: try a smaller learning rate, or clip the gradients."
+    )
 
 
 def _num_metrics(unit):

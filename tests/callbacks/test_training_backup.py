@@ -324,8 +324,16 @@ def test_the_same_model_goes_on_with_the_rate_that_callbacks_gave_it(tmp_path):
         fit(TrainingBackup(tmp_path), halve(), model=model)
 
 
-@pytest.mark.parametrize("name", ["kernel", "moving_variance", "momentum"])
-def test_what_is_not_finite_is_not_saved(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("kernel", "smaller learning rate"),
+        ("moving_variance", "smaller learning rate"),
+        ("momentum", "smaller learning rate"),
+        ("dynamic_scale", "raise `dynamic_growth_steps`"),
+    ],
+)
+def test_what_is_not_finite_is_not_saved(tmp_path, name, advice):
     class Spoil(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
@@ -335,8 +343,15 @@ def test_what_is_not_finite_is_not_saved(tmp_path, name):
                 value.flat[-1] = np.inf
                 spoilt.assign(value)
 
-    with pytest.raises(ValueError, match=f"{name}.* is not finite after 10 steps"):
-        fit(TrainingBackup(tmp_path), Spoil())
+    optimizer = None
+    if name == "dynamic_scale":
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01))
+    said = f"{name}.* is not finite after 10 steps.*{advice}"
+    with pytest.raises(TrainingDivergedError, match=said) as caught:
+        fit(TrainingBackup(tmp_path), Spoil(), model=make_model(optimizer))
+    assert (caught.value.epoch, caught.value.step) == (2, BATCHES)
+    assert name in caught.value.culprits[0]
+    assert caught.value.batch is None
     assert TrainingBackup(tmp_path).position() == (1, 0, BATCHES)
 
 
@@ -412,10 +427,23 @@ def test_position_is_that_of_the_newest_backup(tmp_path):
     )
 
 
-@pytest.mark.parametrize("save_freq", [0, -1, 1.5, "epoch"])
+@pytest.mark.parametrize("save_freq", [0, -1, 1.5, "epoch", True])
 def test_bad_save_freq(tmp_path, save_freq):
-    with pytest.raises(ValueError, match=f"Received: save_freq={save_freq!r}"):
+    said = f"`save_freq` must be an integer of at least 1. .*save_freq={save_freq!r}"
+    with pytest.raises(ValueError, match=said):
         TrainingBackup(tmp_path, save_freq=save_freq)
+
+
+def test_save_freq_of_numpy(tmp_path):
+    assert type(TrainingBackup(tmp_path, save_freq=np.int64(3)).save_freq) is int
+
+
+def test_a_file_is_named_before_training_begins(tmp_path):
+    (tmp_path / "file").write_text("")
+    calls = Calls()
+    with pytest.raises(ValueError, match="need a folder.*is a file"):
+        fit(TrainingBackup(tmp_path / "file"), calls)
+    assert calls.batches == 0
 
 
 def test_outside_of_fit_and_unbuilt_models_are_named(tmp_path):
