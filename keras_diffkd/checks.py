@@ -29,7 +29,7 @@ def check_finite_weights(model):
             raise ValueError(
                 f"The weights of {model.name!r} must be finite. Received: NaN or "
                 f"infinity in {variable.path!r}. Train again, or from an older "
-                "checkpoint, with a smaller learning rate."
+                "backup, with a smaller learning rate."
             )
 
 

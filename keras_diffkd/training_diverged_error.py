@@ -8,7 +8,8 @@ class TrainingDivergedError(ValueError):
     """Raised before a step would be applied that is not finite.
 
     Nothing of that step is in the model: weights, optimizer and moving statistics are
-    those of the step before.
+    those of the step before. `TrainingBackup` raises it too, without a batch, before it
+    would save a variable that is not finite.
 
     Args:
         message: What was not finite, where, and what to do about it.
@@ -17,7 +18,7 @@ class TrainingDivergedError(ValueError):
         step: Integer from 1: the step in the epoch, skipped steps counted, or `None`
             outside of `fit`.
         batch: Tuple `(x, y, sample_weight)` of the step, as NumPy arrays; on several
-            replicas, the share of the replica that failed.
+            replicas, the share of the replica that failed. `None` if none is to blame.
 
     Example:
 

@@ -2,20 +2,24 @@
 
 import contextlib
 import dataclasses
+import sys
 import time
+import warnings
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
+from keras_diffkd.callbacks.fingerprints import OtherTrainingError
 from keras_diffkd.checks import check_finite_weights
 from keras_diffkd.recipes import cluster, flags, tasks
 from keras_diffkd.recipes.data import data_fingerprint, load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
 from keras_diffkd.recipes.metrics_log import MetricsLog
 from keras_diffkd.recipes.progress import Progress
-from keras_diffkd.recipes.run_directory import save_model
+from keras_diffkd.recipes.run_directory import RunDirectory, save_model
 from keras_diffkd.recipes.schedules import build_optimizer
 
 
@@ -76,7 +80,7 @@ def train(distiller, stage, data):
 
     Raises:
         TrainingDivergedError: if a step is not finite; its batch is in
-            `failed_batch.npz` then.
+            `failed_batch.npz` then. Or if a variable of a backup is not.
         ValueError: if the data is not as promised, or the backups are damaged or
             those of another training.
     """
@@ -87,7 +91,7 @@ def train(distiller, stage, data):
         skip_data=False,
         fingerprint={"data": data_fingerprint(data)},
     )
-    at = backup.position()
+    at = _position(backup)
     if at.step:
         inside = f", step {at.step_in_epoch}" if at.step_in_epoch else ""
         _say(f"Resuming {stage.folder} after epoch {at.epoch}{inside}")
@@ -109,7 +113,11 @@ def train(distiller, stage, data):
         )
     except tf.errors.OpError as error:
         raise cluster.lost_worker(error) from error
+    except OtherTrainingError as error:
+        raise ValueError(_other_training(stage, error)) from error
     except TrainingDivergedError as error:
+        if error.batch is None:
+            raise
         # Also on a worker that is not the chief: it alone has its share of the batch.
         stage.folder.mkdir(parents=True, exist_ok=True)
         error.save_batch(stage.failed_batch)
@@ -126,6 +134,25 @@ def train(distiller, stage, data):
 def claim(stage):
     """Returns the context in which a stage may write: see `Stage.claim`."""
     return stage.claim() if cluster.is_chief() else contextlib.nullcontext()
+
+
+def _position(backup):
+    """Returns where to go on; a damaged backup is told of on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        at = backup.position()
+    for warning in caught:
+        _say(f"warning: {warning.message}", file=sys.stderr)
+    return at
+
+
+def _other_training(stage, error):
+    """Returns the message about backups of another training, in a command's words."""
+    message = f"{stage.folder} has a backup of another training: {error.differences}. "
+    if error.other_teacher:
+        teacher = RunDirectory(Path(flags.RUN_DIR.value)).teacher
+        message += f"The teacher, {teacher}, is not that of the backup. "
+    return message + "Give another --run_dir, or what it was trained with to resume"
 
 
 def _callbacks(distiller, records, data):
@@ -156,9 +183,9 @@ def _in_scratch_folder(stage):
     )
 
 
-def _say(text):
+def _say(text, file=None):
     if cluster.is_chief():
-        print(text)
+        print(text, file=file)
 
 
 def _pictures(distiller, stage, data):

@@ -3,11 +3,40 @@
 import hashlib
 import json
 import re
+import warnings
+
+import keras
+import numpy as np
 
 # Keras numbers layers by how many were made before, in this process.
 _NUMBER = re.compile(r"(_\d+)+(?=[\"/_]|$)")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _SHOWN = 5
+_HASH = re.compile(r"[0-9a-f]{64}")
+TEACHER = "teacher (SHA-256 of the weights)"
+_COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class OtherTrainingError(ValueError):
+    """Raised if a backup is of another training.
+
+    Args:
+        path: The backup.
+        differences: String that `differences` made.
+        other_teacher: Whether the teacher is another.
+    """
+
+    def __init__(self, path, differences, other_teacher=False):
+        super().__init__(
+            f"{path} is a backup of another training: {differences}. Train with the "
+            "same model, data and settings to go on, or give another directory."
+        )
+        self.path = path
+        self.differences = differences
+        self.other_teacher = other_teacher
+
+    def __reduce__(self):
+        return type(self), (self.path, self.differences, self.other_teacher)
 
 
 def model_fingerprint(model):
@@ -18,9 +47,9 @@ def model_fingerprint(model):
 
     Returns:
         Dict from str to what JSON can hold: lists of the variables' names, shapes
-        and dtypes, hashes of the configurations of model and optimizer (without a
-        learning rate that is a number, which callbacks change), and of a
-        distiller's teacher the SHA-256 of its weights.
+        and dtypes, hashes of the configurations of model, optimizer (without a
+        learning rate that is a number, which callbacks change), loss and metrics,
+        and of a distiller's teacher the SHA-256 of its weights.
 
     Example:
 
@@ -32,18 +61,40 @@ def model_fingerprint(model):
     ['sequential/dense/kernel float32 (3, 2)', 'sequential/dense/bias float32 (2,)']
     """
     optimizer = _config(model.optimizer)
-    inner = optimizer.get("inner_optimizer", {}).get("config", optimizer)
+    inner = _inner(optimizer)
     if isinstance(inner.get("learning_rate"), float):
         inner.pop("learning_rate")
     config = _config(model)
+    compiled = _compiled(model)
     return {
         "variables": [_described(variable) for variable in model.variables],
         "optimizer variables": [_described(v) for v in model.optimizer.variables],
-        "teacher (SHA-256 of the weights)": config.pop("teacher_fingerprint", None),
+        TEACHER: config.pop("teacher_fingerprint", None),
         "model (hash of its configuration)": _hash(config),
         "optimizer (hash of its configuration)": _hash(optimizer),
+        **{
+            f"{part} (hash of what was compiled)": _hash(compiled[part])
+            for part in _COMPILED
+        },
         "steps_per_execution": model.steps_per_execution,
     }
+
+
+def constant_learning_rate(optimizer):
+    """Returns a learning rate that is a number, or `None` if it is a schedule.
+
+    Args:
+        optimizer: A Keras optimizer, with a loss scale or without.
+
+    Example:
+
+    >>> import keras
+    >>> constant_learning_rate(keras.optimizers.SGD(0.1))
+    0.1
+    """
+    rate = _inner(_config(optimizer)).get("learning_rate")
+    # As it was written: 0.1 is 0.10000000149 in float32.
+    return float(str(np.float32(rate))) if isinstance(rate, float) else None
 
 
 def differences(before, now):
@@ -79,7 +130,13 @@ def _differences(before, now, name):
             was, is_now = ((item[0] if item else None) for item in pair)
             yield from _differences(was, is_now, f"{name}[{index}]")
     else:
-        yield f"{name} was {before}, now {now}"
+        yield f"{name} was {_shown(before)}, now {_shown(now)}"
+
+
+def _shown(value):
+    """Returns enough of a hash to tell it from another, and anything else as it is."""
+    is_hash = isinstance(value, str) and _HASH.fullmatch(value)
+    return value[:12] if is_hash else value
 
 
 def _described(variable):
@@ -92,6 +149,46 @@ def _config(configured):
         return dict(configured.get_config())
     except NotImplementedError:  # A subclassed model need not have one.
         return {}
+
+
+def _inner(optimizer_config):
+    """Returns the configuration of the optimizer that a loss scale may be around."""
+    return optimizer_config.get("inner_optimizer", {}).get("config", optimizer_config)
+
+
+def _compiled(model):
+    """Returns a dict from `_COMPILED` to what the model was compiled with."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lambdas are unsafe to load: none is.
+            config = model.get_compile_config()
+    except (TypeError, ValueError, AttributeError, NotImplementedError):
+        # Something in it has no configuration: its name must do.
+        loss = keras.tree.map_structure(_name, model.loss)
+        config = {"loss": loss, "metrics": [_name(metric) for metric in model.metrics]}
+    # A student may be trained by its own loss.
+    student = config.get("student") or {}
+    return {
+        part: [_without_code(each.get(part)) for each in (config, student)]
+        for part in _COMPILED
+    }
+
+
+def _name(described):
+    if isinstance(described, str):
+        return described
+    return getattr(described, "__name__", type(described).__name__)
+
+
+def _without_code(config):
+    """Leaves out the code of lambdas, which has the number of its line in it."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "__lambda__":
+            return "lambda"
+        return {key: _without_code(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [_without_code(value) for value in config]
+    return config
 
 
 def _hash(config):

@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import typing
+import weakref
 
 import keras
 import numpy as np
@@ -11,10 +12,21 @@ from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
 from keras_diffkd import train_steps
+from keras_diffkd.arguments import check_integer
 from keras_diffkd.callbacks.callback_states import CallbackStates
-from keras_diffkd.callbacks.fingerprints import differences, model_fingerprint
+from keras_diffkd.callbacks.fingerprints import (
+    TEACHER,
+    OtherTrainingError,
+    constant_learning_rate,
+    differences,
+    model_fingerprint,
+)
 from keras_diffkd.callbacks.passed_batches import PassedBatches
 from keras_diffkd.callbacks.training_units import TrainingUnits
+from keras_diffkd.training_diverged_error import TrainingDivergedError
+
+# Optimizers whose training was interrupted in this process, or goes on.
+_IN_TRAINING = weakref.WeakSet()
 
 
 class Position(typing.NamedTuple):
@@ -36,10 +48,9 @@ class TrainingBackup(keras.callbacks.Callback):
 
     A training that was killed at any moment ends with the weights, and the history,
     that it would have had otherwise. Saved are all variables of model and optimizer
-    (heads, moving statistics, random seeds, loss scale), the metrics in the middle of
-    an epoch, and what the other callbacks remember (`EarlyStopping`,
-    `ReduceLROnPlateau`, `History`, ...); of a teacher only the SHA-256 of its
-    weights. See docs/resuming.md for the files.
+    (heads, moving statistics, random seeds, loss scale), the metrics, and what the
+    other callbacks remember (`EarlyStopping`, `ReduceLROnPlateau`, `History`, ...); of
+    a teacher only the SHA-256 of its weights. See docs/resuming.md for the files.
 
     Works with any `keras.Model`. The callback runs after all others, wherever it is in
     their list. When a training is over, so is the same `fit` at once, unless it asks
@@ -61,8 +72,9 @@ class TrainingBackup(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is out of range; when training begins, if all
-            backups are damaged, or are of another model, optimizer or fingerprint;
-            when a backup is due, if a variable is not finite.
+            backups are damaged, or are of another model, optimizer, learning rate,
+            loss, metrics or fingerprint.
+        TrainingDivergedError: When a backup is due, if a variable is not finite.
         OSError: At the next backup, if one could not be written.
 
     Example:
@@ -81,11 +93,8 @@ class TrainingBackup(keras.callbacks.Callback):
 
     def __init__(self, directory, *, save_freq=500, skip_data=True, fingerprint=None):
         super().__init__()
-        if save_freq is not None and not (isinstance(save_freq, int) and save_freq > 0):
-            raise ValueError(
-                "`save_freq` must be a positive integer, or None for backups at the "
-                f"end of epochs alone. Received: save_freq={save_freq!r}"
-            )
+        if save_freq is not None:
+            save_freq = check_integer("save_freq", save_freq, 1)
         self.units = TrainingUnits(directory)
         self.save_freq = save_freq
         self.skip_data = skip_data
@@ -128,10 +137,18 @@ class TrainingBackup(keras.callbacks.Callback):
         self._saved_step = self._at.step
         self._stopped = unit is not None and unit.state["stopped"]
         model._initial_epoch = None
-        if unit is None:
-            return
+        self._first_rate = constant_learning_rate(model.optimizer)
+        if unit is not None:
+            self._go_on(unit)
+        _IN_TRAINING.add(model.optimizer)
+
+    def _go_on(self, unit):
+        model = self.model
         self._check_same(unit)
+        self._first_rate = unit.state["learning rates"]["first"]
         self._restore(unit)
+        # Keras resets them when an epoch begins: what is left is what outlives that.
+        self._restore_metrics_that_fit(unit)
         model._initial_epoch = (
             self.params["epochs"] if self._stopped else self._at.epoch
         )
@@ -145,8 +162,7 @@ class TrainingBackup(keras.callbacks.Callback):
             return
         # The other callbacks have begun the epoch a second time.
         self._restore(unit)
-        if _metrics_fit(self.model, unit):
-            self._restore_replicated(unit, "metrics", self.model.metrics_variables)
+        self._restore_metrics_that_fit(unit)
         self._calls = unit.state["calls"]
         self._passed = PassedBatches(
             self.model,
@@ -183,20 +199,21 @@ class TrainingBackup(keras.callbacks.Callback):
         # change the weights: when a finished `fit` is run again, they do so again.
         self.units.wait()
         self._model._initial_epoch = None
+        _IN_TRAINING.discard(self._model.optimizer)
 
     def _save(self, calls=0, logs=None):
         model = self.model  # On JAX this brings the variables up to date.
         arrays = {}
         for group, variables in _groups(model).items():
             values = train_steps.read(model, variables)
-            _check_finite(variables, values, self._at)
+            self._check_finite(variables, values)
             arrays |= _numbered(group, values)
-        for group, variables in _replicated_groups(model, in_epoch=calls).items():
+        for group, variables in _replicated_groups(model).items():
             if group not in self._readers:
                 self._readers[group] = train_steps.replica_reader(model, variables)
             values = self._readers[group]()
             if group != "metrics":
-                _check_finite(variables, values, self._at)
+                self._check_finite(variables, values)
             arrays |= _numbered(group, values)
         self._saved_step = self._at.step
         if not train_steps.is_chief(model):
@@ -212,8 +229,24 @@ class TrainingBackup(keras.callbacks.Callback):
                 "stopped": self._stopped,
                 "callbacks": callbacks,
                 "fingerprint": self._fingerprint,
+                "learning rates": {
+                    "first": self._first_rate,
+                    "last": constant_learning_rate(model.optimizer),
+                },
             },
         )
+
+    def _check_finite(self, variables, values):
+        for variable, value in zip(variables, values, strict=True):
+            if _not_finite(variable, value):
+                raise TrainingDivergedError(
+                    f"The variable {variable.path!r} is not finite after "
+                    f"{self._at.step} steps, and is not saved: the backup before is "
+                    f"kept. {_advice(variable)}",
+                    culprits=[f"the variable {variable.path!r}"],
+                    epoch=self._at.epoch + bool(self._at.step_in_epoch),
+                    step=self._calls * self._model.steps_per_execution,
+                )
 
     def _check_workers_agree(self):
         steps = train_steps.numbers_of_workers(self._model, self._at.step)
@@ -225,12 +258,25 @@ class TrainingBackup(keras.callbacks.Callback):
             )
 
     def _check_same(self, unit):
-        found = differences(unit.state["fingerprint"], self._fingerprint)
+        before, now = unit.state["fingerprint"], self._fingerprint
+        if not self._is_rate_of(unit):
+            first = unit.state["learning rates"]["first"]
+            before = {**before, "learning rate": first}
+            now = {**now, "learning rate": self._first_rate}
+        found = differences(before, now)
         if found:
-            raise ValueError(
-                f"{unit.path} is a backup of another training: {found}. Train with the "
-                "same model, data and settings to go on, or give another directory."
-            )
+            other_teacher = before[TEACHER] != now[TEACHER]
+            raise OtherTrainingError(unit.path, found, other_teacher)
+
+    def _is_rate_of(self, unit):
+        """Whether the learning rate is one that this training gave the optimizer.
+
+        A script that is run again gives the one that the training began with. The same
+        model, passed to `fit` again, has what callbacks made of it: that of the backup,
+        or a later one if it was interrupted after the backup.
+        """
+        is_of_training = self._first_rate in unit.state["learning rates"].values()
+        return is_of_training or self.model.optimizer in _IN_TRAINING
 
     def _restore(self, unit):
         model = self.model
@@ -244,6 +290,11 @@ class TrainingBackup(keras.callbacks.Callback):
                     variable.assign(unit.arrays[name])
         self._restore_replicated(unit, "state", _replicated_groups(model)["state"])
         self._states.set(unit.state["callbacks"], unit.arrays)
+
+    def _restore_metrics_that_fit(self, unit):
+        """Restores the metrics, unless Keras is yet to build them."""
+        if _metrics_fit(self.model, unit):
+            self._restore_replicated(unit, "metrics", self.model.metrics_variables)
 
     def _restore_metrics(self, unit, batch):
         """Restores metrics that Keras would build when it traces the first step."""
@@ -311,27 +362,36 @@ def _groups(model):
     }
 
 
-def _replicated_groups(model, in_epoch=False):
+def _replicated_groups(model):
     """Returns those that every replica may have its own value of."""
     trainable = {id(variable) for variable in model.trainable_variables}
-    groups = {"state": [v for v in model.variables if id(v) not in trainable]}
-    # Between epochs they have nothing to tell.
-    return groups | ({"metrics": model.metrics_variables} if in_epoch else {})
+    return {
+        "state": [v for v in model.variables if id(v) not in trainable],
+        # Between epochs too: some go on, such as the count of steps that are skipped
+        # in a row.
+        "metrics": model.metrics_variables,
+    }
 
 
 def _numbered(group, values):
     return {f"{group}/{index}": value for index, value in enumerate(values)}
 
 
-def _check_finite(variables, values, position):
-    for variable, value in zip(variables, values, strict=True):
-        is_float = keras.backend.is_float_dtype(variable.dtype)
-        if is_float and not np.all(np.isfinite(value)):
-            raise ValueError(
-                f"The variable {variable.path!r} is not finite after {position.step} "
-                "steps, and is not saved: the backup before is kept. The training has "
-                "diverged: try a smaller learning rate, or clip the gradients."
-            )
+def _not_finite(variable, value):
+    is_float = keras.backend.is_float_dtype(variable.dtype)
+    return is_float and not np.all(np.isfinite(value))
+
+
+def _advice(variable):
+    if variable.path.endswith("dynamic_scale"):
+        return (
+            "The loss scale has grown without end: no gradient ever overflows. Look "
+            "whether gradients are zero, raise `dynamic_growth_steps` of the "
+            "LossScaleOptimizer, or train in mixed_bfloat16 or float32."
+        )
+    return (
+        "The training has diverged: try a smaller learning rate, or clip the gradients."
+    )
 
 
 def _num_metrics(unit):

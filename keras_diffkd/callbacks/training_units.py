@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_diffkd.durable import move_into_place, sync
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 # A second unit of the same step, such as the end of the epoch, has a number behind.
 _NAME = re.compile(r"step-(\d{9,})(?:-(\d+))?")
@@ -101,7 +101,8 @@ class TrainingUnits:
 
         Raises:
             ValueError: If all units are damaged, one has a format that this version
-                does not know, or the folder holds a backup of another kind.
+                does not know, the folder is a file, or it holds a backup of another
+                kind.
         """
         self.check_kind()
         self._damaged, reasons = [], []
@@ -200,11 +201,19 @@ class TrainingUnits:
         shutil.rmtree(hidden)
 
     def check_kind(self):
-        """Raises `ValueError` if the folder holds a backup of another kind."""
+        """Raises `ValueError` if this is no folder, or holds another kind of backup."""
+        existing = next(
+            path for path in (self._key, *self._key.parents) if path.exists()
+        )
+        if not existing.is_dir():
+            raise ValueError(
+                "Backups need a folder of their own, which is made if it does not "
+                f"exist. Received: {self.directory}, where {existing} is a file."
+            )
         for name in _KERAS_BACKUP:
             if (self.directory / name).exists():
                 raise ValueError(
-                    f"{self.directory} holds a checkpoint of Keras's BackupAndRestore, "
+                    f"{self.directory} holds a backup of Keras's BackupAndRestore, "
                     "as earlier versions wrote it, which cannot be resumed from here. "
                     f"Received: {name}, expected folders step-000000000. Finish "
                     "with the version that wrote it, or train anew in another folder."

@@ -132,7 +132,7 @@ def _advice(first):
     if first.startswith(("the inputs", "the targets", "the sample weights")):
         return "Look at the data."
     if first.startswith("the weight"):
-        return "Train on from a checkpoint of before that."
+        return "Train on from a backup of before that."
     if first.startswith("the teacher's"):
         return (
             "Look at the teacher's weights and `teacher_preprocess`; in half precision "

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from small_models import cross_entropy
 
+from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import TrainingBackup
 
 EPOCHS, BATCHES = 4, 5
@@ -158,6 +159,31 @@ def test_what_happens_at_the_end_happens_once(tmp_path):
         check_same(model, fit(None, Halve(), epochs=1))
 
 
+def test_a_row_of_skipped_steps_goes_on_in_the_next_epoch(tmp_path):
+    """Otherwise every restart of a training that skips all steps gains some more."""
+
+    def distiller():
+        keras.utils.set_random_seed(0)
+        student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        distiller = Distiller(teacher=None, student=student, methods=[])
+        distiller.compile(
+            keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.SGD(0.01), initial_scale=2.0**127
+            ),
+            cross_entropy(),
+            run_eagerly=keras.backend.backend() != "jax",
+            loss_weights=1e9,  # Overflows at any scale that is tried.
+            max_skipped_steps=7,
+            preflight=False,
+        )
+        return distiller
+
+    fit(TrainingBackup(tmp_path), model=distiller(), epochs=1)
+    with pytest.raises(TrainingDivergedError, match="7 steps in a row") as caught:
+        fit(TrainingBackup(tmp_path), model=distiller())
+    assert (caught.value.epoch, caught.value.step) == (2, 2)
+
+
 def test_more_epochs_go_on(tmp_path):
     fit(TrainingBackup(tmp_path), epochs=1)
     model = fit(TrainingBackup(tmp_path), epochs=3)
@@ -268,18 +294,46 @@ def test_other_data_is_refused(tmp_path):
     [
         ({"fingerprint": {"data": "b"}}, "fingerprint.data was a, now b"),
         ({"optimizer": "sgd"}, "optimizer variables"),
+        (
+            {"optimizer": keras.optimizers.Adam(0.01)},
+            "training: learning rate was 0.05, now 0.01. ",
+        ),
     ],
 )
 def test_another_training_is_refused_with_the_difference(tmp_path, now, said):
     fit(TrainingBackup(tmp_path, fingerprint={"data": "a"}), epochs=1)
     fingerprint = now.get("fingerprint", {"data": "a"})
     model = make_model(now.get("optimizer"))
-    with pytest.raises(ValueError, match="backup of another training: .*" + said):
+    with pytest.raises(ValueError, match="backup of another .*" + said):
         fit(TrainingBackup(tmp_path, fingerprint=fingerprint), model=model)
 
 
-@pytest.mark.parametrize("name", ["kernel", "moving_variance", "momentum"])
-def test_what_is_not_finite_is_not_saved(tmp_path, name):
+def test_the_same_model_goes_on_with_the_rate_that_callbacks_gave_it(tmp_path):
+    def halve():
+        return keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+
+    model = fit(TrainingBackup(tmp_path), halve(), epochs=2)
+    with pytest.raises(KeyboardInterrupt):  # With a rate that no backup has.
+        fit(TrainingBackup(tmp_path), halve(), Interrupt(3), model=model)
+    fit(TrainingBackup(tmp_path), halve(), model=model, epochs=3)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05 / 8)
+    # A script that is run again begins with the first.
+    check_same(fit(TrainingBackup(tmp_path), halve()), fit(None, halve()))
+    model.optimizer.learning_rate = 0.7
+    with pytest.raises(ValueError, match="learning rate was 0.05, now 0.7"):
+        fit(TrainingBackup(tmp_path), halve(), model=model)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("kernel", "smaller learning rate"),
+        ("moving_variance", "smaller learning rate"),
+        ("momentum", "smaller learning rate"),
+        ("dynamic_scale", "raise `dynamic_growth_steps`"),
+    ],
+)
+def test_what_is_not_finite_is_not_saved(tmp_path, name, advice):
     class Spoil(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
@@ -289,8 +343,15 @@ def test_what_is_not_finite_is_not_saved(tmp_path, name):
                 value.flat[-1] = np.inf
                 spoilt.assign(value)
 
-    with pytest.raises(ValueError, match=f"{name}.* is not finite after 10 steps"):
-        fit(TrainingBackup(tmp_path), Spoil())
+    optimizer = None
+    if name == "dynamic_scale":
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01))
+    said = f"{name}.* is not finite after 10 steps.*{advice}"
+    with pytest.raises(TrainingDivergedError, match=said) as caught:
+        fit(TrainingBackup(tmp_path), Spoil(), model=make_model(optimizer))
+    assert (caught.value.epoch, caught.value.step) == (2, BATCHES)
+    assert name in caught.value.culprits[0]
+    assert caught.value.batch is None
     assert TrainingBackup(tmp_path).position() == (1, 0, BATCHES)
 
 
@@ -366,10 +427,23 @@ def test_position_is_that_of_the_newest_backup(tmp_path):
     )
 
 
-@pytest.mark.parametrize("save_freq", [0, -1, 1.5, "epoch"])
+@pytest.mark.parametrize("save_freq", [0, -1, 1.5, "epoch", True])
 def test_bad_save_freq(tmp_path, save_freq):
-    with pytest.raises(ValueError, match=f"Received: save_freq={save_freq!r}"):
+    said = f"`save_freq` must be an integer of at least 1. .*save_freq={save_freq!r}"
+    with pytest.raises(ValueError, match=said):
         TrainingBackup(tmp_path, save_freq=save_freq)
+
+
+def test_save_freq_of_numpy(tmp_path):
+    assert type(TrainingBackup(tmp_path, save_freq=np.int64(3)).save_freq) is int
+
+
+def test_a_file_is_named_before_training_begins(tmp_path):
+    (tmp_path / "file").write_text("")
+    calls = Calls()
+    with pytest.raises(ValueError, match="need a folder.*is a file"):
+        fit(TrainingBackup(tmp_path / "file"), calls)
+    assert calls.batches == 0
 
 
 def test_outside_of_fit_and_unbuilt_models_are_named(tmp_path):

@@ -156,12 +156,20 @@ def test_half_a_removal_does_not_look_like_damage(units, monkeypatch):
 
 
 def test_another_format_is_named(units, monkeypatch):
-    monkeypatch.setattr(training_units, "FORMAT", 2)
-    with pytest.raises(ValueError, match="another version.*format 1, expected 2"):
+    monkeypatch.setattr(training_units, "FORMAT", 3)
+    with pytest.raises(ValueError, match="another version.*format 2, expected 3"):
         units.newest()
 
 
-def test_a_checkpoint_of_keras_is_refused(tmp_path):
+@pytest.mark.parametrize("inside", ["", "backups/student"])
+def test_a_file_is_no_folder(tmp_path, inside):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="need a folder.*/file is a file"):
+        TrainingUnits(tmp_path / "file" / inside).newest()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_backup_of_keras_is_refused(tmp_path):
     (tmp_path / "training_metadata.json").write_text(json.dumps({"epoch": 3}))
     with pytest.raises(ValueError, match="Keras's BackupAndRestore.*another folder"):
         TrainingUnits(tmp_path).newest()

@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+import warnings
 
 import keras
 import numpy as np
@@ -8,6 +9,8 @@ import tensorflow as tf
 from tensorboard_events import events
 
 from keras_diffkd import TrainingDivergedError
+from keras_diffkd.callbacks import TrainingBackup
+from keras_diffkd.callbacks.training_units import TrainingUnits
 from keras_diffkd.recipes import distill, training
 from keras_diffkd.recipes.checksums import forget_checksum
 from keras_diffkd.recipes.metrics_log import read_metrics
@@ -137,9 +140,24 @@ def test_other_data_and_other_teachers_are_refused(distil, tmp_path, monkeypatch
         network(8).save(path)
     shutil.copy(tmp_path / "teacher.keras", tmp_path / "run" / "teacher.keras")
     forget_checksum(tmp_path / "run" / "teacher.keras")
-    with pytest.raises(ValueError, match="another training: teacher .SHA-256"):
+    said = "another training: teacher .SHA-256.*run/teacher.keras, is not .*--run_dir"
+    with pytest.raises(ValueError, match=said):
         distil()
     assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == kept
+
+
+def test_a_damaged_backup_is_a_line_on_stderr(parse, tmp_path, capsys):
+    units = TrainingUnits(tmp_path)
+    for step in (1, 2):
+        state = {"epoch": step, "step_in_epoch": 0, "step": step}
+        units.write(step, {}, state)
+    (units.paths()[-1] / "variables.npz").write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert training._position(TrainingBackup(tmp_path)).step == 1
+    said = capsys.readouterr().err
+    assert said.startswith("warning: A backup of the training is damaged")
+    assert said.count("\n") == 1
 
 
 def test_the_baseline_is_the_student_with_the_same_start_and_data(distil, tmp_path):
