@@ -62,22 +62,6 @@ class _TaskLoss(keras.layers.Layer):
         return self._compute_loss(x=x, y=y, y_pred=y_pred)
 
 
-def read_as_one_replica(variables):
-    """Returns the variables' values, with a first axis of the one replica."""
-    return [value[None] for value in read_variables(variables)]
-
-
-def read_variables(variables):
-    """Returns the variables' values as NumPy arrays."""
-    return [keras.ops.convert_to_numpy(v.value) for v in variables]
-
-
-def assign_one_replica(variables, values, summed):
-    """Assigns values of one or more replicas to variables that have one."""
-    for variable, of_replicas in zip(variables, values, strict=True):
-        variable.assign(of_replicas.sum(0) if summed else of_replicas[0])
-
-
 def teacher_variables(distiller):
     """Returns the variables that the step only reads."""
     return list(distiller.teacher.variables) if distiller.methods else []

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_diffkd.train_steps.objective import assign_one_replica
+from keras_diffkd.train_steps import one_replica
 from keras_diffkd.train_steps.replicas import is_multi_worker
 
 
@@ -59,7 +59,7 @@ def assign_replicas(model, variables, values, summed):
     strategy = model.distribute_strategy
     count = strategy.num_replicas_in_sync
     if count == 1:
-        assign_one_replica(variables, values, summed)
+        one_replica.assign_replicas(model, variables, values, summed)
         return
     for variable, of_replicas in zip(variables, values, strict=True):
         parts = _parts(strategy, variable)

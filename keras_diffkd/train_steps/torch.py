@@ -1,7 +1,6 @@
 """The training step on PyTorch."""
 
 import contextlib
-import functools
 
 import keras
 import torch
@@ -10,13 +9,18 @@ from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.objective import (
-    assign_one_replica,
     objective,
-    read_as_one_replica,
-    read_variables,
     state_variables,
     teacher_variables,
     update_metrics,
+)
+from keras_diffkd.train_steps.one_replica import (  # noqa: F401
+    assign_replicas,
+    numbers_of_workers,
+    own_loss,
+    read,
+    replica_reader,
+    unscaled,
 )
 
 data_errors_as_value_errors = contextlib.nullcontext
@@ -107,36 +111,6 @@ def test_step(distiller, keras_test_step, data):
 def predict_step(distiller, keras_predict_step, data):
     """Runs the student as Keras does."""
     return keras_predict_step(data)
-
-
-def unscaled(loss):
-    """Returns the mean loss of the batch: on PyTorch, Keras scales nothing."""
-    return loss
-
-
-def own_loss(compute_loss):
-    """Runs a student's own `compute_loss`: on PyTorch, Keras scales nothing."""
-    return compute_loss()
-
-
-def read(model, variables):
-    """Returns the variables' values as NumPy arrays."""
-    return read_variables(variables)
-
-
-def replica_reader(model, variables):
-    """Returns a function that reads variables, for the one replica that there is."""
-    return functools.partial(read_as_one_replica, variables)
-
-
-def assign_replicas(model, variables, values, summed):
-    """Gives the one replica that there is its values."""
-    assign_one_replica(variables, values, summed)
-
-
-def numbers_of_workers(model, number):
-    """Returns the number alone: nothing is known of other processes here."""
-    return [number]
 
 
 def is_chief(model):

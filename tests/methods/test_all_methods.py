@@ -1,15 +1,12 @@
 """What every method has to do."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from every_method import METHODS, two_stages
+from scripts import run_script
 from small_models import cross_entropy, random_batch, weights_of
 
 from keras_diffkd import Distiller
@@ -116,15 +113,7 @@ def test_computes_in_float32_whatever_the_models_compute_in(name, policy, rng):
 @pytest.mark.long
 @pytest.mark.backend("tensorflow")
 def test_every_method_trains_on_two_replicas():
-    result = subprocess.run(
-        [sys.executable, TESTS / "methods" / "mirrored_methods_script.py"],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    results = json.loads(result.stdout)
+    results = run_script(TESTS / "methods" / "mirrored_methods_script.py")
     assert set(results) == set(METHODS)
     for name, (logs, copies) in results.items():
         assert all(np.all(np.isfinite(values)) for values in logs.values()), name

@@ -1,27 +1,12 @@
 """The step under MirroredStrategy: two logical CPU devices against one."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import run_script
 
 pytestmark = pytest.mark.backend("tensorflow")
-
-
-def run_script():
-    result = subprocess.run(
-        [sys.executable, Path(__file__).with_name("mirrored_script.py")],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 def check_two_replicas_train_as_one(results, name, alone):
@@ -75,7 +60,7 @@ def check_what_does_not_fit_is_named(results, case, said):
 @pytest.mark.long
 def test_replicas_and_xla_change_nothing():
     """One test, since the workers of pytest-xdist would each run the script again."""
-    results = run_script()
+    results = run_script(Path(__file__).with_name("mirrored_script.py"))
     check_two_replicas_train_as_one(results, "two", "one")
     check_two_replicas_train_as_one(results, "two_xla", "one")
     check_two_replicas_train_as_one(results, "two_synchronized", "one_synchronized")

@@ -1,27 +1,12 @@
 """A detector and a segmenter under MirroredStrategy, with XLA and without."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import run_script
 
 pytestmark = pytest.mark.backend("tensorflow")
-
-
-def run_script():
-    result = subprocess.run(
-        [sys.executable, Path(__file__).with_name("mirrored_tasks_script.py")],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 def check_same(ours, theirs):
@@ -71,7 +56,7 @@ def check_the_first_batch_may_be_split_unevenly(results):
 @pytest.mark.long
 def test_replicas_and_xla_change_nothing():
     """One test, since the workers of pytest-xdist would each run the script again."""
-    results = run_script()
+    results = run_script(Path(__file__).with_name("mirrored_tasks_script.py"))
     check_three_steps_are_the_same(results, "detector", "two")
     check_three_steps_are_the_same(results, "detector", "two_xla")
     check_three_steps_are_the_same(results, "segmenter", "two")
