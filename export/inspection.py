@@ -69,7 +69,7 @@ def find_size_problem(size, precision, serving):
     """
     kernels = sum(
         variable.shape.num_elements()
-        for variable in serving.trace.graph.variables
+        for variable in _used_variables(serving.trace)
         if variable.shape.rank > 1
     )
     least = int(MIN_SHARE * kernels * _BYTES[precision])
@@ -79,6 +79,22 @@ def find_size_problem(size, precision, serving):
         f"implausibly small: {size} bytes for {kernels} kernel weights in "
         f"{precision}, expected at least {least}; weights are missing"
     ]
+
+
+def _used_variables(trace):
+    """Returns the variables that the outputs are computed from.
+
+    A head for training alone is called, but what it gives is not returned.
+    """
+    graph, pending, seen = trace.graph, [t.op for t in trace.outputs], set()
+    while pending:
+        operation = pending.pop()
+        if operation not in seen:
+            seen.add(operation)
+            # No control inputs: by these TensorFlow orders all reads, used or not.
+            pending.extend(tensor.op for tensor in operation.inputs)
+    inner = {id(handle) for handle, tensor in graph.captures if tensor.op in seen}
+    return [variable for variable in graph.variables if id(variable.handle) in inner]
 
 
 def inspect_saved_model(path):

@@ -101,7 +101,8 @@ def check_opset(opset):
 def _convert(serving, opset):
     import tf2onnx
 
-    frozen = convert_variables_to_constants_v2(serving.trace)
+    # Loops stay whole: ONNX has a loop of its own, and nothing for the parts.
+    frozen = convert_variables_to_constants_v2(serving.trace, lower_control_flow=False)
     inputs = [tensor.name for tensor in frozen.inputs]
     outputs = [tensor.name for tensor in frozen.outputs]
     names = [spec.name for spec in (*serving.inputs, *serving.outputs)]

@@ -54,8 +54,8 @@ def read_samples(serving, samples, metrics=None):
     Args:
         serving: `Serving`.
         samples: None for seeded standard normal inputs, or pixels; inputs (an array,
-            or the dictionary or list of arrays that the student takes); or a tuple
-            `(inputs, targets)`. For artefacts of pixels, integer images, or float
+            or the dictionary, list or tuple of arrays that the student takes); or a
+            tuple `(inputs, targets)`. For artefacts of pixels, integer images, or float
             images as the student takes them, which become pixels again.
         metrics: callable or None. With it the targets may be any structure of arrays
             and must be there; without, they are integer labels.
@@ -80,7 +80,7 @@ def read_samples(serving, samples, metrics=None):
         origin = f"random: {kind}, seed {RANDOM_SEED}"
         return Samples(_name(serving, _random_inputs(serving)), None, origin)
     inputs, targets = samples, None
-    if isinstance(samples, tuple):
+    if isinstance(samples, tuple) and not _are_inputs(serving, samples):
         if len(samples) != 2:
             raise ValueError(
                 "Expected `samples` to be inputs or a tuple (inputs, targets); pass "
@@ -95,6 +95,17 @@ def read_samples(serving, samples, metrics=None):
     elif targets is not None:
         targets = _check_labels(serving, targets, len(inputs[0]))
     return Samples(_name(serving, inputs), targets, "given")
+
+
+def _are_inputs(serving, samples):
+    """Returns whether a tuple is the inputs of a student that takes tuples."""
+    if not isinstance(serving.structure, tuple):
+        return False
+    try:
+        keras.tree.assert_same_structure(serving.structure, samples)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _name(serving, arrays):

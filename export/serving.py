@@ -212,8 +212,19 @@ def _input_structure(student):
         )
     return keras.tree.map_shape_structure(
         lambda shape: _with_any_batch(keras.KerasTensor(shape, student.input_dtype)),
-        config["input_shape"],
+        _plain(config["input_shape"]),
     )
+
+
+def _plain(structure):
+    """Returns plain dictionaries and lists for those in which Keras tracks changes."""
+    if isinstance(structure, dict):
+        return {key: _plain(value) for key, value in structure.items()}
+    if isinstance(structure, list):
+        return [_plain(value) for value in structure]
+    if isinstance(structure, tuple):
+        return tuple(_plain(value) for value in structure)
+    return structure
 
 
 def _with_any_batch(tensor):

@@ -72,7 +72,8 @@ def _quantize_activations(converter, serving, calibration):
 def _examples(calibration, takes_pixels, batch_size):
     for index in range(0, len(calibration), batch_size):
         example = calibration.full_batch(index, batch_size)
-        example = {name: array.astype("float32") for name, array in example.items()}
+        if takes_pixels:
+            example = {name: image.astype("float32") for name, image in example.items()}
         if takes_pixels and index == 0:
             # The whole range, so that the scale is 1 and raw pixels go straight in;
             # two pixels, so that no other activation's range grows.

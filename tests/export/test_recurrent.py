@@ -1,0 +1,67 @@
+"""Recurrent students: loops in ONNX and TFLite, against the Keras layers."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_diffkd.export import export_student
+from keras_diffkd.export.onnx import write_onnx
+from keras_diffkd.export.reference import predict
+from keras_diffkd.export.runtimes import OnnxRuntime
+from keras_diffkd.export.samples import read_samples
+from keras_diffkd.export.serving import Serving
+
+STEPS = np.random.default_rng(0).standard_normal((8, 12, 4)).astype("float32")
+MOVIES = np.random.default_rng(0).standard_normal((8, 3, 5, 5, 2)).astype("float32")
+
+
+def recurrent(shape, *middle):
+    return keras.Sequential([keras.Input(shape), *middle, layers.Dense(5)])
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.mark.parametrize(
+    ("middle", "inputs"),
+    [
+        (lambda: [layers.LSTM(6)], STEPS),
+        (lambda: [layers.GRU(6, return_sequences=True, reset_after=False)], STEPS),
+        (lambda: [layers.SimpleRNN(6, go_backwards=True)], STEPS),
+        (lambda: [layers.Masking(0.0), layers.Bidirectional(layers.GRU(6))], STEPS),
+        (lambda: [layers.ConvLSTM2D(3, 3), layers.Flatten()], MOVIES),
+        (
+            lambda: [layers.TimeDistributed(layers.Conv2D(3, 3)), layers.Flatten()],
+            MOVIES,
+        ),
+    ],
+    ids=["lstm", "gru", "simple", "masked", "conv_lstm", "time_distributed"],
+)
+def test_onnx(middle, inputs, tmp_path):
+    inputs = inputs.copy()
+    if inputs.ndim == 3:
+        inputs[:, 9:] = 0  # What masking leaves out.
+    student = recurrent(inputs.shape[1:], *middle())
+    serving = Serving(student)
+    write_onnx(serving, tmp_path / "student.onnx")
+    runtime = OnnxRuntime(tmp_path / "student.onnx")
+    (output,) = predict(runtime, read_samples(serving, inputs)).values()
+    np.testing.assert_allclose(output, student(inputs), atol=1e-6)
+    one = runtime.run({"image": inputs[:1]})["logits"]
+    np.testing.assert_allclose(one, output[:1], atol=1e-6)
+
+
+def test_all_float_formats_of_stacked_layers(tmp_path):
+    student = recurrent(
+        (12, 4),
+        layers.Bidirectional(layers.GRU(6, return_sequences=True)),
+        layers.LSTM(8),
+    )
+    formats = ["saved_model", "onnx", "tflite", "tflite_dynamic"]
+    manifest = export_student(student, tmp_path / "export", formats, samples=STEPS)
+    for name in formats[:3]:
+        found = manifest["artefacts"][name]["verification"]
+        assert found["max_difference"] < 1e-6
