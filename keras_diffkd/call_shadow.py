@@ -38,16 +38,24 @@ class CallShadow:
     def _install(self, layer):
         count, shadowed = self._installed.get(id(layer), (0, None))
         if count == 0:
-            shadowed = layer.__dict__.get("call")
+            name = _what_runs(layer)
+            shadowed = name, layer.__dict__.get(name)
             # Past Keras's attribute tracking: this must leave no trace.
-            layer.__dict__["call"] = self._make(layer, layer.call)
+            layer.__dict__[name] = self._make(layer, getattr(layer, name))
         self._installed[id(layer)] = (count + 1, shadowed)
 
     def _remove(self, layer):
         count, shadowed = self._installed.pop(id(layer))
+        name, original = shadowed
         if count > 1:
             self._installed[id(layer)] = (count - 1, shadowed)
-        elif shadowed is not None:
-            layer.__dict__["call"] = shadowed
+        elif original is not None:
+            layer.__dict__[name] = original
         else:
-            del layer.__dict__["call"]
+            del layer.__dict__[name]
+
+
+def _what_runs(layer):
+    """Returns the name of the method that Keras calls; of quantized layers, another."""
+    quantized = layer.dtype_policy.quantization_mode is not None
+    return "quantized_call" if quantized else "call"

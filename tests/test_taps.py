@@ -221,3 +221,23 @@ def test_a_number_that_keras_added_may_be_left_out():
     assert find_layer(model("dense_3"), "dense").name == "dense_3"
     with pytest.raises(ValueError, match="no layer 'dense'"):
         find_layer(model("dense_3", "dense_4"), "dense")
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_layer_of_quantized_weights(mode, rng):
+    x = rng.normal(size=(4, 8)).astype("float32")
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(16, name="features"),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.quantize(mode)
+    layer = model.get_layer("features")
+    before = dict(vars(layer))
+    outputs, features = call_with_taps(model, x, ["features"], training=False)
+    np.testing.assert_array_equal(features["features"], layer(x))
+    np.testing.assert_array_equal(outputs, model(x))
+    assert vars(layer).keys() == before.keys()
+    assert list_taps(model)["features"] == (None, 16)

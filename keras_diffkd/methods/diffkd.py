@@ -253,7 +253,8 @@ class DiffKD(PyramidMethod):
         Args:
             teacher_features: Tensor of the teacher's tap.
             student_features: Tensor of the student's tap.
-            targets: Class labels, used by `distance="dkd"` alone.
+            targets: Class labels, integers or one-hot, used by `distance="dkd"`
+                alone.
             training: Whether batch normalisation uses batch statistics.
             init_noise: Optional float tensor with as many values as the latent
                 feature: the noise mixed with the student's feature.
@@ -279,6 +280,9 @@ class DiffKD(PyramidMethod):
         results["denoise"] = self._denoising_loss(
             target, denoise_noise, timesteps, training
         )
+        if len(teacher_features.shape) == 2:
+            # Labels of one-hot form would not match maps of one pixel.
+            target, refined = target[:, 0, 0, :], refined[:, 0, 0, :]
         results["distill"] = distance_between(
             self.distance,
             target,

@@ -28,7 +28,7 @@ def distance_between(distance, teacher, student, *, targets, temperature):
             callable `(teacher, student) -> tensor`.
         teacher: float32 tensor, the target.
         student: float32 tensor of the same shape.
-        targets: Class labels, for `"dkd"`.
+        targets: Class labels, integers or one-hot, for `"dkd"`.
         temperature: Positive float, for the distances of logits.
     """
     if callable(distance):

@@ -19,6 +19,7 @@ class RTK(AFD):
         teacher_tap: List of layers of the teacher, as for `AFD`.
         student_tap: List of layers of the student.
         k: Integer, how many of the teacher's features are kept for each sample.
+            1 by default: what fits best.
         key_dim: Integer, width of queries and keys.
         weight: Float, weight of the loss in the total loss.
         name: String, prefix of the logs.
@@ -44,7 +45,7 @@ class RTK(AFD):
     """
 
     def __init__(
-        self, teacher_tap, student_tap, *, k, key_dim=128, weight=1.0, name="rtk"
+        self, teacher_tap, student_tap, *, k=1, key_dim=128, weight=1.0, name="rtk"
     ):
         super().__init__(
             teacher_tap, student_tap, key_dim=key_dim, weight=weight, name=name

@@ -222,7 +222,7 @@ def check_weights(findings, look, class_weight, outputs):
             f"0. Received: {class_weight!r}"
         )
         return
-    classes = outputs[0].classes if len(outputs) == 1 else None
+    classes = outputs[0].label_classes if len(outputs) == 1 else None
     unknown = sorted(
         label for label in class_weight if classes and not 0 <= label < classes
     )

@@ -41,6 +41,14 @@ class TaskOutput:
         return self.spec.shape[-1]
 
     @property
+    def label_classes(self):
+        """How many classes labels may name, or `None` where they name none."""
+        if self.kind is None:
+            return None
+        # One output of a binary loss decides between two classes.
+        return 2 if self.kind == "binary" and self.classes == 1 else self.classes
+
+    @property
     def title(self):
         """How messages call what belongs to this output."""
         return "" if self.name is None else f" of the output {self.name!r}"

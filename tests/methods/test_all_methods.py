@@ -1,5 +1,6 @@
 """What every method has to do."""
 
+import inspect
 from pathlib import Path
 
 import keras
@@ -9,7 +10,8 @@ from every_method import METHODS, two_stages
 from scripts import run_script
 from small_models import cross_entropy, random_batch, weights_of
 
-from keras_diffkd import Distiller
+import keras_diffkd
+from keras_diffkd import DistillationMethod, Distiller
 
 TESTS = Path(__file__).parents[1]
 
@@ -28,6 +30,30 @@ def make_distiller(name, jit_compile=False, weight=1.0):
 def losses_of(distiller):
     [method] = distiller.methods
     return [f"{method.name}/{loss}" for loss in method.loss_weights]
+
+
+PUBLIC = [
+    getattr(keras_diffkd, name)
+    for name in keras_diffkd.__all__
+    if inspect.isclass(getattr(keras_diffkd, name))
+    and issubclass(getattr(keras_diffkd, name), DistillationMethod)
+    and getattr(keras_diffkd, name) is not DistillationMethod
+]
+
+
+@pytest.mark.parametrize("method", PUBLIC, ids=lambda method: method.__name__)
+def test_needs_its_taps_alone(method):
+    taps = ["stage1", "features"]
+    several = all(
+        parameter.default is inspect.Parameter.empty
+        for parameter in list(inspect.signature(method).parameters.values())[:2]
+    )
+    made = (
+        method(teacher_tap=taps, student_tap=taps)
+        if several
+        else method("features", "features")
+    )
+    assert made.get_config() == method.from_config(made.get_config()).get_config()
 
 
 @pytest.mark.parametrize("name", METHODS)

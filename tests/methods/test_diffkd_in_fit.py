@@ -108,3 +108,32 @@ def test_any_number_of_steps_without_noise_adaptation(steps, rng):
     method = DiffKD("last", "last", num_inference_steps=steps, adapt_noise=False)
     history = distil(cnn(8), cnn(4), [method], rng)
     assert "diffkd/gamma" not in history
+
+
+@pytest.mark.parametrize("batch_size", [32, 1])
+@pytest.mark.parametrize("form", ["column", "one-hot", "mixup"])
+def test_labels_of_every_form_for_dkd(form, batch_size, rng):
+    x, labels = random_batch(rng, 32 if batch_size > 1 else 2)
+    one_hot = np.eye(10, dtype="float32")[labels]
+    y = {
+        "column": labels[:, None],
+        "one-hot": one_hot,
+        # The larger share is the label's own.
+        "mixup": 0.7 * one_hot + 0.3 * np.roll(one_hot, 1, axis=0),
+    }[form]
+    losses = []
+    for targets in (labels, y):
+        keras.utils.set_random_seed(0)
+        method = DiffKD(distance="dkd", num_inference_steps=2, seed=1)
+        distiller = Distiller(cnn(8), cnn(4), [method], task_loss_weight=0.0)
+        sparse = targets.shape[-1] != 10
+        distiller.compile(
+            keras.optimizers.SGD(0.01),
+            cross_entropy()
+            if sparse
+            else keras.losses.CategoricalCrossentropy(from_logits=True),
+            preflight=False,
+        )
+        logs = distiller.fit(x, targets, batch_size, shuffle=False, verbose=0)
+        losses.append(logs.history["diffkd/distill"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
