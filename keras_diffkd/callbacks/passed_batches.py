@@ -44,6 +44,21 @@ class PassedBatches:
             self._put_back()
         return not self._left
 
+    def end_of_epoch(self):
+        """Raises `ValueError`: the epoch has ended before all were passed.
+
+        On PyTorch, `fit` itself reads the data, and ends an epoch that has no more.
+        """
+        self._put_back()
+        raise self._too_few()
+
+    def _too_few(self):
+        return ValueError(
+            f"The data ended {self._left} batches before the point in the epoch "
+            "where the training goes on. It must be the data of the interrupted "
+            "training: as many batches, in the same order."
+        )
+
     def _put_back(self):
         self._model.train_function = self._train
         self._list.callbacks = self._callbacks
@@ -77,11 +92,7 @@ class PassedBatches:
         try:
             batch = next(data)
         except StopIteration:
-            raise ValueError(
-                f"The data ended {self._left} batches before the point in the epoch "
-                "where the training goes on. It must be the data of the interrupted "
-                "training: as many batches, in the same order."
-            ) from None
+            raise self._too_few() from None
         for _ in range(self._model.steps_per_execution - 1):
             if next(data, None) is None:
                 break  # The last batches of an epoch may be fewer.

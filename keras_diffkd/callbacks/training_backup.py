@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 import json
 import typing
 import weakref
@@ -159,11 +160,14 @@ class TrainingBackup(keras.callbacks.Callback):
         if unit is None or not unit.state["calls"]:
             self._at = Position(epoch, 0, self._at.step)
             self._calls = 0
+            self._generators = train_steps.read_generators()
             return
         # The other callbacks have begun the epoch a second time.
         self._restore(unit)
         self._restore_metrics_that_fit(unit)
+        self._generators = _arrays(unit, "generators of the epoch")
         self._calls = unit.state["calls"]
+        self._resumed_inside = unit
         self._passed = PassedBatches(
             self.model,
             self._list,
@@ -177,6 +181,8 @@ class TrainingBackup(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self._passed is not None:
             if self._passed.count():
+                unit, self._resumed_inside = self._resumed_inside, None
+                train_steps.assign_generators(_arrays(unit, "generators"))
                 self._passed = None
             return
         self._calls += 1
@@ -190,6 +196,8 @@ class TrainingBackup(keras.callbacks.Callback):
             self._save(logs=logs, calls=self._calls)
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._passed is not None:
+            self._passed.end_of_epoch()
         self._at = Position(epoch + 1, 0, self._at.step)
         self._stopped = bool(self._model.stop_training)
         self._save()
@@ -215,6 +223,9 @@ class TrainingBackup(keras.callbacks.Callback):
             if group != "metrics":
                 self._check_finite(variables, values)
             arrays |= _numbered(group, values)
+        arrays |= _numbered("generators", train_steps.read_generators())
+        if calls:
+            arrays |= _numbered("generators of the epoch", self._generators)
         self._saved_step = self._at.step
         if not train_steps.is_chief(model):
             return
@@ -289,6 +300,9 @@ class TrainingBackup(keras.callbacks.Callback):
                 if group != "random" or name in unit.arrays:
                     variable.assign(unit.arrays[name])
         self._restore_replicated(unit, "state", _replicated_groups(model)["state"])
+        # The order of the epoch's data may be drawn from them when it begins.
+        of_epoch = _arrays(unit, "generators of the epoch")
+        train_steps.assign_generators(of_epoch or _arrays(unit, "generators"))
         self._states.set(unit.state["callbacks"], unit.arrays)
 
     def _restore_metrics_that_fit(self, unit):
@@ -375,6 +389,14 @@ def _replicated_groups(model):
 
 def _numbered(group, values):
     return {f"{group}/{index}": value for index, value in enumerate(values)}
+
+
+def _arrays(unit, group):
+    """Returns the arrays of a unit that `_numbered` named."""
+    numbers = itertools.takewhile(
+        lambda index: f"{group}/{index}" in unit.arrays, itertools.count()
+    )
+    return [unit.arrays[f"{group}/{index}"] for index in numbers]
 
 
 def _not_finite(variable, value):

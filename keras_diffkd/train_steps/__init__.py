@@ -134,6 +134,29 @@ def numbers_of_workers(model, number):
     return _backend().numbers_of_workers(model, number)
 
 
+def read_generators():
+    """Returns the states of the random generators that Keras keeps no variable of.
+
+    On PyTorch, `Dropout` and the shuffling of data draw from the global ones.
+
+    Returns:
+        List of NumPy arrays.
+    """
+    return _backend().read_generators()
+
+
+def assign_generators(states):
+    """Sets what `read_generators` has returned.
+
+    Args:
+        states: List of NumPy arrays.
+
+    Raises:
+        ValueError: If they are of another number of devices than there are.
+    """
+    _backend().assign_generators(states)
+
+
 def is_chief(model):
     """Whether this process writes what all workers of a training have in common."""
     return _backend().is_chief(model)

@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import numpy as np
 import torch
 
 from keras_diffkd.checks import check_labels
@@ -111,6 +112,29 @@ def test_step(distiller, keras_test_step, data):
 def predict_step(distiller, keras_predict_step, data):
     """Runs the student as Keras does."""
     return keras_predict_step(data)
+
+
+def read_generators():
+    """Returns the states of the global generators: of the CPU, and of each GPU."""
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states += torch.cuda.get_rng_state_all()
+    return [np.array(state) for state in states]
+
+
+def assign_generators(states):
+    """Sets the states of the global generators; see `train_steps`."""
+    expected = len(read_generators())
+    if len(states) != expected:
+        raise ValueError(
+            "A training on PyTorch goes on with the random numbers of its devices. "
+            f"Received: the states of {len(states)} generators, expected {expected} "
+            "(the CPU's and one for each GPU). Resume it on a machine like the one "
+            "before, or train anew in another folder."
+        )
+    torch.set_rng_state(torch.from_numpy(states[0].copy()))
+    for device, state in enumerate(states[1:]):
+        torch.cuda.set_rng_state(torch.from_numpy(state.copy()), device)
 
 
 def is_chief(model):

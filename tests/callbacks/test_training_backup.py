@@ -222,6 +222,7 @@ def test_other_callbacks_are_not_told_of_batches_that_are_left_out(tmp_path):
     assert calls.batches == BATCHES - 3
 
 
+@pytest.mark.backend("tensorflow", "jax")  # Keras refuses it on PyTorch.
 @pytest.mark.parametrize("batches", [2, 3])
 def test_several_steps_per_execution(tmp_path, batches):
     def model():
@@ -240,6 +241,35 @@ def test_several_steps_per_execution(tmp_path, batches):
     assert position == (0, 2 * (batches - 1), 2 * (batches - 1))
     again = fit(TrainingBackup(tmp_path, save_freq=2), model=model(), epochs=2)
     check_same(again, whole)
+
+
+@pytest.mark.backend("torch")
+@pytest.mark.parametrize("shuffle", [True, "batch"])
+def test_the_order_of_shuffled_data_goes_on(tmp_path, shuffle):
+    def train(*callbacks):
+        model = make_model()
+        x, y = data()
+        arguments = {"batch_size": 8, "epochs": 3, "verbose": 0, "shuffle": shuffle}
+        model.fit(x, y, callbacks=callbacks, **arguments)
+        return model
+
+    whole = train()
+    for batches in (3, BATCHES + 1, 1):
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainingBackup(tmp_path, save_freq=1), Interrupt(batches=batches))
+    check_same(train(TrainingBackup(tmp_path, save_freq=1)), whole)
+
+
+@pytest.mark.backend("torch")
+def test_random_numbers_of_other_devices_are_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(TrainingBackup(tmp_path, save_freq=1), Interrupt(batches=3))
+    units = TrainingBackup(tmp_path).units
+    unit = units.newest()
+    arrays = {k: v for k, v in unit.arrays.items() if not k.startswith("generators")}
+    units.write(unit.state["step"], arrays, unit.state)
+    with pytest.raises(ValueError, match="states of 0 generators, expected"):
+        fit(TrainingBackup(tmp_path))
 
 
 @pytest.mark.backend("tensorflow", "jax")
