@@ -1,6 +1,7 @@
 """Ends a training on TensorFlow before a step is applied that is not finite."""
 
 import functools
+import weakref
 
 import keras
 import tensorflow as tf
@@ -10,6 +11,41 @@ from keras_diffkd.train_steps.divergence import diverged, is_healthy
 
 class _NotFiniteError(Exception):
     """Ends the running graph; `raising_diverged` puts the real error in its place."""
+
+
+class _Stop:
+    """Notes what was not finite, and ends the graph that called it.
+
+    TensorFlow keeps the Python functions of all graphs for as long as the process
+    lives. So this one knows its distiller by a weak reference and holds no tensor of
+    the graph: either of them would keep every model that was ever trained.
+
+    Args:
+        distiller: The `Distiller`.
+        names: Names of what `finiteness` returned.
+        structure: `(x, y, sample_weight)` with booleans in place of the leaves: whether
+            a value is given for it.
+        replicas: Integer, the number of replicas.
+    """
+
+    def __init__(self, distiller, names, structure, replicas):
+        self._distiller = weakref.ref(distiller)
+        self._names = names
+        self._structure = structure
+        self._replicas = replicas
+
+    def __call__(self, steps, in_a_row, replica, *values):
+        given = iter(values)
+        self._distiller()._step.failure = {
+            "finite": {name: next(given) for name in self._names},
+            "batch": keras.tree.map_structure(
+                lambda is_given: next(given) if is_given else None, self._structure
+            ),
+            "step": steps,
+            "skipped_in_a_row": in_a_row,
+            "replica": int(replica) if self._replicas > 1 else None,
+        }
+        raise _NotFiniteError
 
 
 def guard(distiller, replicas, finite, batch):
@@ -28,23 +64,12 @@ def guard(distiller, replicas, finite, batch):
     healthy = is_healthy(distiller, finite) | replicas.is_idle
     leaves = keras.tree.flatten(batch)
     is_array = [isinstance(leaf, tf.Tensor) for leaf in leaves]
-
-    def stop(steps, in_a_row, replica, *values):
-        given = iter(values)
-        finite_values = {name: next(given) for name in finite}
-        leaves = [next(given) if array else None for array in is_array]
-        distiller._step.failure = {
-            "finite": finite_values,
-            "batch": keras.tree.pack_sequence_as(batch, leaves),
-            "step": steps,
-            "skipped_in_a_row": in_a_row,
-            "replica": int(replica) if replicas.count > 1 else None,
-        }
-        raise _NotFiniteError
+    arrays = [leaf for leaf, keep in zip(leaves, is_array, strict=True) if keep]
+    structure = keras.tree.pack_sequence_as(batch, is_array)
+    stop = _Stop(distiller, list(finite), structure, replicas.count)
 
     def fail():
         counts = [tf.convert_to_tensor(v.value) for v in (count.steps, count.in_a_row)]
-        arrays = [leaf for leaf, keep in zip(leaves, is_array, strict=True) if keep]
         values = [*counts, replicas.id, *finite.values(), *arrays]
         with tf.device("CPU"):
             return tf.numpy_function(stop, values, tf.bool)
