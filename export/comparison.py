@@ -5,24 +5,30 @@ import math
 import numpy as np
 
 from keras_diffkd.export.matching import are_detections, match
+from keras_diffkd.export.predictions import Prediction
 
 NOT_MEASURED = {"max_difference": None, "mean_difference": None, "agreement": None}
 # Of many predictions in each example, such as those of pixels, some are ties, and
 # rounding within the tolerance decides them.
 DISAGREEMENT = 0.001
+# Of probabilities, or of the largest value: between two that differ by less rounding
+# decides, also in outputs that are saturated.
+TIE = 2e-4
 # Boxes (of the image's size) and scores that are called the same if nothing else is.
 SAME_DETECTION = 0.05
 
 
-def compare(outputs, reference, tolerance, *, must_agree=True):
+def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True):
     """Compares all outputs of an artefact with the student's.
 
     Args:
         outputs: dict of arrays by output name; first axis: examples.
         reference: the same from the student.
         tolerance: float. Largest absolute difference allowed; None for any.
+        predictions: dict of `Prediction`s by output name; None for classes.
         must_agree: bool. Whether it is wrong to predict another class. Of outputs
             with several predictions for each example, 0.1%, rounded up, may be others.
+            Two classes between which the student is undecided are the same.
 
     Returns:
         `(measured, reasons)`: a dict with the keys of `NOT_MEASURED`, and a list of
@@ -47,32 +53,36 @@ def compare(outputs, reference, tolerance, *, must_agree=True):
             for name, output in outputs.items()
         ]
     )
+    predictions = predictions or dict.fromkeys(outputs, Prediction())
     agree = [
-        (predictions(output) == predictions(reference[name])).ravel()
+        agreement(output, reference[name], predictions[name])
         for name, output in class_scores(outputs).items()
+        if predictions[name].kind != "number"
     ]
     agree_once = all(len(a) == len(_first(outputs)) for a in agree)
-    agree = np.concatenate(agree)
-    allowed = 0 if agree_once else math.ceil(DISAGREEMENT * agree.size)
+    agree = np.concatenate(agree) if agree else None
     measured = {
         "max_difference": float(differences.max()),
         "mean_difference": float(differences.mean()),
-        "agreement": float(agree.mean()),
+        "agreement": None if agree is None else float(agree.mean()),
     }
     reasons = [
         f"output '{name}' is constant"
         for name, output in outputs.items()
-        if is_constant(output) and not is_constant(reference[name])
+        if is_constant(output) and _varies(reference[name], predictions[name])
     ]
     if tolerance is not None and measured["max_difference"] > tolerance:
         reasons.append(
             f"out of tolerance: differs from the Keras student by up to "
             f"{measured['max_difference']:.2g}, allowed is {tolerance:.2g}"
         )
-    if must_agree and np.sum(~agree) > allowed:
-        reasons.append(
-            f"{np.sum(~agree)} of {agree.size} predictions are not the Keras student's"
-        )
+    if must_agree and agree is not None:
+        allowed = 0 if agree_once else math.ceil(DISAGREEMENT * agree.size)
+        count = np.sum(~agree)
+        if count > allowed:
+            reasons.append(
+                f"{count} of {agree.size} predictions are not the Keras student's"
+            )
     return measured, reasons
 
 
@@ -121,20 +131,26 @@ def class_scores(outputs):
     return {name: outputs[name]} if name in outputs else outputs
 
 
-def predictions(output):
-    """Returns the predicted classes of logits: argmax over the last axis.
+def agreement(output, reference, prediction):
+    """Returns which predictions of an output are the student's, a flat bool array.
 
-    A single logit predicts by its sign.
+    Args:
+        output: array of an artefact.
+        reference: the same of the student.
+        prediction: `Prediction`, not of a number.
 
     Example:
 
     ```python
-    predictions(np.array([[0.1, 0.9]]))  # [1]
+    agreement(np.eye(2), np.eye(2), Prediction())  # [True, True]
     ```
     """
-    if output.ndim > 1 and output.shape[-1] > 1:
-        return np.argmax(output, axis=-1)
-    return output > 0
+    predicted = prediction.of(output)
+    agree = predicted == prediction.of(reference)
+    if prediction.kind != "value":
+        margins = prediction.margins(reference, predicted)
+        agree = agree | (margins <= TIE * prediction.scale(reference))
+    return agree.ravel()
 
 
 def is_constant(output):
@@ -147,6 +163,12 @@ def is_constant(output):
     ```
     """
     return len(output) > 1 and bool(np.all(output == output[:1]))
+
+
+def _varies(reference, prediction):
+    """Returns whether the student's examples differ by more than rounding."""
+    values = np.asarray(reference, "float64")
+    return np.ptp(values, axis=0).max() > TIE * prediction.scale(reference)
 
 
 def _first(outputs):

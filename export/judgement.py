@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from keras_diffkd.export.comparison import NOT_MEASURED, compare
+from keras_diffkd.export.comparison import NOT_MEASURED, class_scores, compare
 from keras_diffkd.export.metrics import compare_metrics, find_losses, measure
 
 TOLERANCE = 1e-4
@@ -38,7 +38,8 @@ def judge(precision, outputs, reference, tolerance, quantized_tolerance):
     metrics. float16 must give them within 1% of the largest output. Quantised
     artefacts are judged by the task alone: no metric may be lower than the student's
     by more than `quantized_tolerance`; without targets, 90% of the predictions must
-    be the student's.
+    be the student's, and numbers (of regression) must explain 90% of the variance of
+    the student's.
 
     Args:
         precision: as in `Format`.
@@ -73,28 +74,57 @@ def _judge_exact(outputs, reference, tolerance):
         outputs,
         reference.outputs,
         tolerance,
+        reference.predictions,
         must_agree=reference.metrics is None,
     )
     if measured is NOT_MEASURED:
         return measured, reasons
-    values = measure(reference.metrics, outputs, reference.samples.targets)
+    values = _measure(outputs, reference)
     if reference.metrics is not None:
         reasons = reasons + compare_metrics(values, reference.values)
     return {**measured, **values}, reasons
 
 
 def _judge_by_task(outputs, reference, limit, quantized_tolerance):
-    measured, reasons = compare(outputs, reference.outputs, limit, must_agree=False)
+    measured, reasons = compare(
+        outputs, reference.outputs, limit, reference.predictions, must_agree=False
+    )
     if measured is NOT_MEASURED:
         return measured, reasons, []
-    values = measure(reference.metrics, outputs, reference.samples.targets)
+    values = _measure(outputs, reference)
     measured = {**measured, **values}
     if None in values.values():
-        if measured["agreement"] < MIN_AGREEMENT:
+        share = measured["agreement"]
+        if share is not None and share < MIN_AGREEMENT:
             reasons.append(
-                f"only {measured['agreement']:.1%} of the predictions are the Keras "
+                f"only {share:.1%} of the predictions are the Keras "
                 f"student's; without targets at least {MIN_AGREEMENT:.0%} must be"
             )
+        reasons += _judge_numbers(outputs, reference)
         return measured, reasons, ["judged without targets: its metric is not known"]
     lost, warnings = find_losses(values, reference.values, quantized_tolerance)
     return measured, reasons + lost, warnings
+
+
+def _measure(outputs, reference):
+    return measure(
+        reference.metrics, outputs, reference.samples.targets, reference.predictions
+    )
+
+
+def _judge_numbers(outputs, reference):
+    """Returns which outputs of regression do not follow the student's."""
+    reasons = []
+    for name, expected in class_scores(reference.outputs).items():
+        if reference.predictions[name].kind != "number":
+            continue
+        expected = expected.astype("float64")
+        spread = np.sum((expected - expected.mean(axis=0)) ** 2)
+        share = 1 - np.sum((outputs[name] - expected) ** 2) / spread if spread else 1.0
+        if share < MIN_AGREEMENT:
+            reasons.append(
+                f"output '{name}' explains only {max(share, 0):.1%} of the variance of "
+                "the Keras student's; without targets at least "
+                f"{MIN_AGREEMENT:.0%} must be"
+            )
+    return reasons

@@ -3,7 +3,8 @@
 import math
 import numbers
 
-from keras_diffkd.export.comparison import NOT_MEASURED, predictions
+from keras_diffkd.export.comparison import NOT_MEASURED
+from keras_diffkd.export.predictions import Prediction
 
 # A tenth of a point of a metric between 0 and 1.
 TOLERANCE = 0.001
@@ -24,13 +25,14 @@ _TAKEN = {
 }
 
 
-def measure(metrics, outputs, targets):
+def measure(metrics, outputs, targets, predictions=None):
     """Returns the metrics of outputs as a dict of floats.
 
     Args:
         metrics: callable `(outputs, targets) -> dict`, or None for the accuracy.
         outputs: dict of arrays by output name; first axis: examples.
         targets: structure of arrays; integer labels or None for the accuracy.
+        predictions: dict of `Prediction`s by output name; None for classes.
 
     Raises:
         ValueError: if the callable does not return finite numbers by name.
@@ -42,7 +44,7 @@ def measure(metrics, outputs, targets):
     ```
     """
     if metrics is None:
-        return {"accuracy": accuracy(outputs, targets)}
+        return {"accuracy": accuracy(outputs, targets, predictions)}
     values = metrics(outputs, targets)
     if not isinstance(values, dict) or not values:
         raise ValueError(
@@ -133,7 +135,7 @@ def find_losses(values, reference, tolerance):
     return reasons, warnings
 
 
-def accuracy(outputs, labels):
+def accuracy(outputs, labels, predictions=None):
     """Returns the share of predictions that are the labels; None without labels.
 
     Example:
@@ -144,8 +146,9 @@ def accuracy(outputs, labels):
     """
     if labels is None:
         return None
-    (output,) = outputs.values()
-    return float((predictions(output).reshape(labels.shape) == labels).mean())
+    ((name, output),) = outputs.items()
+    prediction = predictions[name] if predictions else Prediction()
+    return float((prediction.of(output).reshape(labels.shape) == labels).mean())
 
 
 def _check_name(name):

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_diffkd.export.comparison import is_constant
 from keras_diffkd.export.metrics import measure
+from keras_diffkd.export.predictions import find_predictions
 from keras_diffkd.export.runtimes import KerasRuntime
 from keras_diffkd.export.samples import Samples
 
@@ -25,6 +26,7 @@ class Reference:
         samples: `Samples`.
         metrics: callable or None, see `measure`.
         outputs: dict of arrays by output name, for all samples.
+        predictions: dict of `Prediction`s by output name: how they are read.
         values: dict, the metrics of these outputs.
         parameters: int, of the student.
         latency_ms: float, median of one call; of one example, unless artefacts are made
@@ -42,6 +44,7 @@ class Reference:
     samples: Samples
     metrics: object
     outputs: dict
+    predictions: dict
     values: dict
     parameters: int
     latency_ms: float
@@ -72,12 +75,15 @@ def make_reference(serving, samples, metrics=None):
     runtime = KerasRuntime(serving)
     outputs = predict(runtime, samples)
     _check_outputs(serving, outputs, samples)
+    labels = samples.targets if metrics is None else None
+    predictions = find_predictions(serving, labels)
     return Reference(
         serving=serving,
         samples=samples,
         metrics=metrics,
         outputs=outputs,
-        values=measure(metrics, outputs, samples.targets),
+        predictions=predictions,
+        values=measure(metrics, outputs, samples.targets, predictions),
         parameters=serving.student.count_params(),
         latency_ms=latency_ms(runtime, samples, serving.batch_size or 1),
         num_threads=runtime.num_threads,

@@ -5,6 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_diffkd.export.predictions import find_predictions
+
 NUM_RANDOM_SAMPLES = 64
 RANDOM_SEED = 0
 
@@ -17,7 +19,8 @@ class Samples:
         inputs: dict of arrays by the names of `Serving.inputs`; first axis: examples.
         targets: what the metrics take: any structure of arrays whose first axis is
             examples, or None. Of the accuracy: integer labels of shape `(N, ...)` for
-            the one output of shape `(N, ..., classes)`.
+            the one output of shape `(N, ..., classes)`, or `(N, ..., classes)` of 0
+            and 1 for sigmoids.
         origin: what the manifest says about them: "given" or how they were drawn.
 
     Example:
@@ -215,15 +218,38 @@ def _check_labels(serving, labels, num_examples):
             "a student with several outputs leave them out, or pass `metrics`. "
             f"Received: labels and {len(serving.outputs)} outputs"
         )
-    labels = np.asarray(labels)
-    expected = (num_examples, *serving.outputs[0].shape[1:-1])
+    (spec,) = serving.outputs
+    given = np.asarray(labels)
+    labels = _whole(given)
+    shape = (num_examples, *spec.shape[1:])
+    if labels.shape == shape and shape[-1] > 1:
+        expected = shape  # Labels of their own for each value.
+    else:
+        expected = shape[: max(1, len(shape) - 1)]
     fits = np.issubdtype(labels.dtype, np.integer) and (
         labels.size == np.prod(expected) and labels.shape[:1] == expected[:1]
     )
+    if fits:
+        labels = labels.reshape(expected)
+        (prediction,) = find_predictions(serving, labels).values()
+        is_binary = prediction.kind == "threshold"
+        several = len(expected) == len(shape) > 1 and not is_binary
+        are_integers = is_binary or np.issubdtype(given.dtype, np.integer)
+        fits = prediction.kind != "number" and are_integers and not several
     if not fits:
         raise ValueError(
-            f"Expected integer labels (class indices) of shape {expected}; other "
-            f"targets need `metrics`. Received: {labels.dtype.name} of shape "
-            f"{labels.shape}"
+            "Expected integer labels (class indices; of a student with one or several "
+            f"sigmoid outputs 0 or 1) of shape {shape[:-1] or shape}, or of shape "
+            f"{shape} for several sigmoid outputs; other targets need `metrics`, such "
+            f"as those of regression. Received: {given.dtype.name} of shape "
+            f"{given.shape}"
         )
-    return labels.reshape(expected)
+    return labels
+
+
+def _whole(labels):
+    """Returns labels that are 0.0 or 1.0, as binary losses take them, as integers."""
+    is_number = labels.dtype == bool or np.issubdtype(labels.dtype, np.floating)
+    if is_number and np.isin(labels, (0, 1)).all():
+        return labels.astype("int64")
+    return labels

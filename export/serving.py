@@ -11,6 +11,7 @@ from keras_diffkd.export.detection import decoded, is_detector
 from keras_diffkd.export.float32 import to_float32
 from keras_diffkd.export.inspection import training_operations
 from keras_diffkd.export.pixels import Preprocessing
+from keras_diffkd.export.predictions import compiled_losses
 
 
 class Serving:
@@ -36,6 +37,8 @@ class Serving:
         preprocessing: `Preprocessing` or None.
         inputs: list of `tf.TensorSpec` with batch size None, one per input tensor.
         outputs: the same for the outputs, in the student's own order.
+        losses: what the student was compiled with, one for each output; None where
+            unknown.
         trace: `tf.ConcreteFunction` of all that for the batch size, whose flat inputs
             and outputs are in the order of the two lists.
         batch_size: int, or None for any.
@@ -59,6 +62,7 @@ class Serving:
         _check_student(student)
         self.batch_size = batch_size
         self.preprocessing = normalization and Preprocessing.of(normalization)
+        given = student
         self.network = self.student = student = to_float32(student)
         if nms is not None or is_detector(student):
             self.student = student = decoded(student, nms)
@@ -86,6 +90,7 @@ class Serving:
         names = _unique([_sanitise(name) for name in own_names + output_names])
         self.inputs = _specs(tensors, names[: len(tensors)])
         self.outputs = _specs(flat_outputs, names[len(tensors) :])
+        self.losses = compiled_losses(given, len(self.outputs))
 
     def __call__(self, *tensors):
         """Returns the outputs by name for the input tensors, given in order."""

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_diffkd.export.comparison import compare, is_constant, predictions
+from keras_diffkd.export.comparison import agreement, compare, is_constant
+from keras_diffkd.export.predictions import Prediction
 
 REFERENCE = {"logits": np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.5, 0.0]])}
 
@@ -45,9 +46,37 @@ def test_what_is_wrong(logits, reason):
     assert reason in " ".join(reasons)
 
 
-def test_predictions_of_a_single_logit_are_its_sign():
-    output = np.array([[-1.0], [2.0]])
-    np.testing.assert_array_equal(predictions(output), [[False], [True]])
+def test_saturated_outputs_are_ties():
+    """onnxruntime gives 0 and 1 where Keras gives 3e-18 and 1 - 6e-8."""
+    reference = {"logits": np.array([[3e-18, 1.0], [1.0, 1 - 6e-8], [2e-9, 1.0]])}
+    outputs = {"logits": np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0]])}
+    for kind in (Prediction("threshold", 0.5, True), Prediction("class", 0.0, True)):
+        measured, reasons = compare(outputs, reference, 1e-4, {"logits": kind})
+        assert (measured["agreement"], reasons) == (1.0, [])
+
+
+def test_all_probabilities_of_nearly_zero_are_not_constant():
+    reference = {"logits": np.array([[3e-18], [1e-12]])}
+    outputs = {"logits": np.zeros((2, 1))}
+    kind = {"logits": Prediction("threshold", 0.5, True)}
+    assert compare(outputs, reference, 1e-4, kind)[1] == []
+    logit = {"logits": Prediction("threshold")}
+    assert "constant" in compare(outputs, reference, 1e-4, logit)[1][0]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1e-5, True), (0.01, False)])
+def test_only_ties_are_no_disagreements(share, expected):
+    reference, output = np.array([[1.0 + share, 1.0]]), np.array([[1.0, 1.0 + share]])
+    assert agreement(output, reference, Prediction()) == expected
+    low, high = np.array([[0.5 - share]]), np.array([[0.5 + share]])
+    assert agreement(high, low, Prediction("threshold", 0.5, True)) == expected
+
+
+def test_numbers_have_no_agreement():
+    reference = {"logits": np.array([[1.0], [-1.0]])}
+    number = {"logits": Prediction("number")}
+    measured, reasons = compare(reference, reference, 1e-4, number)
+    assert (measured["agreement"], reasons) == (None, [])
 
 
 def test_one_example_is_not_constant():

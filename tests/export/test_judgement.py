@@ -5,6 +5,7 @@ import pytest
 
 from keras_diffkd.export.judgement import check_tolerance, judge
 from keras_diffkd.export.metrics import find_losses
+from keras_diffkd.export.predictions import Prediction
 
 LOGITS = 10 * np.eye(4)[np.arange(400) % 4]
 LABELS = LOGITS.argmax(-1)
@@ -17,6 +18,9 @@ class Given:
     outputs: dict
     values: dict
     samples: object
+    predictions: dict = dataclasses.field(
+        default_factory=lambda: {"logits": Prediction()}
+    )
     metrics: object = None
 
 
@@ -83,3 +87,20 @@ def test_a_better_metric_is_no_loss():
 def test_unusable_tolerance():
     with pytest.raises(ValueError, match="quantized_tolerance=nan"):
         check_tolerance(float("nan"), "quantized_tolerance")
+
+
+@pytest.mark.parametrize(("noise", "num_reasons"), [(0.1, 0), (1.0, 1)])
+def test_numbers_without_targets_must_follow_the_students(noise, num_reasons):
+    rng = np.random.default_rng(0)
+    numbers = rng.standard_normal((400, 1))
+    reference = Given(
+        {"logits": numbers},
+        {"accuracy": None},
+        Targets(None),
+        {"logits": Prediction("number")},
+    )
+    outputs = {"logits": numbers + noise * rng.standard_normal((400, 1))}
+    measured, reasons, _ = judge("int8", outputs, reference, 1e-4, 0.005)
+    assert measured["agreement"] is None
+    assert len(reasons) == num_reasons
+    assert all("explains only" in reason for reason in reasons)

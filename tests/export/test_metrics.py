@@ -7,6 +7,7 @@ from keras_diffkd.export.metrics import (
     compare_metrics,
     measure,
 )
+from keras_diffkd.export.predictions import Prediction
 
 OUTPUTS = {"logits": np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.5, 0.0]])}
 
@@ -15,7 +16,9 @@ def test_accuracy_by_default():
     labels = np.array([0, 1, 1, 0])
     assert measure(None, OUTPUTS, labels) == {"accuracy": 0.75}
     assert measure(None, OUTPUTS, None) == {"accuracy": None}
-    assert accuracy({"logits": np.array([[-1.0], [2.0]])}, np.array([0, 1])) == 1.0
+    probability = {"logits": Prediction("threshold", 0.5, True)}
+    outputs = {"logits": np.array([[0.4], [0.6]])}
+    assert accuracy(outputs, np.array([0, 1]), probability) == 1.0
 
 
 def test_own_metrics_get_outputs_and_targets():
