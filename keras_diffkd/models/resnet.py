@@ -36,7 +36,7 @@ def cifar_resnet(input_shape, num_classes, *, depth, widths, name):
     x = blocks.conv(image, widths[0], 3, name="stem_conv")
     x = blocks.relu(blocks.batch_norm(x, name="stem_bn"), name="stem")
     blocks_per_stage = ((depth - 2) // 6,) * 3
-    x = _stages(x, basic_block, blocks_per_stage, widths[1:])
+    x = residual_stages(x, basic_block, blocks_per_stage, widths[1:])
     return blocks.classifier(image, x, num_classes, name=name)
 
 
@@ -65,7 +65,7 @@ def imagenet_resnet(input_shape, num_classes, *, block, blocks_per_stage, name):
     x = keras.layers.MaxPooling2D(
         3, 2, padding=padding, data_format="channels_last", name="stem_pool"
     )(x)
-    x = _stages(x, block, blocks_per_stage, (64, 128, 256, 512))
+    x = residual_stages(x, block, blocks_per_stage, (64, 128, 256, 512))
     return blocks.classifier(image, x, num_classes, name=name)
 
 
@@ -110,8 +110,18 @@ def _shortcut(x, filters, stride, name):
     return blocks.batch_norm(x, name=f"{name}_shortcut_bn")
 
 
-def _stages(x, block, blocks_per_stage, widths):
-    """Stacks the stages; all but the first halve the resolution."""
+def residual_stages(x, block, blocks_per_stage, widths):
+    """Stacks stages of residual blocks; all but the first halve the resolution.
+
+    Args:
+        x: Feature map `(batch, height, width, channels)`.
+        block: `basic_block` or `bottleneck_block`.
+        blocks_per_stage: Integers, one per stage.
+        widths: Channels of the stages.
+
+    Returns:
+        The last stage's output, `features`; those of the others are `stage1`, ...
+    """
     for stage, (num_blocks, width) in enumerate(
         zip(blocks_per_stage, widths, strict=True), start=1
     ):

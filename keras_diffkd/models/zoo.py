@@ -5,6 +5,7 @@ import functools
 
 from keras_diffkd.models.deeplab import deeplab_v3
 from keras_diffkd.models.digits import digits_net
+from keras_diffkd.models.fashion import fashion_net
 from keras_diffkd.models.hub import RESNETS
 from keras_diffkd.models.mobilenet import mobilenet_v1
 from keras_diffkd.models.resnet import (
@@ -34,6 +35,12 @@ CLASSIFIERS = {
     ),
     "digits_student": functools.partial(
         digits_net, widths=(4, 8), blocks_per_stage=(1, 2)
+    ),
+    "fashion_teacher": functools.partial(
+        fashion_net, widths=(16, 32, 64), blocks_per_stage=2
+    ),
+    "fashion_student": functools.partial(
+        fashion_net, widths=(8, 16, 32), blocks_per_stage=1
     ),
     "resnet20": functools.partial(cifar_resnet, depth=20, widths=_CIFAR_WIDTHS),
     "resnet32": functools.partial(cifar_resnet, depth=32, widths=_CIFAR_WIDTHS),
@@ -100,8 +107,9 @@ def build_model(name, input_shape, num_classes):
     For CIFAR-sized images: `resnet20`, `resnet32`, `resnet56`, `resnet110`,
     `resnet8x4`, `resnet32x4`, `wrn_16_2`, `wrn_40_1`, `wrn_40_2`. For ImageNet:
     `resnet18`, `resnet34`, `resnet50`, `mobilenet_v1`. For 8x8 digits:
-    `digits_teacher`, `digits_student`. Each is made of Keras's own layers, so that its
-    file loads without this package. Its input is named `image`; `features` is its last
+    `digits_teacher`, `digits_student`. For 28x28 images such as Fashion-MNIST:
+    `fashion_teacher` (176,090 parameters), `fashion_student` (20,146). Each is made of
+    Keras's own layers, so that its file loads without this package. Its input is named `image`; `features` is its last
     feature map, `(batch, height, width, channels)` after the last activation; `logits`
     is its output, float32 under any dtype policy.
 

@@ -15,7 +15,8 @@ QUICK = [
 
 
 def input_shape(name):
-    return (8, 8, 1) if name.startswith("digits") else (32, 32, 3)
+    sizes = {"digits": (8, 8, 1), "fashion": (28, 28, 1)}
+    return sizes.get(name.split("_")[0], (32, 32, 3))
 
 
 @pytest.mark.parametrize("name", QUICK)
