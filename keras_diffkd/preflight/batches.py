@@ -124,7 +124,10 @@ def _of_py_dataset(dataset):
 def _replayed(first, generator):
     """Yields the batches that were taken out of a generator, then the others."""
     yield from first
-    yield from generator
+    # `yield from` would close the user's generator with this one, which ends with
+    # `fit`; a second `fit` goes on with the user's.
+    for batch in generator:  # noqa: UP028
+        yield batch
 
 
 def _look_at_arrays(x, y, sample_weight, batch_size, shuffle):

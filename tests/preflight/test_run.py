@@ -63,6 +63,17 @@ def test_a_generator_loses_no_batch():
     assert len(list(iterator)) == 4
 
 
+def test_a_second_fit_goes_on_with_the_same_generator():
+    def batches():
+        while True:
+            yield X[:16], Y[:16]
+
+    made, seen, endless = distiller(), Seen(), batches()
+    for _ in range(2):
+        made.fit(endless, steps_per_epoch=3, verbose=0, callbacks=[seen])
+    assert seen.steps == 6
+
+
 def test_a_py_dataset_is_looked_at():
     with pytest.raises(PreflightError, match="0 to 9.*start at 1"):
         distiller().fit(Batches(X, Y + 1), verbose=0)
