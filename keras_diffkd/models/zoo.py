@@ -109,9 +109,9 @@ def build_model(name, input_shape, num_classes):
     `resnet18`, `resnet34`, `resnet50`, `mobilenet_v1`. For 8x8 digits:
     `digits_teacher`, `digits_student`. For 28x28 images such as Fashion-MNIST:
     `fashion_teacher` (176,090 parameters), `fashion_student` (20,146). Each is made of
-    Keras's own layers, so that its file loads without this package. Its input is named `image`; `features` is its last
-    feature map, `(batch, height, width, channels)` after the last activation; `logits`
-    is its output, float32 under any dtype policy.
+    Keras's own layers, so that its file loads without this package. Its input is named
+    `image`; `features` is its last feature map, `(batch, height, width, channels)`
+    after the last activation; `logits` is its output, float32 under any dtype policy.
 
     On KerasHub (`pip install keras-diffkd[hub]`), detectors: `retinanet_resnet18`,
     `retinanet_resnet50`, `retinanet_resnet101`, and segmenters: `deeplabv3_resnet18`,
