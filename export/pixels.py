@@ -140,12 +140,23 @@ def describe_input(serving):
     ```
     """
     takes_pixels = serving.preprocessing is not None
-    are_images = all(
-        len(tensor.shape) == 4 for tensor in keras.tree.flatten(serving.structure)
-    )
+    dtypes = {spec.dtype.name for spec in serving.inputs}
     return {
-        "dtype": "uint8" if takes_pixels else "float32",
+        # Of several inputs with several dtypes, `inputs` has each.
+        "dtype": dtypes.pop() if len(dtypes) == 1 else None,
         "range": [0, 255] if takes_pixels else None,
-        "layout": "NHWC" if are_images else None,
+        "layout": _layout(serving),
         "normalized_by": "artefact" if takes_pixels else "caller",
     }
+
+
+def _layout(serving):
+    """Returns the order of the axes of images; None of anything else."""
+    tensors = keras.tree.flatten(serving.structure)
+    if not all(len(tensor.shape) == 4 for tensor in tensors):
+        return None
+    orders = {
+        getattr(layer, "data_format", None)
+        for layer in serving.student._flatten_layers()
+    }
+    return "NCHW" if "channels_first" in orders else "NHWC"

@@ -5,6 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_diffkd.export.names import snake_case
+
 # What the last operation may be wrapped in without another meaning.
 _WRAPPERS = {"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "StopGradient"}
 _BINARY = (
@@ -174,13 +176,9 @@ def _as_loss(loss):
             return found
         name = getattr(found, "__name__", "")
         # Names such as "mse" give functions, whose classes have the same name.
-        named = {_snake(kind.__name__): kind for kind in _ALL}
+        named = {snake_case(kind.__name__): kind for kind in _ALL}
         return named[name]() if name in named else None
     return loss
 
 
 _ALL = (*_BINARY, *_HINGE, *_CATEGORICAL, *_REGRESSION)
-
-
-def _snake(name):
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,7 +1,6 @@
 """The one function that every artefact computes."""
 
 import contextlib
-import re
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 from keras_diffkd.export.detection import decoded, is_detector
 from keras_diffkd.export.float32 import to_float32
 from keras_diffkd.export.inspection import training_operations
+from keras_diffkd.export.names import name_tensors
 from keras_diffkd.export.pixels import Preprocessing
 from keras_diffkd.export.predictions import compiled_losses
 
@@ -19,7 +19,8 @@ class Serving:
 
     A student with one input and one output serves `image` and `logits`; any other
     keeps its own names (the keys of dictionaries, the names of Keras inputs, the
-    names of output layers). A RetinaNet of KerasHub is served as `decoded` gives it.
+    names of output layers), but for those that Keras numbers, see `name_tensors`. A
+    RetinaNet of KerasHub is served as `decoded` gives it.
     Every format is written from this object; with `normalization`, it takes raw pixels
     and normalises them itself.
 
@@ -71,7 +72,6 @@ class Serving:
         if self.preprocessing:
             self.preprocessing.check_image(tensors)
             tensors = [keras.KerasTensor(tensors[0].shape, "uint8")]
-        own_names = _own_input_names(student, self.structure)
         num_weights = len(student.weights)
         self.trace = self._trace(tensors)
         outputs = self.trace.structured_outputs
@@ -84,13 +84,24 @@ class Serving:
             )
         _check_inference(self.trace, student)
         flat_outputs = keras.tree.flatten(outputs)
-        output_names = _own_output_names(student, outputs)
-        if len(tensors) == len(flat_outputs) == 1:
-            own_names, output_names = ["image"], ["logits"]
-        names = _unique([_sanitise(name) for name in own_names + output_names])
+        names = name_tensors(student, self.structure, outputs)
         self.inputs = _specs(tensors, names[: len(tensors)])
         self.outputs = _specs(flat_outputs, names[len(tensors) :])
         self.losses = compiled_losses(given, len(self.outputs))
+
+    def take_names(self, inputs, outputs):
+        """Calls inputs and outputs as an export does that was written before.
+
+        Args:
+            inputs: list of dicts as `describe` gives them, or None.
+            outputs: likewise.
+        """
+        for specs, given in ((self.inputs, inputs), (self.outputs, outputs)):
+            if len(given or []) == len(specs):
+                specs[:] = [
+                    tf.TensorSpec(spec.shape, spec.dtype, name=entry["name"])
+                    for spec, entry in zip(specs, given, strict=True)
+                ]
 
     def __call__(self, *tensors):
         """Returns the outputs by name for the input tensors, given in order."""
@@ -241,46 +252,6 @@ def _with_any_batch(tensor):
             f"Received: input '{tensor.name}' of shape {shape}"
         )
     return keras.KerasTensor((None, *shape[1:]), tensor.dtype, name=tensor.name)
-
-
-def _own_input_names(student, structure):
-    if getattr(student, "inputs", None):
-        fallback = [tensor.name for tensor in student.inputs]
-    else:
-        fallback = [f"input_{i}" for i in range(len(keras.tree.flatten(structure)))]
-    return _names(structure, fallback)
-
-
-def _own_output_names(student, outputs):
-    count = len(keras.tree.flatten(outputs))
-    fallback = getattr(student, "output_names", None)
-    if fallback is None or len(fallback) != count:
-        fallback = [f"output_{i}" for i in range(count)]
-    return _names(outputs, list(fallback))
-
-
-def _names(structure, fallback):
-    """Dictionary keys where there are any, else the given names."""
-    names = []
-    for index, (path, _) in enumerate(keras.tree.flatten_with_path(structure)):
-        keyed = path and isinstance(path[-1], str)
-        names.append(path[-1] if keyed else fallback[index])
-    return names
-
-
-def _sanitise(name):
-    # What TensorFlow accepts as the name of an argument in all formats.
-    return re.sub(r"\W", "_", name).lstrip("_") or "tensor"
-
-
-def _unique(names):
-    unique = []
-    for name in names:
-        candidate, count = name, 1
-        while candidate in unique:
-            candidate, count = f"{name}_{count}", count + 1
-        unique.append(candidate)
-    return unique
 
 
 def _specs(tensors, names):

@@ -119,6 +119,7 @@ def verify(
         _normalization(manifest),
         manifest.get("batch_size"),
     )
+    serving.take_names(manifest.get("inputs"), manifest.get("outputs"))
     samples = read_samples(serving, samples, metrics)
     require_packages(manifest["artefacts"], writing=False)
     reference = make_reference(serving, samples, metrics)
@@ -142,7 +143,7 @@ def _suppression(student, manifest):
 
 def _normalization(manifest):
     """Returns what artefacts do to pixels; None if they take none."""
-    takes_pixels = (manifest.get("input") or {}).get("dtype") == "uint8"
+    takes_pixels = (manifest.get("input") or {}).get("normalized_by") == "artefact"
     return manifest.get("normalization") if takes_pixels else None
 
 
