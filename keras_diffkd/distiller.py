@@ -45,9 +45,12 @@ class Distiller(keras.Model):
         student: A built `keras.Model`.
         methods: List of `DistillationMethod`s with unique names, and of
             `keras.distillation.DistillationLoss`es.
-        task_loss_weight: Float, weight of the task loss.
+        task_loss_weight: Float, weight of the task loss. With 0, neither labels nor
+            a loss are needed: `fit(x)` trains on what the teacher says.
         teacher_preprocess: Optional callable on the batch of inputs, for a
-            teacher that wants another size or normalisation than the student.
+            teacher that wants another size or normalisation than the student. A
+            batch that is a dictionary may hold more than the student takes, what the
+            teacher said of the samples earlier for example; it is handed over whole.
         name: Optional name of the model.
 
     Raises:
@@ -226,10 +229,11 @@ class Distiller(keras.Model):
                 f"Received: jit_compile={jit_compile!r}"
             )
         max_skipped_steps = check_integer("max_skipped_steps", max_skipped_steps, 1)
-        if loss is None and not self.student.compiled:
+        if loss is None and not self.student.compiled and self._learns_from_labels():
             raise ValueError(
                 "There is no task loss: pass `loss` to `compile`, or compile the "
-                f"student {self.student.name!r} with its own."
+                f"student {self.student.name!r} with its own. To learn from the "
+                "teacher alone, pass task_loss_weight=0 to `Distiller`."
             )
         super().compile(
             optimizer=optimizer,
@@ -326,6 +330,12 @@ class Distiller(keras.Model):
 
     def test_step(self, *args):
         """Evaluates the student alone."""
+        _, y, _ = keras.utils.unpack_x_y_sample_weight(args[-1])
+        if y is None and self._compile_loss is not None:
+            raise ValueError(
+                "The loss needs labels to evaluate the student. Received: y=None. Pass "
+                "`y`, or a data set of `(x, y)`."
+            )
         return train_steps.test_step(self, super().test_step, *args)
 
     def predict_step(self, *args):
@@ -343,7 +353,7 @@ class Distiller(keras.Model):
                 _, _, data = next(iter(iterator))
                 data_batch = data[0] if isinstance(data, (list, tuple)) else next(data)
             _, y, _ = keras.utils.unpack_x_y_sample_weight(data_batch)
-            train_steps.build_own_loss(self, y)
+            train_steps.build_task_loss(self, y)
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def tapped_features(self, x, training=True):
@@ -404,7 +414,15 @@ class Distiller(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Returns the task loss of the student."""
+        """Returns the task loss of the student; 0 where it learns without labels."""
+        if not self._learns_from_labels() and (y is None or not self._has_task_loss()):
+            return keras.ops.zeros(())
+        if y is None and self._compile_loss is not None:
+            raise ValueError(
+                "The task loss needs labels. Received: y=None. Pass `y`, or a data set "
+                "of `(x, y)`; or pass task_loss_weight=0 to `Distiller`, to learn from "
+                "the teacher alone."
+            )
         batch = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight}
         if self._compile_loss is not None:
             return super().compute_loss(**batch, training=training)
@@ -415,6 +433,34 @@ class Distiller(keras.Model):
         if type(self.student).compute_loss is keras.Model.compute_loss:
             return own_loss()
         return train_steps.own_loss(own_loss)
+
+    def _learns_from_labels(self):
+        """Whether the task loss counts: without it, labels are not needed."""
+        return self.task_loss_weight != 0
+
+    def _has_task_loss(self):
+        """Whether there is a loss on the student's outputs, ours or its own."""
+        student = self.student
+        overrides = type(student).compute_loss is not keras.Model.compute_loss
+        return (
+            self._compile_loss is not None
+            or student._compile_loss is not None
+            or (student.compiled and overrides)
+        )
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the compiled metrics and returns the logs.
+
+        Without labels there is nothing to measure: the metrics are in no log then.
+        """
+        if y is not None:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        measured = [self._compile_metrics, *train_steps.parts_of_task_loss(self)]
+        return self._results(
+            metric
+            for metric in self.metrics
+            if not any(metric is other for other in measured)
+        )
 
     def strip(self):
         """Returns the student alone, as a plain `keras.Model`.
@@ -447,9 +493,18 @@ class Distiller(keras.Model):
         return {name: log for name, log in logs.items() if name not in of_training}
 
     def get_metrics_result(self):
+        # Compiled metrics that have not met a label yet have no result.
+        return self._results(
+            metric
+            for metric in self.metrics
+            if metric is not self._compile_metrics or metric.built
+        )
+
+    def _results(self, metrics):
+        """Returns a dict of the results of metrics, under the keys of the logs."""
         keys = {id(tracker): key for key, tracker in self._trackers.items()}
         results = {}
-        for metric in self.metrics:
+        for metric in metrics:
             result = metric.result()
             if isinstance(result, dict):
                 results.update(result)
@@ -531,6 +586,11 @@ class Distiller(keras.Model):
     def feature_shapes(self):
         """List of `(teacher's, student's)` shapes of the features of every method."""
         return self._feature_shapes
+
+    @property
+    def output_names(self):
+        """Names of the student's outputs, by which losses and metrics may be given."""
+        return self.student.output_names
 
     @property
     def output_spec(self):

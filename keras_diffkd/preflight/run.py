@@ -78,15 +78,18 @@ def check_configuration(findings, distiller, arguments):
 def check_data(findings, distiller, look, arguments):
     """Adds what is wrong with the data, then with what the models make of it."""
     task_outputs = task.task_outputs(distiller)
+    learns_from_labels = look.has_targets or distiller.task_loss_weight != 0
     fits = inputs.check_inputs(findings, look, distiller.student)
     if not look.chunks or inputs.is_one_sample(look, distiller.student):
         return  # The targets would be said to be wrong for the same reason.
-    knows_labels = targets.check_targets(findings, look, task_outputs)
+    knows_labels = targets.check_targets(
+        findings, look, task_outputs if learns_from_labels else []
+    )
     targets.check_weights(findings, look, arguments["class_weight"], task_outputs)
     detection.check_boxes(findings, look, distiller)
     if distiller.methods and not look.has_targets:
         for method in distiller.methods:
-            if method.needs_targets and not task_outputs:
+            if method.needs_targets and not (task_outputs and learns_from_labels):
                 findings.error(
                     f"Method {method.name!r} needs the labels. Received: y=None. Pass "
                     "`y`, or a data set of `(x, y)`."
@@ -102,6 +105,7 @@ def check_data(findings, distiller, look, arguments):
         distiller.student,
         has_preprocess=distiller._frozen.preprocess is not None,
     )
+    knows_labels = knows_labels and learns_from_labels
     if knows_labels:
         targets.check_spread(findings, look, task_outputs)
         settings.check_labels_in_order(findings, look, arguments, task_outputs)

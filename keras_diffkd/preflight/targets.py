@@ -22,7 +22,8 @@ def check_targets(findings, look, outputs, what="training data"):
     if outputs and not look.has_targets:
         findings.error(
             f"The {what} has no targets, which the loss {outputs[0].loss_name!r} "
-            "needs. Received: y=None. Pass `y`, or a data set of `(x, y)`."
+            "needs. Received: y=None. Pass `y`, or a data set of `(x, y)`; or pass "
+            "task_loss_weight=0 to `Distiller`, to learn from the teacher alone."
         )
         return False
     for output in outputs:

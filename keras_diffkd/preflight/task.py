@@ -21,6 +21,7 @@ class TaskOutput:
 
     Attributes:
         name: Key or index of the output; `None` if it is the only one.
+        alias: Name of an output that has an index, by which targets may be given.
         spec: The output as a `KerasTensor`.
         kind: `"sparse"`, `"categorical"`, `"binary"`, or `None` for other losses.
         loss_name: String for messages.
@@ -29,6 +30,7 @@ class TaskOutput:
     """
 
     name: object
+    alias: str | None
     spec: object
     kind: str | None
     loss_name: str
@@ -51,12 +53,16 @@ class TaskOutput:
     @property
     def title(self):
         """How messages call what belongs to this output."""
-        return "" if self.name is None else f" of the output {self.name!r}"
+        return (
+            "" if self.name is None else f" of the output {self.alias or self.name!r}"
+        )
 
     def is_in(self, structure):
         """Whether targets or outputs have a part that belongs to this output."""
         if isinstance(structure, dict):
-            return self.name is None or self.name in structure
+            return self.name is None or not {self.name, self.alias}.isdisjoint(
+                structure
+            )
         if isinstance(structure, (list, tuple)) and isinstance(self.name, int):
             return self.name < len(structure)
         return self.name is None or structure is None
@@ -65,9 +71,11 @@ class TaskOutput:
         """Returns the part of targets or outputs that belongs to this output."""
         if self.name is None:
             return structure
+        if isinstance(structure, dict):
+            return structure.get(self.name, structure.get(self.alias))
         try:
             return structure[self.name]
-        except (KeyError, IndexError, TypeError):
+        except (IndexError, TypeError):
             return None
 
 
@@ -84,17 +92,20 @@ def task_outputs(distiller):
         return []
     if isinstance(outputs, dict):
         of = losses if isinstance(losses, dict) else dict.fromkeys(outputs, losses)
-        named = [(key, of.get(key), outputs[key]) for key in outputs]
+        named = [(key, None, of.get(key), outputs[key]) for key in outputs]
     elif isinstance(outputs, (list, tuple)):
+        aliases = getattr(distiller, "output_names", None) or [None] * len(outputs)
+        if isinstance(losses, dict):
+            losses = [losses.get(alias) for alias in aliases]
         many = isinstance(losses, (list, tuple)) and len(losses) == len(outputs)
-        if not many and isinstance(losses, (list, tuple, dict)):
+        if not many and isinstance(losses, (list, tuple)):
             return []
         of = losses if many else [losses] * len(outputs)
-        named = list(zip(range(len(outputs)), of, outputs, strict=True))
+        named = list(zip(range(len(outputs)), aliases, of, outputs, strict=True))
     else:
         single = keras.tree.flatten(losses)
-        named = [(None, single[0] if len(single) == 1 else None, outputs)]
-    return [_output(*each) for each in named if each[1] is not None]
+        named = [(None, None, single[0] if len(single) == 1 else None, outputs)]
+    return [_output(*each) for each in named if each[2] is not None]
 
 
 def check_structure(findings, distiller):
@@ -128,11 +139,12 @@ def _losses(distiller):
     return None
 
 
-def _output(name, loss, spec):
+def _output(name, alias, loss, spec):
     text = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
     text = snake_case(text or _loss_class(loss))
     return TaskOutput(
         name=name,
+        alias=alias,
         spec=spec,
         kind=KINDS.get(text),
         loss_name=text,

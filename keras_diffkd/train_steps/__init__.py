@@ -59,9 +59,14 @@ def own_loss(compute_loss):
     return _backend().own_loss(compute_loss)
 
 
-def build_own_loss(distiller, y):
-    """Creates the variables of the student's own loss, if it is what trains it."""
-    objective.build_own_loss(distiller, y)
+def build_task_loss(distiller, y):
+    """Creates the variables of the task's loss, ours or the student's own."""
+    objective.build_task_loss(distiller, y)
+
+
+def parts_of_task_loss(distiller):
+    """Returns the means that a task loss of several outputs keeps of its parts."""
+    return objective.parts_of_task_loss(distiller)
 
 
 def test_step(distiller, keras_test_step, *args):

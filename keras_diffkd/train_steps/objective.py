@@ -12,9 +12,14 @@ def state_variables(distiller):
 
 def loss_means(distiller):
     """Returns the variables of the means that losses of several outputs keep."""
+    parts = parts_of_task_loss(distiller)
+    return [variable for metric in parts for variable in metric.variables]
+
+
+def parts_of_task_loss(distiller):
+    """Returns those means, which are metrics."""
     container = task_compile_loss(distiller)
-    metrics = container.metrics if container is not None else []
-    return [variable for metric in metrics for variable in metric.variables]
+    return container.metrics if container is not None else []
 
 
 def task_compile_loss(distiller):
@@ -24,17 +29,18 @@ def task_compile_loss(distiller):
     return distiller.student._compile_loss
 
 
-def build_own_loss(distiller, y):
-    """Creates the variables of the student's own loss, if it is what trains it.
+def build_task_loss(distiller, y):
+    """Creates the variables of the task's loss, ours or the student's own.
 
-    Its targets are not `y`: only its `compute_loss` knows what it makes of them.
+    It runs symbolically: Keras's loss brings targets and outputs together as it is
+    called, and only a `compute_loss` of the student's own knows what it makes of `y`.
 
     Args:
         distiller: The `Distiller`.
         y: Batch of targets, or what has their shapes and dtypes.
     """
-    own_loss = distiller.student._compile_loss
-    if distiller._compile_loss is None and own_loss is not None and not own_loss.built:
+    container = task_compile_loss(distiller)
+    if container is not None and not container.built:
         leaves = [leaf for leaf in keras.tree.flatten(y) if leaf is not None]
         batch = leaves[0].shape[0] if leaves else None
 

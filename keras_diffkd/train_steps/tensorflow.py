@@ -9,7 +9,7 @@ from keras_diffkd.checks import labels_message
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.objective import (
-    build_own_loss,
+    build_task_loss,
     loss_means,
     objective,
     state_variables,
@@ -175,10 +175,10 @@ def _symbolic(structure):
 
 
 def _build_loss_and_metrics(distiller, y):
-    for compiled in (distiller._compile_loss, distiller._compile_metrics):
-        if compiled is not None and not compiled.built:
-            compiled.build(y, distiller.output_spec)
-    build_own_loss(distiller, y)
+    metrics = distiller._compile_metrics
+    if y is not None and metrics is not None and not metrics.built:
+        metrics.build(y, distiller.output_spec)
+    build_task_loss(distiller, y)
 
 
 def train_step(distiller, data):
