@@ -42,13 +42,29 @@ def check_nothing_shared(teacher, student):
             "`keras.models.clone_model` and `set_weights`."
         )
     of_teacher = {id(variable) for variable in teacher.variables}
-    shared = [v.path for v in student.variables if id(v) in of_teacher]
+    shared = [v for v in _moving_variables(student) if id(v) in of_teacher]
     if shared:
         raise ValueError(
-            "Teacher and student must not share weights: training would change both. "
-            f"Received: {len(shared)} shared, {shared[0]!r} for one. Make a copy with "
-            "`keras.models.clone_model` and `set_weights`."
+            "Teacher and student must not share weights that train: training would "
+            f"change both. Received: {len(shared)} shared, {shared[0].path!r} for one. "
+            "Make a copy with `keras.models.clone_model` and `set_weights`, or freeze "
+            "the shared layers (`layer.trainable = False`)."
         )
+
+
+def _moving_variables(model):
+    """Returns the weights that training may change.
+
+    Those of a frozen layer stay as they are, and the statistics of a frozen batch
+    normalisation too.
+    """
+    frozen = {
+        id(weight)
+        for layer in model._flatten_layers()
+        if not layer.trainable
+        for weight in layer.weights
+    }
+    return [w for w in model.weights if w.trainable or id(w) not in frozen]
 
 
 def common_inputs(teacher, student, teacher_preprocess):
@@ -62,6 +78,8 @@ def common_inputs(teacher, student, teacher_preprocess):
     teacher_inputs = None
     if teacher is not None and teacher_preprocess is None:
         teacher_inputs = input_spec(teacher)
+    if dict in map(type, (student_inputs, teacher_inputs)):
+        student_inputs, teacher_inputs = _united(student_inputs, teacher_inputs)
     inputs = student_inputs if student_inputs is not None else teacher_inputs
     if inputs is None:
         raise ValueError(
@@ -173,11 +191,12 @@ def gives_probabilities(model):
     """Whether the model's output rows are non-negative and sum to one.
 
     One sample of zeros and one of ones are tried, for a model whose input shape
-    is fully known; other models are trusted.
+    is fully known, and that takes numbers; other models are trusted.
     """
     spec = input_spec(model)
     if spec is None or any(
-        None in tensor.shape[1:] for tensor in keras.tree.flatten(spec)
+        None in tensor.shape[1:] or tensor.dtype == "string"
+        for tensor in keras.tree.flatten(spec)
     ):
         return False
     probe = keras.tree.map_structure(
@@ -254,6 +273,24 @@ def labels_message(classes, received):
         f"Received: labels from {received}. Check the data set or the student's "
         "number of classes."
     )
+
+
+def _united(student_inputs, teacher_inputs):
+    """Returns both models' inputs as dictionaries of the batch that serves both.
+
+    Each takes its own entries of it. They stay as they are if no entry is common.
+    """
+    if None in (student_inputs, teacher_inputs):
+        return student_inputs, teacher_inputs
+    of_student, of_teacher = (
+        spec
+        if isinstance(spec, dict)
+        else {tensor.name: tensor for tensor in keras.tree.flatten(spec)}
+        for spec in (student_inputs, teacher_inputs)
+    )
+    if of_student.keys().isdisjoint(of_teacher):
+        return student_inputs, teacher_inputs
+    return {**of_teacher, **of_student}, {**of_student, **of_teacher}
 
 
 def _compatible(teacher_inputs, student_inputs):

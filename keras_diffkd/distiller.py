@@ -12,6 +12,7 @@ from keras_diffkd.feature_pairs import pair_specs, pair_up, taps_of
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
+from keras_diffkd.own_inputs import own_inputs
 from keras_diffkd.preflight import Findings, PreflightWarning, check_fit
 from keras_diffkd.preflight.models import check_arguments
 from keras_diffkd.preflight.run import Memory
@@ -101,6 +102,7 @@ class Distiller(keras.Model):
         self._original = types.SimpleNamespace(student=student)
         self._step = types.SimpleNamespace(
             jit_compile="auto",
+            teacher_variables=[],
             gradients=None,
             count=None,
             max_skipped_steps=None,
@@ -188,7 +190,7 @@ class Distiller(keras.Model):
         return names
 
     def call(self, inputs, training=False):
-        return self.student(inputs, training=training)
+        return self.student(own_inputs(self.student, inputs), training=training)
 
     def compile(
         self,
@@ -229,6 +231,9 @@ class Distiller(keras.Model):
                 f"Received: jit_compile={jit_compile!r}"
             )
         max_skipped_steps = check_integer("max_skipped_steps", max_skipped_steps, 1)
+        if self.teacher is not None:
+            # What is trained is decided here: layers may have been unfrozen.
+            checks.check_nothing_shared(self.teacher, self.student)
         if loss is None and not self.student.compiled and self._learns_from_labels():
             raise ValueError(
                 "There is no task loss: pass `loss` to `compile`, or compile the "
@@ -258,6 +263,9 @@ class Distiller(keras.Model):
         """Makes the step anew: what was traced reads the teacher of that time."""
         self.train_function = None
         self._step.checked = Memory()
+        self._step.teacher_variables = (
+            train_steps.only_read(self.teacher, self.student) if self.methods else []
+        )
         self._step.gradients = train_steps.make_gradient_function(
             self, jit_compile=False if self.run_eagerly else self._step.jit_compile
         )

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from keras_diffkd.taps import call_with_taps, output_specs
+from keras_diffkd.taps import call_with_taps, input_spec, output_specs
 from keras_diffkd.weights_hash import hash_weights
 
 
@@ -39,8 +39,22 @@ class FrozenTeacher:
     def specs(self, inputs, taps):
         """Returns `(outputs, features)` as `KerasTensor`s, for such inputs."""
         if self.preprocess is not None:
-            inputs = _Preprocessing(self).compute_output_spec(inputs)
+            inputs = self._prepared_spec(inputs)
         return output_specs(self.model, inputs, taps)
+
+    def _prepared_spec(self, inputs):
+        """Returns what the preprocessing gives, as `KerasTensor`s.
+
+        It may read entries of the batch that the student does not take: what the
+        teacher takes is known then.
+        """
+        try:
+            return _Preprocessing(self).compute_output_spec(inputs)
+        except (LookupError, TypeError):
+            spec = input_spec(self.model)
+            if spec is None:
+                raise
+            return spec
 
     def _prepared(self, x):
         if self.preprocess is None:

@@ -17,6 +17,7 @@ import threading
 import keras
 
 from keras_diffkd.call_shadow import CallShadow
+from keras_diffkd.own_inputs import own_inputs
 
 _records = threading.local()
 
@@ -51,7 +52,7 @@ def call_with_taps(model, inputs, taps, **kwargs):
 
     Args:
         model: A `keras.Model`.
-        inputs: What the model takes.
+        inputs: What the model takes, or a dictionary that holds more.
         taps: Iterable of taps (`None`, names or paths).
         **kwargs: Passed to the model, `training=...` for example.
 
@@ -74,7 +75,7 @@ def call_with_taps(model, inputs, taps, **kwargs):
     taps = list(dict.fromkeys(taps))
     layers = {tap: find_layer(model, tap) for tap in taps if _split(tap)[0]}
     with _recording(layers.values()) as records:
-        outputs = model(inputs, **kwargs)
+        outputs = model(own_inputs(model, inputs), **kwargs)
     features = {}
     for tap in taps:
         feature = outputs

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_diffkd.own_inputs import own_inputs
 from keras_diffkd.preflight.batches import thinned
 from keras_diffkd.taps import input_spec
 
@@ -26,17 +27,20 @@ def check_inputs(findings, look, student, what="training data"):
             "Check the path, the split and any filter."
         )
         return False
-    pairs = _pairs(findings, look.x, input_spec(student), what)
+    x = own_inputs(student, look.x)
+    pairs = _pairs(findings, x, input_spec(student), what)
     before = len(findings.errors)
+    _check_not_constant(findings, pairs, what)
     for name, array, spec in pairs:
         _check_shape(findings, array, spec, name, what)
-        _check_values(findings, array, name, what)
+        if spec.dtype != "string":
+            _check_values(findings, array, name, what)
     return bool(pairs) and len(findings.errors) == before
 
 
 def is_one_sample(look, student):
     """Whether the data has no batch axis: its shape is that of one sample."""
-    arrays = keras.tree.flatten(look.x)
+    arrays = keras.tree.flatten(own_inputs(student, look.x))
     specs = keras.tree.flatten(input_spec(student))
     if len(arrays) != len(specs) or arrays[0] is None or specs[0] is None:
         return False
@@ -122,9 +126,21 @@ def _check_values(findings, array, name, what):
             f"The {name} of the {what} must be finite. Received: {received}. Remove "
             "those samples, or look for a division by zero in the preprocessing."
         )
-    elif low == high and array.size > 1:
+
+
+def _check_not_constant(findings, pairs, what):
+    """Adds a warning if all inputs are constant: one of several may be a mask."""
+    values = set()
+    for name, array, _ in pairs:
+        if array.dtype.kind not in "biuf" or array.size < 2:
+            return
+        low, high = float(np.min(thinned(array))), float(np.max(thinned(array)))
+        if low != high:
+            return
+        values.add((name, low))
+    for name, value in sorted(values):
         findings.warn(
-            f"The {name} of the {what} are {low:g} everywhere: there is nothing to "
+            f"The {name} of the {what} are {value:g} everywhere: there is nothing to "
             "learn from. Look at what the preprocessing gives."
         )
 

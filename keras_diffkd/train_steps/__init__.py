@@ -64,6 +64,11 @@ def build_task_loss(distiller, y):
     objective.build_task_loss(distiller, y)
 
 
+def only_read(teacher, student):
+    """Returns a teacher's variables, without those of a frozen part that both have."""
+    return objective.only_read(teacher, student)
+
+
 def parts_of_task_loss(distiller):
     """Returns the means that a task loss of several outputs keeps of its parts."""
     return objective.parts_of_task_loss(distiller)

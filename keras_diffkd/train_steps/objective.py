@@ -70,7 +70,13 @@ class _TaskLoss(keras.layers.Layer):
 
 def teacher_variables(distiller):
     """Returns the variables that the step only reads."""
-    return list(distiller.teacher.variables) if distiller.methods else []
+    return distiller._step.teacher_variables
+
+
+def only_read(teacher, student):
+    """Returns a teacher's variables, without those of a frozen part that both have."""
+    own = {id(variable) for variable in student.variables}
+    return [variable for variable in teacher.variables if id(variable) not in own]
 
 
 def objective(

@@ -53,7 +53,9 @@ def make_gradient_function(distiller, jit_compile):
     if _must_synchronize(distiller, jit_compile):
         jit_compile = False
     if jit_compile == "auto":
-        jit_compile = bool(tf.config.list_logical_devices("GPU"))
+        jit_compile = _can_compile(distiller) and bool(
+            tf.config.list_logical_devices("GPU")
+        )
 
     def gradients(trainable, state, teacher, x, *others):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -69,6 +71,15 @@ def make_gradient_function(distiller, jit_compile):
         return slopes, finite, *results[:-1]
 
     return tf.function(gradients, jit_compile=True) if jit_compile else gradients
+
+
+def _can_compile(distiller):
+    """Whether all layers can, as Keras has it: those that read strings cannot."""
+    return all(
+        layer.supports_jit
+        for network in _networks(distiller)
+        for layer in network._flatten_layers()
+    )
 
 
 def _must_synchronize(distiller, jit_compile):
