@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from absl import app, flags
-from gpu_cases import FASHION, QUICK_FASHION, QUICK_WAVES, WAVES
+from gpu_cases import FASHION, QUICK_FASHION, QUICK_WAVES, SMOKE_WAVES, WAVES
 from gpu_schedule import Schedule
 
 DATA = flags.DEFINE_string("data", None, "Folder of IDX files; unset: no training.")
@@ -59,7 +59,7 @@ def run(output):
     if QUICK.value:
         waves, regimes = QUICK_WAVES, QUICK_FASHION
     elif SMOKE.value:
-        waves = [[case for case in WAVES[0] if case["batch_size"] == 128][:4]]
+        waves = SMOKE_WAVES
         regimes = [{**FASHION[0], "rows": FASHION[0]["rows"][:4], "epochs": 5}]
     if not DATA.value:
         regimes = []

@@ -33,6 +33,8 @@ def _wave(dtype):
 
 # The cases of a wave are in the memory of the GPU at the same time.
 WAVES = [_wave("float32"), _wave("mixed_bfloat16")]
+# One of each kind of thing that can fail.
+SMOKE_WAVES = [[WAVES[0][0], WAVES[0][-1], WAVES[1][3]]]
 QUICK_WAVES = [
     [
         {

@@ -72,7 +72,7 @@ def batch_size(labels):
     return min(BATCH_SIZE, len(labels))
 
 
-def compile_model(model, labels, epochs):
+def compile_model(model, labels, epochs, **arguments):
     """Compiles with SGD, momentum 0.9 and a cosine; returns the steps of an epoch."""
     steps = len(labels) // batch_size(labels)
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * steps)
@@ -80,6 +80,7 @@ def compile_model(model, labels, epochs):
         keras.optimizers.SGD(schedule, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
+        **arguments,
     )
     return steps
 
@@ -140,7 +141,9 @@ class Row:
             images, labels = images[chosen], labels[chosen]
         new = self._new_distiller(seed)
         if self._distiller is None:
-            self._steps = compile_model(new, labels, self._job["epochs"])
+            self._steps = compile_model(
+                new, labels, self._job["epochs"], preflight=False
+            )
             self._distiller = new
         else:
             begin_again(self._distiller, new)

@@ -306,7 +306,9 @@ class Schedule:
             if worker.row_seed >= self._most_seeds:
                 worker.end()
                 continue
-            if worker.seconds > self.left():
+            # The first seed compiles, the others do not.
+            needed = worker.seconds / (4 if worker.row_seed == 1 else 1)
+            if needed > self.left():
                 worker.busy = worker.row_seed == 0
                 continue
             others = [

@@ -39,6 +39,7 @@ def test_quick_run_measures_and_trains_everything(data, tmp_path):
             "--device=cpu",
             "--turns=2",
             "--seeds=2",
+            "--minutes=30",
             f"--data={data}",
             f"--output={tmp_path / 'out'}",
         ],
