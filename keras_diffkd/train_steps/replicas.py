@@ -51,27 +51,12 @@ class Replicas:
             return tensor
         return tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
 
-    def share_overflow(self, slopes, overflows):
-        """Makes all replicas' gradients NaN where those of one are not finite.
-
-        Keras's loss scaling decides by the first replica's gradients whether a step
-        is to be skipped.
-
-        Args:
-            slopes: This replica's gradients.
-            overflows: Boolean scalar, whether one of them is not finite.
-
-        Returns:
-            `(gradients, whether those of a replica are not finite)`.
-        """
+    def any(self, flag):
+        """Returns whether a boolean scalar is true on a replica with samples."""
         if self.count == 1:
-            return slopes, overflows
-        overflows &= ~self.is_idle
-        overflows = self.context.all_reduce("SUM", tf.cast(overflows, tf.float32)) > 0
-        poison = tf.where(overflows, float("nan"), 0.0)
-        return [
-            None if g is None else g + tf.cast(poison, g.dtype) for g in slopes
-        ], overflows
+            return flag
+        flag = tf.cast(flag & ~self.is_idle, tf.float32)
+        return self.context.all_reduce("SUM", flag) > 0
 
     def average(self, state):
         """Averages what the forward passes changed, weighted by their samples.

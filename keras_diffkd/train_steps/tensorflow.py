@@ -16,6 +16,7 @@ from keras_diffkd.train_steps.objective import (
     teacher_variables,
     update_metrics,
 )
+from keras_diffkd.train_steps.reduced_gradients import apply_reduced, check_optimizer
 from keras_diffkd.train_steps.replica_values import (  # noqa: F401
     assign_replicas,
     is_chief,
@@ -126,6 +127,7 @@ def make_train_function(distiller, make, force):
     """Makes what runs a batch: Keras's own, and an error of ours if it diverges."""
     if distiller.train_function is not None and not force:
         return
+    check_optimizer(distiller.optimizer, distiller.distribute_strategy)
     make(force=force)
     distiller.train_function = raising_diverged(distiller, distiller.train_function)
 
@@ -213,14 +215,13 @@ def train_step(distiller, data):
     slopes = [replicas.zero_if_idle(slope) for slope in slopes]
     skipped = tf.constant(False)
     if distiller._step.count.can_skip:
-        overflows = has_overflowed(distiller, finite)
-        slopes, skipped = replicas.share_overflow(slopes, overflows)
+        skipped = replicas.any(has_overflowed(distiller, finite))
         new_state = keep_if_skipped(skipped, old_state, new_state)
     distiller._step.count.update_state(skipped, replicas.is_first)
     healthy = guard(distiller, replicas, finite, (x, y, sample_weight))
     # Eagerly, the guard has raised or passed already and is no operation.
     with tf.control_dependencies([healthy] if tf.inside_function() else []):
-        optimizer.apply(slopes, variables)
+        apply_reduced(optimizer, slopes, variables)
         _assign(state, replicas.average(new_state))
         losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
         y_pred = replicas.trim(y_pred)

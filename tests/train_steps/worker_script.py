@@ -48,7 +48,13 @@ def main():
         methods = [FitNet("features", "features"), LogitsKD(), Noise(name="noise")]
         distiller = Distiller(small_cnn(12), student, methods)
         distiller.compile(
-            keras.optimizers.SGD(0.05, momentum=0.9),
+            keras.optimizers.SGD(
+                0.05,
+                momentum=0.9,
+                weight_decay=0.01,
+                global_clipnorm=0.5,
+                use_ema=True,
+            ),
             cross_entropy(),
             metrics=["accuracy"],
         )

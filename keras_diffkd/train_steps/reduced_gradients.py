@@ -1,0 +1,83 @@
+"""Gradients that are summed over the replicas before the optimizer clips them.
+
+Keras's optimizers clip the share of every replica, and sum after that: what they limit
+then depends on the number of replicas. This file is the only one that knows how they
+reduce, which is a private matter of Keras.
+"""
+
+import contextlib
+
+import tensorflow as tf
+
+REDUCTION = "_all_reduce_sum_gradients"
+
+# What Keras cannot do on several replicas, and what to do instead.
+UNABLE = {
+    "gradient_accumulation_steps": " and make the batch as large as memory allows",
+    "ema_overwrite_frequency": ": the averages are in the weights after `fit` anyway",
+}
+
+
+def apply_reduced(optimizer, gradients, variables):
+    """Sums the gradients over the replicas, and lets the optimizer apply the sums.
+
+    Args:
+        optimizer: A `keras.optimizers.Optimizer`.
+        gradients: This replica's share of the gradients, `None` where there is none.
+        variables: List of the variables that they belong to.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        optimizer.apply(gradients, variables)
+        return
+    given = [gradient for gradient in gradients if gradient is not None]
+    sums = iter(context.all_reduce("SUM", given) if given else [])
+    sums = [None if gradient is None else next(sums) for gradient in gradients]
+    with _reduced(_inner(optimizer)):
+        optimizer.apply(sums, variables)
+
+
+class _AsTheyAre:
+    """Stands in for an optimizer's reduction.
+
+    Attributes:
+        users: Integer, replicas whose threads are between entering and leaving.
+    """
+
+    users = 0
+
+    def __call__(self, gradients_and_variables):
+        return list(gradients_and_variables)
+
+
+@contextlib.contextmanager
+def _reduced(optimizer):
+    """In this context, an optimizer takes its gradients for reduced already."""
+    attributes = vars(optimizer)
+    stand_in = attributes.setdefault(REDUCTION, _AsTheyAre())
+    stand_in.users += 1
+    try:
+        yield
+    finally:
+        stand_in.users -= 1
+        if not stand_in.users:
+            del attributes[REDUCTION]
+
+
+def check_optimizer(optimizer, strategy):
+    """Raises `ValueError` for what Keras's optimizers cannot do on several replicas."""
+    if strategy.num_replicas_in_sync == 1:
+        return
+    for name, instead in UNABLE.items():
+        value = getattr(_inner(optimizer), name, None)
+        if value:
+            raise ValueError(
+                f"Keras's optimizers cannot use `{name}` on several replicas. "
+                f"Received: {name}={value} on {strategy.num_replicas_in_sync} "
+                f"replicas. Leave it out{instead}, or train on one replica."
+            )
+
+
+def _inner(optimizer):
+    """Returns the optimizer itself, without the loss scaling around it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,0 +1,81 @@
+"""Trains with many optimizers on one and on two replicas; prints the results as JSON.
+
+A process of its own: logical devices must be set before TensorFlow is used.
+"""
+
+import contextlib
+import json
+import sys
+
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from keras_diffkd import Distiller, LogitsKD  # noqa: E402
+
+STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+SGD, AdamW = keras.optimizers.SGD, keras.optimizers.AdamW
+scaled = keras.optimizers.LossScaleOptimizer
+OPTIMIZERS = {
+    "global_clipnorm": lambda: SGD(0.1, global_clipnorm=0.01),
+    "clipnorm": lambda: SGD(0.1, clipnorm=0.01),
+    "clipvalue": lambda: SGD(0.1, clipvalue=0.001),
+    "scaled": lambda: scaled(SGD(0.1, global_clipnorm=0.01)),
+    "adamw": lambda: AdamW(0.01, weight_decay=0.1, clipnorm=0.01, use_ema=True),
+}
+REFUSED = {
+    "gradient_accumulation_steps": lambda: SGD(0.1, gradient_accumulation_steps=2),
+    "ema_overwrite_frequency": lambda: scaled(
+        SGD(0.1, use_ema=True, ema_overwrite_frequency=2)
+    ),
+}
+
+
+def network():
+    vector = keras.Input((6,))
+    return keras.Model(vector, keras.layers.Dense(3)(vector))
+
+
+def train(make_optimizer, replicas):
+    """Returns the optimizer, and by how much every weight has moved."""
+    random = np.random.default_rng(0)
+    # The replicas' gradients are unlike each other, and the last batch is uneven.
+    x = random.normal(size=(35, 6)).astype("float32") * np.linspace(1, 4, 35)[:, None]
+    y = random.integers(0, 3, 35)
+    with STRATEGY.scope() if replicas > 1 else contextlib.nullcontext():
+        keras.utils.set_random_seed(0)
+        distiller = Distiller(network(), network(), [LogitsKD()])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        distiller.compile(make_optimizer(), loss, preflight=False)
+    before = distiller.student.get_weights()
+    distiller.fit(x, y, batch_size=16, shuffle=False, verbose=0)
+    after = distiller.student.get_weights()
+    moved = [(a - b).tolist() for a, b in zip(after, before, strict=True)]
+    return distiller.optimizer, moved
+
+
+def trained(make_optimizer):
+    (_, one), (optimizer, two) = (train(make_optimizer, count) for count in (1, 2))
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    left = "_all_reduce_sum_gradients" in vars(inner)
+    return {"one": one, "two": two, "optimizer_is_as_before": not left}
+
+
+def refused(make_optimizer):
+    try:
+        train(make_optimizer, 2)
+    except ValueError as error:
+        return str(error)
+
+
+results = {
+    "trained": {name: trained(make) for name, make in OPTIMIZERS.items()},
+    "refused": {name: refused(make) for name, make in REFUSED.items()},
+}
+json.dump(results, sys.stdout)
