@@ -120,9 +120,12 @@ def _too_many_skipped(distiller, where, culprits):
     most = distiller._step.max_skipped_steps
     scale = float(keras.ops.convert_to_numpy(distiller.optimizer.dynamic_scale))
     overflowing = [c for c in culprits if c.startswith("the gradient of")]
+    # Steps are skipped on all replicas together: it may be another one that overflows.
+    first = overflowing[0] if overflowing else "gradients of another replica"
+    more = f" and {len(overflowing) - 1} more" if len(overflowing) > 1 else ""
     return (
         f"training diverged in {where}: {most} steps in a row were skipped, since "
-        f"{overflowing[0]} and {len(overflowing) - 1} more were not finite, at a loss "
+        f"{first}{more} were not finite, at a loss "
         f"scale down to {scale:g}. Try mixed_bfloat16 or float32, a smaller learning "
         "rate, or more `max_skipped_steps`."
     )

@@ -1,9 +1,10 @@
 """Whether everything in a step is finite, before anything of it is applied.
 
-Every tensor that is watched is added up: the sum is finite only if each of its values
-is. Small ones, which are most of the gradients and statistics, are put together first:
-with small networks the number of operations is what costs time. It all happens in the
-compiled step, where there is one. `divergence` says what was not finite.
+Every tensor that is watched is scaled down and added up: the sum is finite if and only
+if each of its values is. Small ones, which are most of the gradients and statistics,
+are put together first: with small networks the number of operations is what costs time.
+It all happens in the compiled step, where there is one. `divergence` says what was not
+finite.
 """
 
 import math
@@ -15,6 +16,9 @@ from keras_diffkd.train_steps.objective import state_variables
 
 # Gradients and statistics of up to so many values are put together.
 SMALL = 4096
+# 1e18 of the largest float32 add up to a finite sum. A factor of zero, or a difference
+# from itself, would be optimized away, NaN and all.
+SCALE = 1e-20
 
 
 def finiteness(distiller, x, slopes, losses, y_pred, state, features):
@@ -126,11 +130,11 @@ def _joined(tensors):
 
 
 def _total(structure):
-    """Returns the float32 sum of all floats in a structure; 0 if there are none."""
+    """Returns the float32 sum of all floats in a structure, scaled; 0 without any."""
     sums = []
     for leaf in keras.tree.flatten(structure):
         if leaf is not None:
             leaf = keras.ops.convert_to_tensor(leaf)
             if is_float(leaf):
-                sums.append(keras.ops.sum(keras.ops.cast(leaf, "float32")))
+                sums.append(keras.ops.sum(keras.ops.cast(leaf, "float32") * SCALE))
     return sum(sums[1:], sums[0]) if sums else keras.ops.zeros((), "float32")

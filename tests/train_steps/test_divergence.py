@@ -12,6 +12,7 @@ from keras_diffkd import (
     LogitsKD,
     TrainingDivergedError,
 )
+from keras_diffkd.train_steps.divergence import _too_many_skipped
 
 BACKEND = keras.backend.backend()
 MODES = {
@@ -256,3 +257,40 @@ def test_validation_that_is_not_finite_is_named(data):
     bad[3] = np.inf
     with pytest.warns(UserWarning, match="after epoch 1: val_loss is (nan|inf)"):
         train(make_distiller(), x, y, validation_data=(bad, y))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_largest_floats_are_finite_though_their_sum_is_not(data, mode):
+    x, y = data
+    # What rasters write where there is no data; the models clip it.
+    x[[3, 7], 0, 0, 0] = -3.4e38
+
+    def clipping(width):
+        image = keras.Input(x.shape[1:])
+        return keras.Model(image, small_cnn(width)(keras.ops.clip(image, -1.0, 1.0)))
+
+    keras.utils.set_random_seed(0)
+    distiller = Distiller(clipping(12), clipping(6), [LogitsKD()])
+    distiller.compile("sgd", cross_entropy(), preflight=False, **MODES[mode])
+    history = train(distiller, x, y).history
+    assert np.isfinite(history["loss"][0])
+    x[9, 0, 0, 0] = np.inf
+    with pytest.raises(TrainingDivergedError, match=r"the inputs \(sample 1 of 8\)"):
+        train(distiller, x, y)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("mode", MODES)
+def test_one_value_in_many_is_found(data, mode, bad):
+    x, y = data
+    x[17, 1, 1, 0] = bad
+    with pytest.raises(TrainingDivergedError, match=r"the inputs \(sample 1 of 8\)"):
+        train(make_distiller(**MODES[mode]), x, y)
+
+
+def test_steps_skipped_for_another_replica_are_explained():
+    scaled = keras.optimizers.LossScaleOptimizer("sgd")
+    distiller = make_distiller(optimizer=scaled, max_skipped_steps=1)
+    scaled.build(distiller.trainable_variables)
+    said = _too_many_skipped(distiller, "step 2 of epoch 1", culprits=[])
+    assert "gradients of another replica were not finite" in said
