@@ -11,6 +11,7 @@ import numpy as np
 from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
+from keras_diffkd.train_steps.masks import masked
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -204,7 +205,7 @@ def _step(distiller, state, teacher, data):
             "steps": count.steps + 0,
             "in_a_row": count.in_a_row + 0,
         }
-        logs = update_metrics(distiller, losses, x, y, y_pred, sample_weight)
+        logs = update_metrics(distiller, losses, x, y, masked(*y_pred), sample_weight)
     new_state = (
         trainable,
         [values[id(variable)] for variable in distiller.non_trainable_variables],

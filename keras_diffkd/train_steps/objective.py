@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd.taps import input_spec
+from keras_diffkd.train_steps.masks import with_masks
 
 
 def state_variables(distiller):
@@ -97,8 +98,9 @@ def objective(
         loss_scale: Float that multiplies the returned loss alone.
 
     Returns:
-        `(scaled loss, (losses, y_pred, new state, features))`; the features are what
-        `Distiller.tapped_features` returned.
+        `(scaled loss, (losses, y_pred, new state, features))`; `y_pred` is the pair
+        of outputs and masks, the features are what `Distiller.tapped_features`
+        returned.
     """
     variables = state_variables(distiller)
     state = [_fold(v, value, seed) for v, value in zip(variables, state, strict=True)]
@@ -115,7 +117,8 @@ def objective(
     for variable, value in zip(variables, state, strict=True):
         new = scope.get_current_value(variable)
         new_state.append(_fold(variable, value if new is None else new, -seed))
-    return losses["loss"] * loss_scale, (losses, y_pred, new_state, features)
+    results = losses, with_masks(y_pred), new_state, features
+    return losses["loss"] * loss_scale, results
 
 
 def update_metrics(distiller, losses, x, y, y_pred, sample_weight, batch_size=None):

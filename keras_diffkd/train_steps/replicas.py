@@ -43,7 +43,9 @@ class Replicas:
         """Removes what `fill` has added."""
         if self.count == 1:
             return y_pred
-        return tf.nest.map_structure(lambda t: t[: self.batch_size], y_pred)
+        return tf.nest.map_structure(
+            lambda t: None if t is None else t[: self.batch_size], y_pred
+        )
 
     def zero_if_idle(self, tensor):
         """Returns the tensor, or zeros on a replica without samples (not NaN)."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_diffkd.checks import labels_message
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.fused_batch_norm import fused
+from keras_diffkd.train_steps.masks import masked, with_masks
 from keras_diffkd.train_steps.objective import (
     build_task_loss,
     loss_means,
@@ -224,7 +225,7 @@ def train_step(distiller, data):
         apply_reduced(optimizer, slopes, variables)
         _assign(state, replicas.average(new_state))
         losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
-        y_pred = replicas.trim(y_pred)
+        y_pred = masked(*replicas.trim(y_pred))
         logs = update_metrics(
             distiller, losses, x, y, y_pred, sample_weight, replicas.batch_size
         )
@@ -250,9 +251,8 @@ def test_step(distiller, keras_test_step, data):
     distiller._loss_tracker.update_state(
         replicas.zero_if_idle(unscaled(loss)), sample_weight=replicas.batch_size
     )
-    logs = distiller.compute_metrics(
-        x, y, replicas.trim(y_pred), sample_weight=sample_weight
-    )
+    y_pred = masked(*replicas.trim(with_masks(y_pred)))
+    logs = distiller.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
     return replicas.logs(distiller, distiller.validation_logs(logs))
 
 

@@ -9,6 +9,7 @@ import torch
 from keras_diffkd.checks import check_labels
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
+from keras_diffkd.train_steps.masks import masked
 from keras_diffkd.train_steps.objective import (
     objective,
     state_variables,
@@ -100,7 +101,7 @@ def train_step(distiller, data):
         optimizer.apply(slopes, variables)
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)
-        return update_metrics(distiller, losses, x, y, y_pred, sample_weight)
+        return update_metrics(distiller, losses, x, y, masked(*y_pred), sample_weight)
 
 
 def test_step(distiller, keras_test_step, data):
@@ -151,7 +152,7 @@ def gradient(function, x):
 
 
 def _detached(tensor):
-    return tensor.detach()
+    return None if tensor is None else tensor.detach()
 
 
 def _array(tensor):
