@@ -76,7 +76,7 @@ def test_objective_changes_no_variable_and_returns_the_new_state(rng):
     distiller.compile("sgd", cross_entropy())
     x, y = random_batch(rng)
     before = weights_of(distiller), weights_of(distiller.teacher)
-    _, (losses, y_pred, state, _) = run_objective(distiller, x, y)
+    _, (losses, (y_pred, _), state, _) = run_objective(distiller, x, y)
     for old, new in zip(
         before, (weights_of(distiller), weights_of(distiller.teacher)), strict=True
     ):
