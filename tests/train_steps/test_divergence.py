@@ -289,7 +289,7 @@ def test_one_value_in_many_is_found(data, mode, bad):
 
 
 def test_steps_skipped_for_another_replica_are_explained():
-    scaled = keras.optimizers.LossScaleOptimizer("sgd")
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     distiller = make_distiller(optimizer=scaled, max_skipped_steps=1)
     scaled.build(distiller.trainable_variables)
     said = _too_many_skipped(distiller, "step 2 of epoch 1", culprits=[])
