@@ -86,9 +86,10 @@ def check_activation(findings, output, student, of_student):
         is_logits, activation = not probable, "sigmoid"
         twice = last == "sigmoid"
     else:
-        probable = values.shape[-1] > 1 and checks.are_probabilities(values)
-        is_logits, activation = not probable, "softmax"
-        twice = probable
+        # Keras divides by their sum what does not sum to 1, as of sigmoids.
+        is_logits = bool(((values < 0) | (values > 1)).any())
+        activation = "softmax"
+        twice = values.shape[-1] > 1 and checks.are_probabilities(values)
     if output.from_logits and twice:
         findings.error(
             f"The loss {output.loss_name!r} is compiled with from_logits=True and the "
@@ -118,10 +119,14 @@ def check_teacher(findings, output, look, of_teacher):
         return
     accuracy = float(np.mean(truth == said))
     findings.teacher_accuracy = (accuracy, len(truth))
-    chance = chance_level(truth, output.classes)
+    chance = chance_level(truth, said, output.classes)
     # Two standard deviations of what guessing gives on so many samples.
     if accuracy > chance + 2 * np.sqrt(chance * (1 - chance) / len(truth)):
         return
+    _, counts = np.unique(truth, return_counts=True)
+    rare = len(truth) - counts.max()
+    if rare < FEWEST_DECISIONS // 2 and accuracy >= counts.max() / len(truth) - 0.1:
+        return  # Too few samples of the other classes to tell.
     message = (
         f"The teacher is no better than chance on the first samples. Received: "
         f"accuracy {accuracy:.3f} on {len(truth)} labels, where guessing gives "
@@ -163,12 +168,13 @@ def decisions(output, look, of_teacher):
     return np.concatenate(truths), np.concatenate(decided)
 
 
-def chance_level(truth, classes):
-    """Returns the accuracy of always saying the most frequent label."""
-    _, counts = np.unique(truth, return_counts=True)
-    most = counts.max() / len(truth)
-    # Data of one class alone says nothing about the others.
-    return most if len(counts) > 1 else 1 / classes
+def chance_level(truth, said, classes):
+    """Returns the accuracy of the same decisions, dealt out to the labels by chance."""
+    if len(np.unique(truth)) == 1:
+        # Data of one class alone says nothing about the others.
+        return 1 / classes
+    frequencies = [np.bincount(each, minlength=classes) for each in (truth, said)]
+    return float(np.dot(*frequencies)) / len(truth) ** 2
 
 
 def renumbered_accuracy(truth, said, classes):

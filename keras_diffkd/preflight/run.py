@@ -8,6 +8,7 @@ import keras
 from keras_diffkd.preflight import (
     detection,
     inputs,
+    methods,
     outputs,
     scaling,
     settings,
@@ -107,8 +108,10 @@ def check_data(findings, distiller, look, arguments):
     )
     knows_labels = knows_labels and learns_from_labels
     if knows_labels:
-        targets.check_spread(findings, look, task_outputs)
+        if arguments["class_weight"] is None:  # Else few of a class are expected.
+            targets.check_spread(findings, look, task_outputs)
         settings.check_labels_in_order(findings, look, arguments, task_outputs)
+        methods.check_softmax(findings, distiller, look, task_outputs)
     check_models(findings, distiller, look, task_outputs if knows_labels else [])
 
 
@@ -119,6 +122,7 @@ def check_models(findings, distiller, look, task_outputs):
     outputs.check_finite(findings, of_student, "student")
     if findings.errors:
         return
+    methods.check_taps(findings, distiller, look)
     for output in task_outputs:
         outputs.check_activation(findings, output, distiller.student, of_student)
         outputs.check_teacher(findings, output, look, of_teacher)

@@ -9,8 +9,8 @@ from keras_diffkd.preflight.batches import thinned
 RAW_PIXELS = 32.0
 # Images whose range differs by this factor were not normalised alike.
 OTHER_RANGE = 16.0
-# How many layers from its input on a model may rescale images in.
-NUM_FIRST_LAYERS = 4
+# What a model has in front whose range is not known from outside.
+UNKNOWN = "unknown"
 
 
 def check_scaling(findings, look, teacher, student, has_preprocess):
@@ -32,11 +32,14 @@ def check_scaling(findings, look, teacher, student, has_preprocess):
         return
     largest = _largest(image)
     of_student = rescaling(student)
-    _check_range(findings, largest, of_student, "student")
+    raw = largest >= RAW_PIXELS and float(image.min()) >= 0
+    _check_range(findings, largest, raw, of_student, "student")
     if teacher is None or has_preprocess:
         return
     of_teacher = rescaling(teacher)
-    if bool(of_teacher) != bool(of_student):
+    if UNKNOWN in (of_teacher, of_student):
+        return
+    if bool(of_teacher) != bool(of_student) and (raw or of_teacher != "Normalization"):
         first, second = ("teacher", "student") if of_teacher else ("student", "teacher")
         findings.warn(
             f"The {first} rescales its images ({of_teacher or of_student}) and the "
@@ -44,8 +47,8 @@ def check_scaling(findings, look, teacher, student, has_preprocess):
             f"{largest:g} in absolute value. If the teacher was trained on another "
             "range, pass `teacher_preprocess` to convert the batch for it."
         )
-    else:
-        _check_range(findings, largest, of_teacher, "teacher")
+    elif bool(of_teacher) == bool(of_student):
+        _check_range(findings, largest, raw, of_teacher, "teacher")
 
 
 def check_same_range(findings, look, validation):
@@ -63,26 +66,40 @@ def check_same_range(findings, look, validation):
 
 
 def rescaling(model):
-    """Returns what one of the model's first layers does to the range, or `None`.
+    """Returns what a model does to the range of its images, or `None`.
 
     Args:
         model: `keras.Model`.
 
     Returns:
-        String, `"Rescaling(scale=0.00392, offset=0)"` for example.
+        String, `"Rescaling(scale=0.00392, offset=0)"` for example, or `UNKNOWN` for
+        a model that may do so in code of its own.
     """
-    layers = [layer for layer in _leaves(model) if not _is_input(layer)]
-    for layer in layers[:NUM_FIRST_LAYERS]:
+    if not getattr(model, "inputs", None):
+        return UNKNOWN
+    for layer in _leaves(model):
         if isinstance(layer, keras.layers.Rescaling):
             scale, offset = np.mean(layer.scale), np.mean(layer.offset)
             return f"Rescaling(scale={scale:.3g}, offset={offset:.3g})"
         if isinstance(layer, keras.layers.Normalization):
             return "Normalization"
+        if _may_rescale(layer):
+            return UNKNOWN
+        if layer.weights:
+            return None
     return None
 
 
-def _check_range(findings, largest, layer, whose):
-    if layer is None and largest >= RAW_PIXELS:
+def _may_rescale(layer):
+    """Whether a layer may bring images to any range: arithmetic, or a user's own."""
+    if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Lambda)):
+        return True
+    module = type(layer).__module__
+    return not module.startswith("keras.src.layers") or "normalization" in module
+
+
+def _check_range(findings, largest, raw, layer, whose):
+    if layer is None and raw:
         findings.warn(
             f"Images reach {largest:g} and the {whose} has no Rescaling or "
             "Normalization layer: raw pixels train badly, and a model trained on "
@@ -114,14 +131,9 @@ def _image(x):
 
 
 def _leaves(model):
-    """Yields the layers of a model in order, those inside nested ones too."""
-    for layer in model._flatten_layers(include_self=False, recursive=False):
-        nested = list(layer._flatten_layers(include_self=False, recursive=False))
-        if nested:
-            yield from _leaves(layer)
+    """Yields what a model runs in order, inside nested models too."""
+    for operation in getattr(model, "operations", None) or model.layers:
+        if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
+            yield from _leaves(operation)
         else:
-            yield layer
-
-
-def _is_input(layer):
-    return isinstance(layer, keras.layers.InputLayer)
+            yield operation

@@ -151,7 +151,7 @@ def _check_categorical(findings, y, output, labels):
             f"{labels} must be probabilities for {output.loss_name!r}. Received: "
             f"values down to {float(y.min()):g}."
         )
-    elif not np.allclose(y[:1024].sum(-1), 1.0, atol=1e-2):
+    elif not _sum_to_one(y[:1024]):
         sums = y[:1024].sum(-1)
         findings.warn(
             f"{labels} do not sum to 1 in every row. Received: sums from "
@@ -160,9 +160,17 @@ def _check_categorical(findings, y, output, labels):
         )
 
 
+def _sum_to_one(y):
+    """Whether rows do; one of zeros is a sample, or a pixel, that does not count."""
+    sums = y.sum(-1, dtype="float64")
+    return np.allclose(sums[sums != 0], 1.0, atol=1e-2)
+
+
 def _check_binary(findings, y, output, labels):
     expected = tuple(output.spec.shape)
     shape = (*y.shape, 1) if y.ndim == len(expected) - 1 and expected[-1] == 1 else None
+    if y.ndim == len(expected) + 1 and y.shape[-1] == 1:
+        shape = y.shape[:-1]
     if not _fits(shape or y.shape, expected):
         findings.error(
             f"{labels} must have the shape {expected} for {output.loss_name!r}. "
@@ -194,12 +202,22 @@ def check_spread(findings, look, outputs):
         labels = y.argmax(-1) if output.kind == "categorical" else y
         # Of the length of a few batches, so that one small one says nothing.
         seen = labels[: 3 * look.batch_size] if look.in_order else labels
+        if output.ignore_class is not None:
+            seen = seen[seen != output.ignore_class]
+        if not seen.size or _is_likely(labels, seen):
+            continue
         if len(seen) > max(look.batch_size, 8) and np.all(seen == seen.flat[0]):
             findings.warn(
                 f"The first {len(seen)} labels{output.title} are all "
                 f"{seen.flat[0]:g}. Batches of one class teach little, and batch "
                 "normalisation goes wrong: shuffle the data over all classes."
             )
+
+
+def _is_likely(labels, seen):
+    """Whether shuffled labels may begin like that: most of them are of this class."""
+    share = np.mean(labels == seen.flat[0])
+    return share < 1 and share**seen.size > 0.01
 
 
 def check_weights(findings, look, class_weight, outputs):

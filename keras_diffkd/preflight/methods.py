@@ -1,0 +1,94 @@
+"""Checks on the methods against the student that they teach."""
+
+import keras
+import numpy as np
+
+from keras_diffkd import train_steps
+from keras_diffkd.taps import call_with_taps
+
+# Samples that the student runs on.
+NUM_SAMPLES = 8
+
+
+def check_taps(findings, distiller, look):
+    """Adds a warning for a student's tap that no trainable weight has a say in.
+
+    Args:
+        findings: `Findings`.
+        distiller: The `Distiller`.
+        look: `Look` at data that fits the models.
+    """
+    student = distiller.student
+    taps = {tap for method in distiller.methods for tap in _student_taps(method)}
+    if not taps or all(layer.trainable for layer in student._flatten_layers()):
+        return
+    x = keras.tree.map_structure(lambda leaf: leaf[:NUM_SAMPLES], look.chunks[0][0])
+    try:
+        features = [_features(student, x, taps, moved) for moved in (False, True)]
+    except Exception:  # noqa: BLE001  The step will say what is wrong.
+        return
+    fixed = {
+        tap
+        for tap in taps
+        if all(map(np.array_equal, *(_leaves(each[tap]) for each in features)))
+    }
+    for method in distiller.methods:
+        own = _student_taps(method)
+        if fixed.issuperset(own):
+            names = ", ".join(repr(tap) for tap in own)
+            findings.warn(
+                f"Method {method.name!r} teaches the student nothing: all layers up to "
+                f"its student_tap {names} are frozen. Tap a layer after those that "
+                "train, or unfreeze them (`layer.trainable = True`)."
+            )
+
+
+def _student_taps(method):
+    tap = method.student_tap
+    return list(tap) if isinstance(tap, (list, tuple)) else [tap]
+
+
+def _features(student, x, taps, moved):
+    """Returns what taps give, with the trainable weights or with others."""
+    rng = np.random.default_rng(0)
+    mapping = []
+    for variable in student.trainable_variables if moved else ():
+        value = keras.ops.convert_to_numpy(variable.value)
+        value = value + rng.normal(0.0, 0.1 + np.abs(value).mean(), value.shape)
+        value = keras.ops.convert_to_tensor(value.astype("float32"))
+        mapping.append((variable, keras.ops.cast(value, variable.dtype)))
+    with keras.StatelessScope(mapping), train_steps.without_gradients():
+        x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+        return call_with_taps(student, x, taps, training=False)[1]
+
+
+def _leaves(feature):
+    return [
+        keras.ops.convert_to_numpy(keras.ops.cast(leaf, "float32"))
+        for leaf in keras.tree.flatten(feature)
+    ]
+
+
+def check_softmax(findings, distiller, look, outputs):
+    """Adds a warning for a softmax over classes that do not exclude each other.
+
+    Args:
+        findings: `Findings`.
+        distiller: The `Distiller`.
+        look: `Look` at the training data.
+        outputs: List of `TaskOutput`s.
+    """
+    if len(outputs) != 1 or outputs[0].kind != "binary" or outputs[0].classes == 1:
+        return
+    y = outputs[0].of(look.y)
+    # One class of several may be learned with a binary loss, too.
+    if not isinstance(y, np.ndarray) or np.allclose(y.sum(-1), 1.0, atol=1e-2):
+        return
+    for method in distiller.methods:
+        if method.expects_logits and None in _student_taps(method):
+            findings.warn(
+                f"Method {method.name!r} compares the softmax over all classes, and "
+                f"the loss {outputs[0].loss_name!r} takes several classes at once. "
+                "Compare features, or the logits as they are: "
+                '`DiffKD(distance="mse")`.'
+            )
