@@ -7,6 +7,12 @@ import shutil
 from keras_diffkd.durable import flush, move_into_place
 from keras_diffkd.export.errors import ManifestError
 from keras_diffkd.export.manifest import FILE_NAME, read_manifest
+from keras_diffkd.export.mounted import (
+    OTHERS,
+    is_mount_point,
+    recover_inside,
+    replacing_inside,
+)
 from keras_diffkd.export.web.metadata import FOLDER as PAGE
 from keras_diffkd.export.web.metadata import is_page
 
@@ -40,6 +46,8 @@ def check_target(output_dir, source):
             f"The output folder is a file. {advice} Received: '{output_dir}'"
         )
     present = {path.name for path in output_dir.iterdir()} - REPORTS
+    if is_mount_point(output_dir):
+        present -= OTHERS
     if not present:
         return
     try:
@@ -75,6 +83,7 @@ def replacing(output_dir):
     process killed at any moment leaves either the old export or the new one: in
     `output_dir`, or, between the two renames, where `recover` finds it. So does a
     machine that loses power: what was written is on the disk before it is renamed.
+    A mount point cannot be renamed; see `replacing_inside`.
 
     Args:
         output_dir: absolute `Path` that passed `check_target`.
@@ -86,6 +95,10 @@ def replacing(output_dir):
         (folder / "student.onnx").write_bytes(content)
     ```
     """
+    if is_mount_point(output_dir):
+        with replacing_inside(output_dir) as folder:
+            yield folder
+        return
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = output_dir.with_name(f".{output_dir.name}.partial")
     previous = _previous(output_dir)
@@ -118,6 +131,9 @@ def recover(output_dir):
     recover(Path("export").resolve())
     ```
     """
+    if is_mount_point(output_dir):
+        recover_inside(output_dir)
+        return
     previous = _previous(output_dir)
     if previous.exists() and not output_dir.exists():
         os.replace(previous, output_dir)

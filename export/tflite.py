@@ -5,11 +5,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from keras_diffkd.export.detection import limited_boxes
 from keras_diffkd.export.errors import ExportError
 from keras_diffkd.export.saved_model import write_saved_model
+from keras_diffkd.export.tflite_apart import convert_apart
+from keras_diffkd.export.tflite_converter import convert
+from keras_diffkd.export.unrolled import unrolled
 
 
 def write_tflite(serving, path, *, precision="float32", calibration=None):
@@ -29,7 +31,7 @@ def write_tflite(serving, path, *, precision="float32", calibration=None):
         calibration: `Samples` for "int8".
 
     Raises:
-        ExportError: if pixels cannot go in as they are.
+        ExportError: if the quantiser fails, or a recurrent student has too many steps.
 
     Example:
 
@@ -40,33 +42,30 @@ def write_tflite(serving, path, *, precision="float32", calibration=None):
     # Through a SavedModel: `from_concrete_functions` and `tf.Module` lose the
     # variables of a Keras 3 model and write a file that outputs NaN.
     with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
         # The quantiser makes an input of float pixels one of uint8; a cast from
         # uint8 it would leave outside.
         dtype = "float32" if precision == "int8" else None
-        limits = limited_boxes() if precision == "int8" else contextlib.nullcontext()
-        with limits:
+        with _whole_graph(serving, precision):
             batch_size = serving.batch_size or 1
-            write_saved_model(serving, folder, batch_size=batch_size, dtype=dtype)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if precision != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
+            write_saved_model(serving, model, batch_size=batch_size, dtype=dtype)
+        takes_pixels = serving.preprocessing is not None
         if precision == "int8":
-            _quantize_activations(converter, serving, calibration)
-        content = converter.convert()
-    Path(path).write_bytes(content)
+            examples = _examples(calibration, takes_pixels, batch_size)
+            input_dtype = "uint8" if takes_pixels else "int8"
+            convert_apart(model, path, examples, input_dtype)
+        else:
+            Path(path).write_bytes(convert(model, precision))
 
 
-def _quantize_activations(converter, serving, calibration):
-    takes_pixels = serving.preprocessing is not None
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8 if takes_pixels else tf.int8
-    converter.inference_output_type = tf.int8
-    converter.representative_dataset = lambda: _examples(
-        calibration, takes_pixels, serving.batch_size or 1
-    )
+@contextlib.contextmanager
+def _whole_graph(serving, precision):
+    """What the quantiser wants of the graph: limited boxes, and no loops."""
+    if precision != "int8":
+        yield
+        return
+    with limited_boxes(), unrolled(serving.student):
+        yield
 
 
 def _examples(calibration, takes_pixels, batch_size):

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_diffkd.export import export_student
+from keras_diffkd.export import ExportError, export_student
 from keras_diffkd.export.onnx import write_onnx
 from keras_diffkd.export.reference import predict
 from keras_diffkd.export.runtimes import OnnxRuntime
 from keras_diffkd.export.samples import read_samples
+from keras_diffkd.export.saved_model import write_saved_model
 from keras_diffkd.export.serving import Serving
+from keras_diffkd.export.tflite_apart import convert_apart
+from keras_diffkd.export.unrolled import MAX_STEPS, unrolled
 
 STEPS = np.random.default_rng(0).standard_normal((8, 12, 4)).astype("float32")
 MOVIES = np.random.default_rng(0).standard_normal((8, 3, 5, 5, 2)).astype("float32")
@@ -65,3 +68,30 @@ def test_all_float_formats_of_stacked_layers(tmp_path):
     for name in formats[:3]:
         found = manifest["artefacts"][name]["verification"]
         assert found["max_difference"] < 1e-6
+
+
+def test_int8(tmp_path):
+    """With a loop TensorFlow's converter aborts, in plain TensorFlow too."""
+    student = recurrent((12, 4), layers.Bidirectional(layers.GRU(6)))
+    formats = ["tflite", "onnx_int8", "tflite_int8"]
+    manifest = export_student(student, tmp_path / "export", formats, samples=STEPS)
+    for name in formats[1:]:
+        found = manifest["artefacts"][name]["verification"]
+        assert found["max_difference"] < 0.1
+    assert not student.layers[0].forward_layer.unroll
+
+
+def test_steps_that_are_too_many_for_int8(tmp_path):
+    student = recurrent((MAX_STEPS + 1, 4), layers.LSTM(3))
+    message = r"257 steps.*Choose 'tflite_dynamic'"
+    with pytest.raises(ExportError, match=message), unrolled(student):
+        raise AssertionError("it was unrolled")
+
+
+def test_converter_that_crashes_leaves_this_process(tmp_path):
+    """It does on this loop; what it said is in the error."""
+    student = recurrent((12, 4), layers.GRU(6))
+    write_saved_model(Serving(student), tmp_path / "model", batch_size=1)
+    examples = [{"image": STEPS[:1]}]
+    with pytest.raises(ExportError, match=r"crashed \(SIG.*It said: "):
+        convert_apart(tmp_path / "model", tmp_path / "student.tflite", examples)

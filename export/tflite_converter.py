@@ -1,0 +1,61 @@
+"""TensorFlow's TFLite converter: a function, and a program for int8 files.
+
+The program's arguments are the folder of a SavedModel, the .npz file of calibration
+examples, the dtype of inputs, and the file to write. It imports nothing of this
+package, so that it starts sooner.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+# Before the names of inputs in the .npz file, whatever they are.
+PREFIX = "input_"
+
+
+def convert(model, precision, examples=None, input_dtype="int8"):
+    """Returns the content of a TFLite file of a SavedModel.
+
+    Args:
+        model: folder.
+        precision: as in `write_tflite`.
+        examples: callable that gives dicts of arrays by input name, for "int8".
+        input_dtype: "int8" or "uint8", of float inputs that become integers.
+
+    Example:
+
+    ```python
+    convert("export/saved_model", "float16")
+    ```
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(model))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.as_dtype(input_dtype)
+        converter.inference_output_type = tf.int8
+        converter.representative_dataset = examples
+    return converter.convert()
+
+
+def main(model, examples, input_dtype, path):
+    """Converts to int8."""
+    with np.load(examples) as file:
+        arrays = {name.removeprefix(PREFIX): file[name] for name in file.files}
+    count = len(next(iter(arrays.values())))
+
+    def given():
+        for index in range(count):
+            yield {name: array[index] for name, array in arrays.items()}
+
+    Path(path).write_bytes(convert(model, "int8", given, input_dtype))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
