@@ -5,6 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from keras_diffkd.datasets.augmentation import AUGMENTATIONS, center
+from keras_diffkd.datasets.idx_source import IdxSource
 from keras_diffkd.datasets.known import CONVENTIONS, Conventions
 from keras_diffkd.datasets.normalization import Normalization
 from keras_diffkd.datasets.preparation import prepared_builder
@@ -15,6 +16,10 @@ from keras_diffkd.datasets.stream import (
     test_batches,
     train_batches,
 )
+from keras_diffkd.idx import is_idx_folder
+
+# Data sets that are published as IDX files.
+IDX_NAMES = ("mnist", "fashion_mnist", "kmnist", "emnist")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +80,11 @@ def load_classification(
     The training data is a pure function of `seed` and of the number of the batch.
 
     Args:
-        name: `digits`, or a name of the TFDS catalogue with an image and one
-            class label, for example "cifar100" or "imagenet2012".
-        data_dir: Folder of prepared data sets. Defaults to that of TFDS.
+        name: `digits`, a name of the TFDS catalogue with an image and one class
+            label, for example "cifar100" or "imagenet2012", or a folder of the four
+            IDX files of MNIST's format.
+        data_dir: Folder of prepared data sets. Defaults to that of TFDS. For "mnist",
+            "fashion_mnist", "kmnist" and "emnist" a folder of IDX files, too.
         batch_size: Integer, the global batch size.
         image_size: Integer, side of the square images. Defaults to the size of
             the data set's images, or 224 where they differ.
@@ -117,9 +124,8 @@ def load_classification(
     TensorShape([64, 8, 8, 1])
     """
     check_arguments(batch_size, seed, start_step, shard)
-    builder = prepared_builder(name, data_dir, download)
-    source = ClassificationSource(builder)
-    known = CONVENTIONS.get(builder.name, Conventions())
+    source = open_source(name, data_dir, download)
+    known = CONVENTIONS.get(source.name, Conventions())
     test_split = test_split or known.test_split or source.default_test_split()
     num_train, num_test = source.count(train_split), source.count(test_split)
     channels = source.image_shape[-1]
@@ -157,6 +163,18 @@ def load_classification(
         label_names=source.label_names,
         normalization=normalize.as_dict(),
     )
+
+
+def open_source(name, data_dir=None, download=False):
+    """Returns the source of a folder of IDX files, or of a prepared TFDS data set.
+
+    Arguments and errors as in `load_classification`.
+    """
+    if is_idx_folder(name):
+        return IdxSource(name)
+    if name in IDX_NAMES and is_idx_folder(data_dir):
+        return IdxSource(data_dir, name)
+    return ClassificationSource(prepared_builder(name, data_dir, download))
 
 
 def _target_size(image_size, image_shape):

@@ -70,6 +70,7 @@ def find_conventions(table, builder, default):
 CONVENTIONS = {
     # Mean and standard deviation of the pixels of the training split.
     "digits": Conventions((0.3049,), (0.3756,), "crop"),
+    "fashion_mnist": Conventions((0.2860,), (0.3530,), "crop_flip"),
     "cifar10": Conventions(
         (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "crop_flip"
     ),

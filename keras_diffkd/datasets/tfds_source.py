@@ -20,6 +20,16 @@ class TfdsSource:
         self._builder = builder
 
     @property
+    def name(self):
+        """The data set's name, without config and version."""
+        return self._builder.name
+
+    @property
+    def full_name(self):
+        """The data set's name with config and version."""
+        return self._builder.info.full_name
+
+    @property
     def _name(self):
         return f"The data set {self._builder.info.full_name!r}"
 

@@ -1,0 +1,116 @@
+"""Reading examples out of a folder of IDX files, such as those of Fashion-MNIST."""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from keras_diffkd.idx import idx_fingerprint, read_idx_folder
+
+
+class IdxSource:
+    """Images and labels of a folder of IDX files, all in memory.
+
+    It stands where a `ClassificationSource` does. The splits are "train" and "test".
+
+    Args:
+        folder: Has the four files; see `keras_diffkd.idx`.
+        name: Name of the data set, for what is known of it. Defaults to none.
+
+    Attributes:
+        image_shape: `(height, width, 1)`.
+        num_classes: Integer, the largest label and one.
+        label_names: List of strings, the labels.
+
+    Raises:
+        ValueError: If a file is missing or damaged; see `read_idx_folder`.
+    """
+
+    def __init__(self, folder, name=None):
+        self.name = name
+        self.full_name = f"{name or 'idx'}:{idx_fingerprint(folder)[:16]}"
+        self._folder = folder
+        arrays = read_idx_folder(folder)
+        labels = np.concatenate([labels for _, labels in arrays.values()])
+        self.num_classes = int(labels.max()) + 1
+        self.label_names = [str(label) for label in range(self.num_classes)]
+        self.image_shape = (*arrays["train"][0].shape[1:], 1)
+        self._lengths = {split: len(labels) for split, (_, labels) in arrays.items()}
+        with tf.device("CPU"):
+            self._arrays = {
+                split: (tf.constant(images[..., None]), tf.constant(labels))
+                for split, (images, labels) in arrays.items()
+            }
+
+    def default_test_split(self):
+        """Returns "test"."""
+        return "test"
+
+    def read(self, split, file_seed=None):
+        """Returns a `tf.data.Dataset` of (uint8 image, int64 label), in their order.
+
+        Args:
+            split: Split or slice of one, for example "train[:80%]".
+            file_seed: Not used: there are no files to read in another order.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        del file_seed
+        parts = [
+            tf.data.Dataset.range(first, last).map(self._example(name))
+            for name, first, last in self._ranges(split)
+        ]
+        examples = parts[0]
+        for part in parts[1:]:
+            examples = examples.concatenate(part)
+        return examples
+
+    def count(self, split):
+        """Returns the number of examples of a split.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        return sum(last - first for _, first, last in self._ranges(split))
+
+    def decode(self, image):
+        """Returns the uint8 `(height, width, 1)` of an image."""
+        return tf.ensure_shape(image, self.image_shape)
+
+    def check_label(self, label):
+        """Returns the label: all of them were read, and are classes."""
+        return label
+
+    def _example(self, split):
+        images, labels = self._arrays[split]
+        return lambda index: (tf.gather(images, index), tf.gather(labels, index))
+
+    def _ranges(self, split):
+        """Returns `(name, first, last)` of the parts of a split."""
+        splits = tfds.core.splits.SplitDict(
+            [
+                tfds.core.splits.SplitInfo(
+                    name=name, shard_lengths=[length], num_bytes=0
+                )
+                for name, length in self._lengths.items()
+            ]
+        )
+        try:
+            parts = tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
+        except (ValueError, KeyError, AssertionError, TypeError, AttributeError) as e:
+            raise ValueError(
+                f"{self._folder} has no examples in the split {split!r}: {e}. Its "
+                "splits are 'train' and 'test'."
+            ) from e
+        ranges = []
+        for part in parts:
+            length = self._lengths[part.splitname]
+            first = 0 if part.from_ is None else part.from_
+            last = length if part.to is None else part.to
+            ranges.append((part.splitname, first, last))
+        if not sum(max(0, last - first) for _, first, last in ranges):
+            raise ValueError(
+                f"{self._folder} has no examples in the split {split!r}. Received: "
+                f"{self._lengths} examples."
+            )
+        return ranges
