@@ -251,6 +251,12 @@ def _with_any_batch(tensor):
             "the student for the size it will be used with. "
             f"Received: input '{tensor.name}' of shape {shape}"
         )
+    if tensor.dtype == "string":
+        raise ValueError(
+            "ONNX and TFLite files have no text preprocessing. Export the part of the "
+            "student behind its `TextVectorization` or `StringLookup`, which takes "
+            f"integers. Received: input '{tensor.name}' of strings"
+        )
     return keras.KerasTensor((None, *shape[1:]), tensor.dtype, name=tensor.name)
 
 

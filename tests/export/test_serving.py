@@ -17,6 +17,12 @@ from keras_diffkd.export.serving import Serving
             ),
             "must be known",
         ),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((1,), dtype="string"), keras.layers.Flatten()]
+            ),
+            "Export the part of the student behind its `TextVectorization`",
+        ),
     ],
 )
 def test_unusable_students(model, message):
