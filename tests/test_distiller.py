@@ -343,7 +343,7 @@ def test_a_student_with_its_own_loss(rng):
     np.testing.assert_allclose(logs["task_loss"][0], expected, rtol=1e-4)
 
 
-def test_strip_is_the_student_bit_for_bit(rng, tmp_path):
+def test_strip_is_the_student_bit_for_bit(rng):
     distiller = compiled(
         make_distiller(methods=[DiffKD("features", "features", latent_channels=8)])
     )
@@ -359,6 +359,13 @@ def test_strip_is_the_student_bit_for_bit(rng, tmp_path):
     assert not any(layer is other for layer in reachable for other in foreign)
     assert all("call" not in layer.__dict__ for layer in reachable)
 
+
+def test_a_stripped_student_loads_without_this_package(rng, tmp_path):
+    distiller = compiled(make_distiller())
+    x, y = random_batch(rng, 64)
+    distiller.fit(x, y, batch_size=32, verbose=0)
+    student = distiller.strip()
+    expected = np.array(student(x, training=False))
     student.save(tmp_path / "student.keras")
     np.savez(tmp_path / "expected.npz", x=x, y=expected)
     script = (
