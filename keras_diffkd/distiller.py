@@ -8,7 +8,7 @@ import keras
 
 from keras_diffkd import checks, train_steps
 from keras_diffkd.arguments import check_integer
-from keras_diffkd.feature_pairs import pair_specs, pair_up, taps_of
+from keras_diffkd.feature_pairs import check_same_kinds, pair_specs, pair_up, taps_of
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
@@ -151,29 +151,36 @@ class Distiller(keras.Model):
         checks.check_nothing_shared(teacher, self.student)
         previous, self._frozen.model = self._frozen.model, teacher
         try:
-            _, shapes = self._specs()
+            _, shapes, tapped = self._specs()
             if shapes != self._feature_shapes:
                 raise ValueError(
                     "The new teacher must give features of the shapes that the methods "
                     f"were built for. Received: {shapes}, "
                     f"expected: {self._feature_shapes}"
                 )
+            check_same_kinds(tapped, self._tapped.features)
             attach_heads(self.methods, teacher, self.output_spec)
         except ValueError:
             self._frozen.model = previous
             raise
+        self._tapped.features = tapped
         self._make_step()
         self._frozen.warn_if_other_weights()
 
     def _build_methods(self):
         """Creates the methods' layers, before the optimizer wants to know them."""
-        outputs, self._feature_shapes = self._specs()
+        outputs, self._feature_shapes, tapped = self._specs()
         self._student_outputs = types.SimpleNamespace(spec=outputs)
+        self._tapped = types.SimpleNamespace(features=tapped)
+        kinds = tapped and pair_up(self.methods, *(each.kinds for each in tapped))
         findings = Findings()
         with findings.collecting():
             attach_heads(self.methods, self.teacher, self.output_spec)
-        for method, shapes in zip(self.methods, self._feature_shapes, strict=True):
+        for method, shapes, told in zip(
+            self.methods, self._feature_shapes, kinds or [], strict=True
+        ):
             if not method.built:
+                method.tapped_kinds = told
                 with findings.collecting():
                     method.build(*shapes)
         findings.raise_errors()
@@ -373,7 +380,7 @@ class Distiller(keras.Model):
 
         Returns:
             `(y_pred, features)`: the student's outputs and, for every method, the
-            pair of the teacher's and the student's tapped features.
+            pair of the teacher's and the student's tapped features, channels last.
         """
         y_pred, student = call_with_taps(
             self.student, x, taps_of(self.methods, "student"), training=training
@@ -381,7 +388,12 @@ class Distiller(keras.Model):
         if not self.methods:
             return y_pred, []
         teacher = self._frozen.features(x, taps_of(self.methods, "teacher"))
-        return y_pred, pair_up(self.methods, teacher, student)
+        of_teacher, of_student = self._tapped.features
+        return y_pred, pair_up(
+            self.methods,
+            of_teacher.channels_last(teacher),
+            of_student.channels_last(student),
+        )
 
     def compute_training_losses(self, x, y=None, sample_weight=None, training=True):
         """Runs both models once and computes every loss of a batch.

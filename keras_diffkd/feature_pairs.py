@@ -1,6 +1,7 @@
 """What methods compare: tapped features of teacher and student, in pairs."""
 
 from keras_diffkd import checks
+from keras_diffkd.feature_kinds import channel_axis_of, channels_last, kind_of
 from keras_diffkd.preflight import Findings
 from keras_diffkd.taps import find_layer, output_specs
 
@@ -50,8 +51,9 @@ def pair_specs(frozen, student, methods):
         methods: List of `DistillationMethod`s.
 
     Returns:
-        `(outputs, shapes)`: the student's outputs as `KerasTensor`s, and of every
-        method the pair of shapes.
+        `(outputs, shapes, tapped)`: the student's outputs as `KerasTensor`s, of every
+        method the pair of shapes, channels last, and the pair of `TappedFeatures`, the
+        teacher's and the student's.
 
     Raises:
         PreflightError: With every tap that does not exist or does not fit.
@@ -63,7 +65,7 @@ def pair_specs(frozen, student, methods):
         student, inputs, taps_of(methods, "student")
     )
     if not methods:
-        return student_outputs, []
+        return student_outputs, [], None
     teacher_outputs, of_teacher = frozen.specs(inputs, taps_of(methods, "teacher"))
     findings = Findings()
     for method in methods:
@@ -75,7 +77,69 @@ def pair_specs(frozen, student, methods):
                 method, teacher, student, teacher_outputs, student_outputs
             )
     findings.raise_errors()
-    return student_outputs, pair_up(methods, of_teacher, of_student, shape_of)
+    tapped = TappedFeatures(teacher, of_teacher), TappedFeatures(student, of_student)
+    shapes = pair_up(
+        methods,
+        tapped[0].channels_last(of_teacher),
+        tapped[1].channels_last(of_student),
+        shape_of,
+    )
+    return student_outputs, shapes, tapped
+
+
+class TappedFeatures:
+    """What the layers around a model's taps tell about the features.
+
+    Args:
+        model: The `keras.Model`.
+        specs: Dict from tap to the feature (or dictionary of features) that it
+            gives, as `KerasTensor`s.
+
+    Attributes:
+        kinds: Dict from tap to what `feature_kinds.kind_of` returns, or to a
+            dictionary of those.
+    """
+
+    def __init__(self, model, specs):
+        def told(function):
+            return {
+                tap: _each(lambda spec, tap=tap: function(model, tap, spec.shape), spec)
+                for tap, spec in specs.items()
+            }
+
+        self.kinds = told(kind_of)
+        self._axes = told(channel_axis_of)
+
+    def channels_last(self, features):
+        """Returns tapped features with their channels on the last axis."""
+        return {
+            tap: _each(channels_last, feature, self._axes[tap])
+            for tap, feature in features.items()
+        }
+
+
+def check_same_kinds(tapped, expected):
+    """Raises `ValueError` if a new teacher's features are of another kind.
+
+    Args:
+        tapped: Pair of `TappedFeatures` with the new teacher, or `None`.
+        expected: The same with the old one.
+    """
+    if tapped is not None and tapped[0].kinds != expected[0].kinds:
+        raise ValueError(
+            "The new teacher must give features of the kinds that the methods were "
+            f"built for. Received: {tapped[0].kinds}, expected: {expected[0].kinds}"
+        )
+
+
+def _each(function, *features):
+    """Applies a function to features, or to every entry of dictionaries of them."""
+    if isinstance(features[0], dict):
+        return {
+            name: function(*(feature[name] for feature in features))
+            for name in features[0]
+        }
+    return function(*features)
 
 
 def shape_of(feature):

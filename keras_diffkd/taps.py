@@ -39,7 +39,7 @@ def find_layer(model, tap):
     >>> find_layer(model, "fc").name
     'fc'
     """
-    layer, path = model, _split(tap)[0]
+    layer, path = model, split_tap(tap)[0]
     for name in path.split("/"):
         layer = _child(layer, name)
         if layer is None:
@@ -73,7 +73,7 @@ def call_with_taps(model, inputs, taps, **kwargs):
     TensorShape([1, 2])
     """
     taps = list(dict.fromkeys(taps))
-    layers = {tap: find_layer(model, tap) for tap in taps if _split(tap)[0]}
+    layers = {tap: find_layer(model, tap) for tap in taps if split_tap(tap)[0]}
     with _recording(layers.values()) as records:
         outputs = model(own_inputs(model, inputs), **kwargs)
     features = {}
@@ -240,7 +240,7 @@ def _tensors_of(path, record):
     return {path: output} if _is_tensor(output) else {}
 
 
-def _split(tap):
+def split_tap(tap):
     """Returns `(path, key)` of a tap; an empty path is the model's output."""
     path, _, key = (tap or "").partition(":")
     return path, key
@@ -248,7 +248,7 @@ def _split(tap):
 
 def _selected(model, tap, feature):
     """Returns the tensor, or dictionary of tensors, that a tap names."""
-    path, key = _split(tap)
+    path, key = split_tap(tap)
     if key and not (isinstance(feature, dict) and key in feature):
         received = list(feature) if isinstance(feature, dict) else "a tensor"
         raise ValueError(

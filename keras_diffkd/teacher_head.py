@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd.checks import check_teacher_head
+from keras_diffkd.feature_kinds import channel_axis_of
 from keras_diffkd.taps import find_layer
 
 
@@ -52,9 +53,17 @@ class TeacherHead:
                 f"Received: {teacher.name!r} with the output {tuple(output.shape)}"
             )
         self.classes = output.shape[-1]
+        shape = self.parts[0].inputs[0].shape
+        self.channel_axis = channel_axis_of(teacher, tap, shape)
 
     def __call__(self, feature):
-        """Returns the float32 class scores of a feature, `(batch, classes)`."""
+        """Returns the float32 class scores of a feature, `(batch, classes)`.
+
+        Args:
+            feature: Tensor of the tap, channels last.
+        """
+        if self.channel_axis != len(feature.shape) - 1:
+            feature = keras.ops.moveaxis(feature, -1, self.channel_axis)
         for part in self.parts:
             feature = part(feature, training=False)
         return keras.ops.cast(feature, "float32")

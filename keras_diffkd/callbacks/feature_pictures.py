@@ -182,13 +182,14 @@ def _draw(name, epoch, images, stages, errors, count):
 
 
 def _columns(images, stages, count):
-    """Returns a dict from column title to pictures; empty for vectors."""
+    """Returns a dict from column title to pictures; empty for all but maps."""
     maps = {
         "teacher": stages["target"],
         "student, projected": stages["student"],
         "student, denoised": stages["denoised"],
     }
-    if stages["target"].shape[1:3] == (1, 1):
+    target = stages["target"]
+    if target.ndim != 4 or target.shape[1:3] == (1, 1):
         return {}
     colours = false_colours(stages["target"])
     columns = {} if images is None else {"input": images}

@@ -8,7 +8,7 @@ from keras_diffkd.layers.torch_like import batch_normalization, check_channels, 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class LinearAutoencoder(keras.layers.Layer):
-    """Compresses the channels of a feature map and restores them.
+    """Compresses the channels of a feature and restores them.
 
     `encode(x) = BN(Conv1x1(x))`, `decode(z) = Conv1x1(z)`. Calling the layer
     returns both, `(latent, reconstruction)`.
@@ -18,8 +18,9 @@ class LinearAutoencoder(keras.layers.Layer):
         latent_channels: Integer, channels of the latent feature map.
         name: Optional name of the layer.
 
-    Input shape: `(batch, height, width, input_channels)`. Output: float32
-    tensors `(batch, height, width, latent_channels)` and one like the input.
+    Input shape: `(batch, ..., input_channels)`: a map, a sequence or a map of three
+    dimensions. Output: float32 tensors `(batch, ..., latent_channels)` and one like
+    the input.
 
     Raises:
         ValueError: If a number of channels is below 1.

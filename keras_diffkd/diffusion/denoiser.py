@@ -4,28 +4,38 @@ import keras
 
 from keras_diffkd.arguments import check_integer
 from keras_diffkd.layers.bottleneck import Bottleneck
-from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
+from keras_diffkd.layers.torch_like import (
+    batch_normalization,
+    check_channels,
+    check_rank,
+    dense,
+)
 
 MAX_TIMESTEPS = 1280
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class Denoiser(keras.layers.Layer):
-    """Predicts the noise in a feature map, given the timestep.
+    """Predicts the noise in a feature, given the timestep of the noise schedule.
 
-    An embedding of the timestep is added to every pixel. Then, for
-    `kernel_size=3` (feature maps): two `Bottleneck`s with reduction 4, a 1x1
-    convolution and a batch normalisation. For `kernel_size=1` (logits and other
-    vectors, as maps of 1x1 pixels): twice `Conv1x1 C->4C, BN, ReLU,
-    Conv1x1 4C->C`, with a batch normalisation between the two.
+    An embedding of the timestep is added to every pixel (of a sequence, to every
+    position). Then, for `kernel_size=3` (feature maps and sequences): two
+    `Bottleneck`s with reduction 4, a 1x1 convolution and a batch normalisation. For
+    `kernel_size=1` (logits and other vectors, as maps of 1x1 pixels): twice
+    `Conv1x1 C->4C, BN, ReLU, Conv1x1 4C->C`, with a batch normalisation between the
+    two.
 
     Args:
         channels: Integer, channels `C` of the feature.
         kernel_size: 3 or 1.
+        rank: Integer, the number of axes between batch and channels: 1 for
+            sequences, 2 for maps, 3 for maps of three dimensions.
         name: Optional name of the layer.
 
     Call arguments:
-        x: Float tensor of shape `(batch, height, width, channels)`.
+        x: Float tensor of shape `(batch, height, width, channels)`,
+            `(batch, timesteps, channels)` or
+            `(batch, depth, height, width, channels)`, as `rank` says.
         timesteps: Integer tensor of shape `(batch,)`, in `[0, 1280)`.
         training: Whether batch normalisation uses and moves batch statistics.
 
@@ -33,7 +43,7 @@ class Denoiser(keras.layers.Layer):
         float32 tensor like `x`.
 
     Raises:
-        ValueError: If `channels` or `kernel_size` cannot be used.
+        ValueError: If `channels`, `kernel_size` or `rank` cannot be used.
 
     Example:
 
@@ -41,14 +51,17 @@ class Denoiser(keras.layers.Layer):
     >>> denoiser(keras.ops.ones((2, 5, 5, 8)), keras.ops.array([3, 400])).shape
     TensorShape([2, 5, 5, 8])
 
-    Source: DiffKD (arXiv 2305.15712), section 3.3 and authors' code.
+    Source: DiffKD (arXiv 2305.15712), section 3.3 and authors' code. Other
+    ranks than 2 are ours.
     """
 
-    def __init__(self, channels, kernel_size=3, *, name=None):
+    def __init__(self, channels, kernel_size=3, *, rank=2, name=None):
         super().__init__(name=name, dtype="float32")
         self.channels = channels = check_integer("channels", channels, 1)
         check_kernel_size(kernel_size)
+        check_rank(rank)
         self.kernel_size = kernel_size
+        self.rank = rank
         self.time_embedding = keras.layers.Embedding(
             MAX_TIMESTEPS,
             channels,
@@ -58,8 +71,8 @@ class Denoiser(keras.layers.Layer):
         )
         if kernel_size == 3:
             self.blocks = [
-                Bottleneck(channels, reduction=4, name="bottleneck_1"),
-                Bottleneck(channels, reduction=4, name="bottleneck_2"),
+                Bottleneck(channels, 4, rank=rank, name="bottleneck_1"),
+                Bottleneck(channels, 4, rank=rank, name="bottleneck_2"),
                 dense(channels, channels, name="output_conv"),
                 batch_normalization(name="output_bn"),
             ]
@@ -87,7 +100,9 @@ class Denoiser(keras.layers.Layer):
 
     def call(self, x, timesteps, training=False):
         embedding = self.time_embedding(timesteps)
-        x = x + embedding[:, None, None, :]
+        for _ in range(self.rank):
+            embedding = keras.ops.expand_dims(embedding, 1)
+        x = x + embedding
         for block in self.blocks:
             x = block(x, training=training)
         return x
@@ -99,6 +114,7 @@ class Denoiser(keras.layers.Layer):
         return {
             "channels": self.channels,
             "kernel_size": self.kernel_size,
+            "rank": self.rank,
             "name": self.name,
         }
 
@@ -107,7 +123,7 @@ def check_kernel_size(kernel_size):
     """Raises `ValueError` unless there is a network for this size."""
     if not isinstance(kernel_size, int) or kernel_size not in (1, 3):
         raise ValueError(
-            "`kernel_size` must be 3 (feature maps and token grids) or 1 (vectors). "
+            "`kernel_size` must be 3 (maps, token grids and sequences) or 1 (vectors). "
             f"Received: kernel_size={kernel_size}"
         )
 

@@ -8,6 +8,7 @@ from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.torch_like import (
     batch_normalization,
     check_channels,
+    check_rank,
     dense,
 )
 
@@ -24,14 +25,17 @@ class NoiseAdapter(keras.layers.Layer):
 
     Args:
         channels: Integer, channels of the feature.
-        kernel_size: 3 for feature maps, 1 for vectors as 1x1 maps.
+        kernel_size: 3 for feature maps and sequences, 1 for vectors as 1x1 maps.
+        rank: Integer, the number of axes between batch and channels: 1 for
+            sequences, 2 for maps, 3 for maps of three dimensions.
         name: Optional name of the layer.
 
-    Input shape: `(batch, height, width, channels)`. Output: `γ`, float32 of
-    shape `(batch,)` in (0, 1).
+    Input shape: `(batch, height, width, channels)`, `(batch, timesteps, channels)`
+    or `(batch, depth, height, width, channels)`. Output: `γ`, float32 of shape
+    `(batch,)` in (0, 1).
 
     Raises:
-        ValueError: If `channels` or `kernel_size` cannot be used.
+        ValueError: If `channels`, `kernel_size` or `rank` cannot be used.
 
     Example:
 
@@ -41,13 +45,15 @@ class NoiseAdapter(keras.layers.Layer):
     Source: DiffKD (arXiv 2305.15712), section 3.4 and authors' code.
     """
 
-    def __init__(self, channels, kernel_size=3, *, name=None):
+    def __init__(self, channels, kernel_size=3, *, rank=2, name=None):
         super().__init__(name=name, dtype="float32")
         self.channels = channels = check_integer("channels", channels, 1)
         check_kernel_size(kernel_size)
+        check_rank(rank)
         self.kernel_size = kernel_size
+        self.rank = rank
         if kernel_size == 3:
-            self.blocks = [Bottleneck(channels, reduction=8, name="bottleneck")]
+            self.blocks = [Bottleneck(channels, 8, rank=rank, name="bottleneck")]
         else:
             self.blocks = [
                 dense(channels, 2 * channels, name="expand_conv"),
@@ -70,7 +76,7 @@ class NoiseAdapter(keras.layers.Layer):
         x = inputs
         for block in self.blocks:
             x = block(x, training=training)
-        pooled = keras.ops.mean(x, axis=(1, 2))
+        pooled = keras.ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))
         return keras.ops.softmax(self.prediction(pooled))[:, 0]
 
     def compute_output_shape(self, input_shape):
@@ -80,5 +86,6 @@ class NoiseAdapter(keras.layers.Layer):
         return {
             "channels": self.channels,
             "kernel_size": self.kernel_size,
+            "rank": self.rank,
             "name": self.name,
         }

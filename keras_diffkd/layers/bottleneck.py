@@ -5,7 +5,8 @@ import keras
 from keras_diffkd.layers.torch_like import (
     batch_normalization,
     check_channels,
-    conv2d,
+    check_rank,
+    convolution,
     dense,
 )
 
@@ -14,18 +15,24 @@ from keras_diffkd.layers.torch_like import (
 class Bottleneck(keras.layers.Layer):
     """Residual bottleneck without an activation after the sum.
 
-    `x + [Conv1x1 C->C/r, BN, ReLU, Conv3x3, BN, ReLU, Conv1x1 C/r->C, BN](x)`.
+    `x + [Conv1x1 C->C/r, BN, ReLU, Conv3x3, BN, ReLU, Conv1x1 C/r->C, BN](x)`, with
+    kernels of one size along all axes between batch and channels.
 
     Args:
         channels: Integer, channels `C` of the input and of the output.
         reduction: Integer `r`. The inner width is `channels // reduction`: a
             `channels` that `reduction` does not divide is rounded down.
+        rank: Integer, the number of axes between batch and channels: 1 for
+            sequences, 2 for maps, 3 for maps of three dimensions.
         name: Optional name of the layer.
 
-    Input and output shape: `(batch, height, width, channels)`, float32.
+    Input and output shape: `(batch, height, width, channels)`,
+    `(batch, timesteps, channels)` or `(batch, depth, height, width, channels)`,
+    float32.
 
     Raises:
-        ValueError: If `channels < reduction` (nothing would be left inside).
+        ValueError: If `channels < reduction` (nothing would be left inside), or
+            `rank` is not 1, 2 or 3.
 
     Example:
 
@@ -33,11 +40,12 @@ class Bottleneck(keras.layers.Layer):
     >>> block(keras.ops.ones((2, 5, 5, 8)), training=False).shape
     TensorShape([2, 5, 5, 8])
 
-    Source: DiffKD (arXiv 2305.15712), authors' code.
+    Source: DiffKD (arXiv 2305.15712), authors' code, for maps.
     """
 
-    def __init__(self, channels, reduction, *, name=None):
+    def __init__(self, channels, reduction, *, rank=2, name=None):
         super().__init__(name=name, dtype="float32")
+        check_rank(rank)
         if reduction < 1 or channels < reduction:
             raise ValueError(
                 "`channels` must be at least `reduction`, and `reduction` at least 1: "
@@ -47,10 +55,11 @@ class Bottleneck(keras.layers.Layer):
             )
         self.channels = channels
         self.reduction = reduction
+        self.rank = rank
         inner = channels // reduction
         self.reduce_conv = dense(channels, inner, name="reduce_conv")
         self.reduce_bn = batch_normalization(name="reduce_bn")
-        self.spatial_conv = conv2d(inner, inner, 3, name="spatial_conv")
+        self.spatial_conv = convolution(rank, inner, inner, 3, name="spatial_conv")
         self.spatial_bn = batch_normalization(name="spatial_bn")
         self.expand_conv = dense(inner, channels, name="expand_conv")
         self.expand_bn = batch_normalization(name="expand_bn")
@@ -81,5 +90,6 @@ class Bottleneck(keras.layers.Layer):
         return {
             "channels": self.channels,
             "reduction": self.reduction,
+            "rank": self.rank,
             "name": self.name,
         }

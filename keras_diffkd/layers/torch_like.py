@@ -10,6 +10,8 @@ import math
 
 import keras
 
+from keras_diffkd.arguments import check_choice
+
 
 def check_channels(layer, input_shape, channels):
     """Raises `ValueError` unless the last axis of `input_shape` is `channels`."""
@@ -36,19 +38,21 @@ def fan_in_uniform(fan_in):
     return keras.initializers.RandomUniform(-limit, limit)
 
 
-def conv2d(in_channels, filters, kernel_size, name=None):
-    """Returns a "same" `Conv2D` whose kernel and bias are `fan_in_uniform`.
+def convolution(rank, in_channels, filters, kernel_size, name=None):
+    """Returns a "same" convolution whose kernel and bias are `fan_in_uniform`.
 
-    For 1x1 convolutions, `dense` computes the same in less time.
+    For kernels of size 1, `dense` computes the same in less time.
 
     Args:
-        in_channels: Integer, channels of the input feature map.
-        filters: Integer, channels of the output feature map.
-        kernel_size: Integer, side of the square kernel.
+        rank: Integer, 1 for a `Conv1D`, 2 for a `Conv2D`, 3 for a `Conv3D`.
+        in_channels: Integer, channels of the input feature.
+        filters: Integer, channels of the output feature.
+        kernel_size: Integer, side of the kernel.
         name: Optional name of the layer.
     """
-    fan_in = in_channels * kernel_size**2
-    return keras.layers.Conv2D(
+    fan_in = in_channels * kernel_size**rank
+    layers = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
+    return layers[rank](
         filters,
         kernel_size,
         padding="same",
@@ -58,6 +62,11 @@ def conv2d(in_channels, filters, kernel_size, name=None):
         dtype="float32",
         name=name,
     )
+
+
+def check_rank(rank):
+    """Raises `ValueError` unless there is a `convolution` of this rank."""
+    check_choice("rank", rank, (1, 2, 3))
 
 
 def dense(in_channels, units, name=None):

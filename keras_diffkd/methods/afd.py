@@ -6,7 +6,17 @@ import keras
 
 from keras_diffkd.arguments import check_integer, check_number
 from keras_diffkd.layers.torch_like import batch_normalization, dense
-from keras_diffkd.methods.feature_maps import as_map, check_several_taps, map_shape
+from keras_diffkd.methods.comparable import (
+    check_alike,
+    check_feature_kind,
+    single_kind,
+)
+from keras_diffkd.methods.feature_maps import (
+    as_map,
+    check_several_taps,
+    map_shape,
+    pooled,
+)
 from keras_diffkd.methods.method import DistillationMethod
 
 
@@ -16,7 +26,7 @@ class AFD(DistillationMethod):
 
     From every tapped feature comes a vector of width `d` (a query `q_i` of the
     teacher's, a key `k_j` of the student's: dense layer and batch normalisation on
-    the mean over space) and a value `v` (the mean over channels of the squares,
+    the mean over space or time) and a value `v` (the mean over channels of the squares,
     flattened to unit length; the student's is first pooled to the teacher's grid).
 
         a_ij = softmax_j((q_i · W k_j + p_i · p'_j) / sqrt(d))
@@ -27,10 +37,15 @@ class AFD(DistillationMethod):
     Args:
         teacher_tap: List of layers of the teacher: maps
             `(batch, height, width, channels)` or square tokens
-            `(batch, tokens, channels)`, of known and possibly different sizes.
+            `(batch, tokens, channels)`, or all of them sequences
+            `(batch, timesteps, channels)`, or maps of three dimensions
+            `(batch, depth, height, width, channels)`; of known and possibly different
+            sizes.
         student_tap: List of layers of the student, of any number.
         key_dim: Integer `d`, width of queries and keys.
         weight: Float, weight of the loss in the total loss.
+        feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
+            features of three axes are. `"auto"` reads it off the tapped layers.
         name: String, prefix of the logs.
 
     Losses: `distill`.
@@ -54,18 +69,46 @@ class AFD(DistillationMethod):
     """
 
     def __init__(
-        self, teacher_tap, student_tap, *, key_dim=128, weight=1.0, name="afd"
+        self,
+        teacher_tap,
+        student_tap,
+        *,
+        key_dim=128,
+        weight=1.0,
+        feature_kind="auto",
+        name="afd",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_several_taps(self)
+        check_feature_kind(feature_kind)
         self.key_dim = check_integer("key_dim", key_dim, 1)
         check_number("weight", weight, least=0)
         self.weight = weight
+        self.feature_kind = feature_kind
 
     def build(self, teacher_shape, student_shape):
-        self.grids = [_known_grid(shape, "teacher") for shape in teacher_shape]
-        self.queries = self._vectors(teacher_shape, "teacher", "query")
-        self.keys = self._vectors(student_shape, "student", "key")
+        told = [
+            kinds or [None] * len(shapes)
+            for kinds, shapes in zip(
+                self.tapped_kinds, (teacher_shape, student_shape), strict=True
+            )
+        ]
+        self.teacher_kinds = self._kinds(teacher_shape, told[0], "teacher")
+        self.student_kinds = self._kinds(student_shape, told[1], "student")
+        for i, kind in enumerate(self.teacher_kinds):
+            for j, other in enumerate(self.student_kinds):
+                check_alike((kind, other), (teacher_shape[i], student_shape[j]))
+        teachers = [
+            _known_map(shape, kind, "teacher")
+            for shape, kind in zip(teacher_shape, self.teacher_kinds, strict=True)
+        ]
+        students = [
+            _known_map(shape, kind, "student")
+            for shape, kind in zip(student_shape, self.student_kinds, strict=True)
+        ]
+        self.grids = [shape[:-1] for shape in teachers]
+        self.queries = self._vectors(teachers, "query")
+        self.keys = self._vectors(students, "key")
         self.bilinear = self.add_weight(
             shape=(self.key_dim, self.key_dim),
             initializer="glorot_uniform",
@@ -83,11 +126,16 @@ class AFD(DistillationMethod):
         )
         self.built = True
 
-    def _vectors(self, shapes, whose, name):
+    def _kinds(self, shapes, told, whose):
+        return [
+            single_kind(shape, kind, self.feature_kind, whose)
+            for shape, kind in zip(shapes, told, strict=True)
+        ]
+
+    def _vectors(self, maps, name):
         """Returns `(dense layer, batch normalisation)` for every feature."""
         layers = []
-        for index, shape in enumerate(shapes):
-            height, width, channels = _known_grid(shape, whose)
+        for index, (*_, channels) in enumerate(maps):
             layers.append(
                 [
                     dense(channels, self.key_dim, name=f"{name}_{index}"),
@@ -110,9 +158,13 @@ class AFD(DistillationMethod):
         self, teacher_features, student_features, targets=None, training=True
     ):
         teacher = [
-            keras.ops.stop_gradient(as_map(x, "teacher")) for x in teacher_features
+            keras.ops.stop_gradient(as_map(x, kind, "teacher"))
+            for x, kind in zip(teacher_features, self.teacher_kinds, strict=True)
         ]
-        student = [as_map(x, "student") for x in student_features]
+        student = [
+            as_map(x, kind, "student")
+            for x, kind in zip(student_features, self.student_kinds, strict=True)
+        ]
         scores = self._scores(teacher, student, training)
         weights = self._pair_weights(scores)
         loss = 0.0
@@ -128,9 +180,7 @@ class AFD(DistillationMethod):
         queries, keys = (
             keras.ops.stack(
                 [
-                    normalize(
-                        project(keras.ops.mean(x, axis=(1, 2))), training=training
-                    )
+                    normalize(project(pooled(x)), training=training)
                     for x, (project, normalize) in zip(maps, layers, strict=True)
                 ],
                 axis=1,
@@ -152,6 +202,7 @@ class AFD(DistillationMethod):
             **super().get_config(),
             "key_dim": self.key_dim,
             "weight": self.weight,
+            "feature_kind": self.feature_kind,
         }
 
 
@@ -159,29 +210,31 @@ def value(feature_map, grid):
     """Returns where a feature is strong, as vectors of unit length.
 
     Args:
-        feature_map: float32 tensor `(batch, height, width, channels)`.
-        grid: `(height, width, ...)` that the map is pooled to.
+        feature_map: float32 tensor `(batch, ..., channels)`.
+        grid: Tuple of the sizes, without batch and channels, that it is pooled to.
 
     Returns:
-        float32 tensor `(batch, height * width)`.
+        float32 tensor `(batch, product of the grid)`.
     """
     energy = keras.ops.mean(keras.ops.square(feature_map), axis=-1, keepdims=True)
-    if tuple(energy.shape[1:3]) != tuple(grid[:2]):
+    grid = tuple(grid)
+    if tuple(energy.shape[1:-1]) != grid:
         energy = keras.ops.adaptive_average_pool(
-            energy, tuple(grid[:2]), data_format="channels_last"
+            energy, grid, data_format="channels_last"
         )
-    flat = keras.ops.reshape(energy, (-1, grid[0] * grid[1]))
+    flat = keras.ops.reshape(energy, (-1, math.prod(grid)))
     # Inside the root: a feature that is zero everywhere has a finite gradient.
     squares = keras.ops.sum(keras.ops.square(flat), axis=-1, keepdims=True)
     return flat * keras.ops.rsqrt(squares + 1e-12)
 
 
-def _known_grid(shape, whose):
-    height, width, channels = map_shape(shape, whose)
-    if len(shape) == 2 or None in (height, width):
+def _known_map(shape, kind, whose):
+    known = map_shape(shape, kind, whose)
+    if kind == "vector" or None in known:
         raise ValueError(
-            f"The {whose}'s features must be maps (batch, height, width, channels) or "
-            f"square tokens, of known size. Received: shape {tuple(shape)}. Tap "
-            "another layer, or build the model with a fixed input size."
+            f"The {whose}'s features must be maps (batch, height, width, channels), "
+            "square tokens or sequences (batch, timesteps, channels), of known size. "
+            f"Received: shape {tuple(shape)}. Tap another layer, or build the model "
+            "with a fixed input size."
         )
-    return height, width, channels
+    return known

@@ -15,6 +15,7 @@ from keras_diffkd.diffusion import (
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.torch_like import batch_normalization, dense
 from keras_diffkd.losses import mean_squared_error
+from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.distance import OF_LOGITS, check_distance, distance_between
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -44,14 +45,16 @@ class DiffKD(PyramidMethod):
     Args:
         teacher_tap: `None` (the output) or the layer of the teacher's feature: a
             map `(batch, height, width, channels)`, tokens
-            `(batch, tokens, channels)` in a square grid, or a vector
+            `(batch, tokens, channels)` in a square grid, a sequence
+            `(batch, timesteps, channels)`, which is denoised over time, a map of
+            three dimensions `(batch, depth, height, width, channels)`, or a vector
             `(batch, channels)`. A layer that gives a dictionary of maps (a feature
             pyramid), or a list of layers: each level is denoised and compared on
             its own, and losses are means over the levels.
         student_tap: The same for the student; channels may differ.
         latent_channels: Integer, channels of the autoencoder's latent; `None`
-            for no autoencoder. Only for maps and tokens.
-        kernel_size: `"auto"` (3 for maps and tokens, 1 for vectors), 3 or 1.
+            for no autoencoder. Not for vectors.
+        kernel_size: `"auto"` (1 for vectors, 3 for everything else), 3 or 1.
         num_inference_steps: Integer, DDIM steps from the middle of the schedule.
         num_train_timesteps: Integer, length of the noise schedule, 2 to 1280.
         adapt_noise: Whether to mix the student's feature with noise by a
@@ -64,7 +67,10 @@ class DiffKD(PyramidMethod):
         reconstruction_weight: Float, weight of the autoencoder's own loss.
         distill_weight: Float, weight of the distance.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
-            map to the teacher's grid if they differ.
+            map or sequence to the teacher's size if they differ; over time,
+            `"bilinear"` is linear.
+        feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
+            features of three axes are. `"auto"` reads it off the tapped layers.
         share_denoiser: Whether all levels of a pyramid share one diffusion model;
             projections, autoencoders and noise adapters are each level's own.
         seed: Integer seed of the noise, or `None`.
@@ -87,8 +93,8 @@ class DiffKD(PyramidMethod):
     ['denoise', 'distill', 'gamma', 'reconstruct']
 
     Source: Knowledge Diffusion for Distillation (NeurIPS 2023,
-    arXiv 2305.15712) and the authors' code. `resize` and `share_denoiser` are
-    ours.
+    arXiv 2305.15712) and the authors' code. `resize`, `share_denoiser` and the
+    denoiser of sequences and of maps of three dimensions are ours.
     """
 
     def __init__(
@@ -107,6 +113,7 @@ class DiffKD(PyramidMethod):
         reconstruction_weight=1.0,
         distill_weight=1.0,
         resize=None,
+        feature_kind="auto",
         share_denoiser=False,
         seed=None,
         name="diffkd",
@@ -114,6 +121,7 @@ class DiffKD(PyramidMethod):
         super().__init__(teacher_tap, student_tap, name=name)
         check_distance(distance, temperature)
         check_interpolation(resize)
+        check_feature_kind(feature_kind)
         if latent_channels is not None:
             latent_channels = check_integer("latent_channels", latent_channels, 1)
         check_choice("kernel_size", kernel_size, ("auto", 1, 3))
@@ -133,6 +141,7 @@ class DiffKD(PyramidMethod):
         self.reconstruction_weight = reconstruction_weight
         self.distill_weight = distill_weight
         self.resize = resize
+        self.feature_kind = feature_kind
         self.share_denoiser = share_denoiser
         self.seed = seed
         self._given = types.SimpleNamespace(denoiser=None)
@@ -156,8 +165,9 @@ class DiffKD(PyramidMethod):
         return ("gamma",) if self.adapt_noise else ()
 
     def build_feature(self, teacher_shape, student_shape):
-        teacher_map = map_shape(teacher_shape, "teacher")
-        student_map = map_shape(student_shape, "student")
+        self.kinds = kinds_of(self, teacher_shape, student_shape)
+        teacher_map = map_shape(teacher_shape, self.kinds[0], "teacher")
+        student_map = map_shape(student_shape, self.kinds[1], "student")
         check_same_grid(teacher_map, student_map, self.resize)
         channels = self._latent_width(
             teacher_map[-1], is_vector=len(teacher_shape) == 2
@@ -166,7 +176,7 @@ class DiffKD(PyramidMethod):
         if kernel_size == "auto":
             kernel_size = 1 if len(teacher_shape) == 2 else 3
 
-        latent_map = (None, *teacher_map[:2], channels)
+        latent_map = (None, *teacher_map[:-1], channels)
         if self.latent_channels is not None:
             self.autoencoder = LinearAutoencoder(
                 teacher_map[-1], channels, name="autoencoder"
@@ -178,7 +188,10 @@ class DiffKD(PyramidMethod):
         self.student_projection.build((None, *student_map))
         if self.adapt_noise:
             self.noise_adapter = NoiseAdapter(
-                channels, kernel_size, name="noise_adapter"
+                channels,
+                kernel_size,
+                rank=len(teacher_map) - 1,
+                name="noise_adapter",
             )
             self.noise_adapter.build(latent_map)
         self._set_denoiser(channels, kernel_size, latent_map)
@@ -188,8 +201,9 @@ class DiffKD(PyramidMethod):
         self.output_bn.build(latent_map)
 
     def describe_bridge(self, teacher_shape, student_shape):
+        shapes = teacher_shape, student_shape
         text = describe_projection(
-            teacher_shape, student_shape, self.resize, self.latent_channels
+            shapes, self.kinds, self.resize, self.latent_channels
         )
         if self.latent_channels is None:
             return text
@@ -207,7 +221,8 @@ class DiffKD(PyramidMethod):
         """Creates the diffusion model, or takes that of the first level."""
         denoiser = self._given.denoiser
         if denoiser is None:
-            denoiser = Denoiser(channels, kernel_size, name="denoiser")
+            rank = len(latent_map) - 2
+            denoiser = Denoiser(channels, kernel_size, rank=rank, name="denoiser")
             denoiser.build(latent_map, (None,))
         elif denoiser.channels != channels:
             raise ValueError(
@@ -223,7 +238,7 @@ class DiffKD(PyramidMethod):
             return teacher_channels
         if is_vector:
             raise ValueError(
-                "`latent_channels` is for feature maps and tokens; logits and other "
+                "`latent_channels` is for maps, tokens and sequences; logits and other "
                 "vectors are denoised as they are. Received: "
                 f"latent_channels={self.latent_channels} with a vector of "
                 f"{teacher_channels}. Pass latent_channels=None."
@@ -266,8 +281,8 @@ class DiffKD(PyramidMethod):
             Dict of float32 scalars: `distill`, `denoise`, `reconstruct` (with
             an autoencoder) and `gamma` (with `adapt_noise`).
         """
-        teacher = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
-        student = as_map(student_features, "student")
+        teacher, student = self._maps(teacher_features, student_features)
+        teacher = keras.ops.stop_gradient(teacher)
         results = {}
         target, reconstruction = self._target(teacher, training)
         if reconstruction is not None:
@@ -301,10 +316,12 @@ class DiffKD(PyramidMethod):
             training: Whether batch normalisation uses batch statistics.
 
         Returns:
-            float32 tensor `(batch, height, width, latent channels)`, or
+            float32 tensor `(batch, height, width, latent channels)`,
+            `(batch, timesteps, latent channels)` for a sequence, or
             `(batch, classes)` for a vector.
         """
-        projected = self.student_projection(as_map(student_features, "student"))
+        student = as_map(student_features, self.kinds[1], "student")
+        projected = self.student_projection(student)
         refined, _ = self._denoise(projected, init_noise, training)
         if len(student_features.shape) == 2:
             return refined[:, 0, 0, :]
@@ -322,14 +339,20 @@ class DiffKD(PyramidMethod):
             Of one feature (`levels` holds the methods of a pyramid's levels): dict
             of float32 tensors: the maps `target` (of the teacher), `student`
             (projected, before denoising) and `denoised`, all
-            `(batch, height, width, latent channels)`; and `gamma` of shape
+            `(batch, height, width, latent channels)` (of a sequence
+            `(batch, timesteps, latent channels)`); and `gamma` of shape
             `(batch,)` with `adapt_noise`.
         """
-        target, _ = self._target(as_map(teacher_features, "teacher"), training)
-        student = self._project(as_map(student_features, "student"), target)
+        teacher, student = self._maps(teacher_features, student_features)
+        target, _ = self._target(teacher, training)
+        student = self._project(student, target)
         denoised, gamma = self._denoise(student, None, training)
         stages = {"target": target, "student": student, "denoised": denoised}
         return stages if gamma is None else {**stages, "gamma": gamma}
+
+    def _maps(self, teacher_features, student_features):
+        teacher = as_map(teacher_features, self.kinds[0], "teacher")
+        return teacher, as_map(student_features, self.kinds[1], "student")
 
     def _target(self, teacher, training):
         """Returns what is to be matched, and the autoencoder's reconstruction."""
@@ -347,7 +370,7 @@ class DiffKD(PyramidMethod):
         if self.adapt_noise:
             gamma = self.noise_adapter(x, training=training)
             noise = self._noise_like(x, init_noise)
-            weight = gamma[:, None, None, None]
+            weight = keras.ops.reshape(gamma, (-1,) + (1,) * (len(x.shape) - 1))
             x = weight * x + (1.0 - weight) * noise
 
         def denoise(x, timesteps):
@@ -396,6 +419,7 @@ class DiffKD(PyramidMethod):
             "reconstruction_weight": self.reconstruction_weight,
             "distill_weight": self.distill_weight,
             "resize": self.resize,
+            "feature_kind": self.feature_kind,
             "share_denoiser": self.share_denoiser,
             "seed": self.seed,
         }

@@ -8,6 +8,7 @@ from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.random_hyperplanes import CENTERS, RandomHyperplanes
 from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
@@ -37,14 +38,14 @@ class DSKD(DistillationMethod):
     Args:
         teacher_tap: The layer of the teacher's feature: a map
             `(batch, height, width, channels)`, square tokens
-            `(batch, tokens, channels)` or a vector `(batch, channels)`. What
-            comes after it is the classifier, so it cannot be the output (unless
-            `guidance_scale=0`).
+            `(batch, tokens, channels)`, a sequence `(batch, timesteps, channels)` or
+            a vector `(batch, channels)`. What comes after it is the classifier, so it
+            cannot be the output (unless `guidance_scale=0`).
         student_tap: The same for the student; channels may differ.
         guidance_scale: Float `s`, 0 for no guidance.
         diffusion_source: `"student"` or `"teacher"`: on whose features the
             diffusion model is trained.
-        kernel_size: `"auto"` (3 for maps and tokens, 1 for vectors), 3 or 1.
+        kernel_size: `"auto"` (1 for vectors, 3 for everything else), 3 or 1.
         num_inference_steps: Integer, DDIM steps from the middle of the schedule.
         num_train_timesteps: Integer, length of the noise schedule, 2 to 1280.
         gamma: Float in (0, 1]: the weight of the student's feature in its mix
@@ -64,6 +65,8 @@ class DSKD(DistillationMethod):
         denoise_weight: Float, weight of the diffusion model's own loss.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map to the teacher's grid if they differ.
+        feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
+            features of three axes are. `"auto"` reads it off the tapped layers.
         seed: Integer seed of noise and hyperplanes, or `None`.
         name: String, prefix of the logs.
 
@@ -108,12 +111,14 @@ class DSKD(DistillationMethod):
         mse_weight=0.0,
         denoise_weight=1.0,
         resize=None,
+        feature_kind="auto",
         seed=None,
         name="dskd",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_single_taps(self)
         check_interpolation(resize)
+        check_feature_kind(feature_kind)
         check_num_train_timesteps(num_train_timesteps)
         check_integer("num_hashes", num_hashes, 1)
         check_number("hash_stddev", hash_stddev, above=0)
@@ -140,6 +145,7 @@ class DSKD(DistillationMethod):
         self.mse_weight = mse_weight
         self.denoise_weight = denoise_weight
         self.resize = resize
+        self.feature_kind = feature_kind
         self.seed = seed
         self.schedule = NoiseSchedule(num_train_timesteps)
         self.sampler = DDIMSampler(self.schedule, num_inference_steps)
@@ -157,8 +163,9 @@ class DSKD(DistillationMethod):
         return weights
 
     def build(self, teacher_shape, student_shape):
-        teacher_map = map_shape(teacher_shape, "teacher")
-        student_map = map_shape(student_shape, "student")
+        self.kinds = kinds_of(self, teacher_shape, student_shape)
+        teacher_map = map_shape(teacher_shape, self.kinds[0], "teacher")
+        student_map = map_shape(student_shape, self.kinds[1], "student")
         check_same_grid(teacher_map, student_map, self.resize)
         channels = teacher_map[-1]
         kernel_size = self.kernel_size
@@ -168,7 +175,8 @@ class DSKD(DistillationMethod):
             student_map[-1], channels, name="student_projection"
         )
         self.student_projection.build((None, *student_map))
-        self.denoiser = Denoiser(channels, kernel_size, name="denoiser")
+        rank = len(teacher_map) - 1
+        self.denoiser = Denoiser(channels, kernel_size, rank=rank, name="denoiser")
         self.denoiser.build((None, *teacher_map), (None,))
         self.hashing = RandomHyperplanes(
             channels,
@@ -182,7 +190,8 @@ class DSKD(DistillationMethod):
         self.built = True
 
     def describe_bridge(self, teacher_shape, student_shape):
-        return describe_projection(teacher_shape, student_shape, self.resize)
+        shapes = teacher_shape, student_shape
+        return describe_projection(shapes, self.kinds, self.resize)
 
     def compute_losses(
         self,
@@ -213,7 +222,8 @@ class DSKD(DistillationMethod):
         Returns:
             Dict of float32 scalars: `distill`, `denoise` and `mse` (if used).
         """
-        teacher = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
+        teacher = as_map(teacher_features, self.kinds[0], "teacher")
+        teacher = keras.ops.stop_gradient(teacher)
         student = self._projected(teacher, student_features)
         refined = self._denoised(
             student, teacher_features, targets, init_noise, training
@@ -254,15 +264,17 @@ class DSKD(DistillationMethod):
 
         Returns:
             float32 tensor like the teacher's feature as a map
-            `(batch, height, width, channels)`; a vector is one of 1x1.
+            `(batch, height, width, channels)`, a vector being one of 1x1, or as a
+            sequence `(batch, timesteps, channels)`.
         """
-        teacher = as_map(teacher_features, "teacher")
+        teacher = as_map(teacher_features, self.kinds[0], "teacher")
         student = self._projected(teacher, student_features)
         return self._denoised(student, teacher_features, targets, init_noise, training)
 
     def _projected(self, teacher, student_features):
         """Returns the student's feature in the width and size of the teacher's."""
-        x = self.student_projection(as_map(student_features, "student"))
+        student = as_map(student_features, self.kinds[1], "student")
+        x = self.student_projection(student)
         return resize_to(x, teacher, self.resize)
 
     def _denoised(self, student, teacher_features, targets, init_noise, training):
@@ -333,6 +345,7 @@ class DSKD(DistillationMethod):
             "mse_weight",
             "denoise_weight",
             "resize",
+            "feature_kind",
             "seed",
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,4 +1,4 @@
-"""Bringing tapped features into one form: maps of pixels, channels last."""
+"""Bringing tapped features into one form: maps with their channels last."""
 
 import math
 
@@ -7,30 +7,27 @@ import keras
 from keras_diffkd.arguments import check_choice
 
 
-def map_shape(shape, whose):
-    """Returns `(height, width, channels)` of a feature taken as a map.
+def map_shape(shape, kind, whose):
+    """Returns the axes between batch and end, and the channels, of a feature as a map.
 
     Args:
-        shape: Shape tuple `(batch, height, width, channels)`,
-            `(batch, tokens, channels)` with a square number of tokens, or
-            `(batch, channels)`.
+        shape: Shape tuple of the feature, batch axis included, channels last.
+        kind: What it is; see `feature_kinds.kind_of`. A sequence is a map of one
+            axis, tokens are one of two, and a vector is a map of one pixel.
         whose: String for the error, `"teacher"` for example.
 
+    Returns:
+        `(height, width, channels)`, `(timesteps, channels)` of a sequence, or
+        `(depth, height, width, channels)` of a volume.
+
     Raises:
-        ValueError: If the feature has another rank, unknown channels, or a
-            number of tokens that is not a square.
+        ValueError: If the channels are unknown, or tokens form no square.
     """
     shape = tuple(shape)
-    if len(shape) not in (2, 3, 4) or shape[-1] is None:
-        raise ValueError(
-            f"The {whose}'s feature must be a map (batch, height, width, channels), "
-            "tokens (batch, tokens, channels) or a vector (batch, channels) with a "
-            f"known number of channels. Received: shape {shape}. Tap another layer."
-        )
-    if len(shape) == 4:
-        return shape[1:]
-    if len(shape) == 2:
+    if kind == "vector":
         return (1, 1, shape[1])
+    if kind != "tokens":
+        return shape[1:]
     tokens = shape[1]
     side = math.isqrt(tokens or 0)
     if tokens is None or side * side != tokens:
@@ -42,22 +39,22 @@ def map_shape(shape, whose):
     return (side, side, shape[2])
 
 
-def as_map(feature, whose):
-    """Returns the feature as a float32 map `(batch, height, width, channels)`."""
+def as_map(feature, kind, whose):
+    """Returns a feature in float32, as the map that `map_shape` tells."""
     feature = keras.ops.cast(feature, "float32")
-    if len(feature.shape) == 4:
+    if kind not in ("vector", "tokens"):
         return feature
-    return keras.ops.reshape(feature, (-1, *map_shape(feature.shape, whose)))
+    return keras.ops.reshape(feature, (-1, *map_shape(feature.shape, kind, whose)))
 
 
 def from_map(feature_map, shape):
     """Returns a map in the form of a feature that `as_map` took.
 
     Args:
-        feature_map: Tensor `(batch, height, width, channels)`.
-        shape: Shape tuple of the feature: a map's, tokens' or a vector's.
+        feature_map: Tensor that `as_map` returned.
+        shape: Shape tuple of the feature.
     """
-    if len(shape) == 4:
+    if len(shape) == len(feature_map.shape):
         return feature_map
     return keras.ops.reshape(feature_map, (-1, *shape[1:]))
 
@@ -82,7 +79,7 @@ def pooled_width(shape, whose):
 
 
 def pooled(feature):
-    """Returns the float32 mean over space or tokens, `(batch, channels)`."""
+    """Returns the float32 mean over space, time or tokens, `(batch, channels)`."""
     feature = keras.ops.cast(feature, "float32")
     between = tuple(range(1, len(feature.shape) - 1))
     return keras.ops.mean(feature, axis=between) if between else feature
@@ -92,22 +89,23 @@ def check_same_grid(teacher_map, student_map, resize):
     """Raises `ValueError` if the grids differ and no resizing was asked for.
 
     Args:
-        teacher_map: `(height, width, channels)` of the teacher's feature.
-        student_map: The same of the student.
+        teacher_map: What `map_shape` returned for the teacher's feature.
+        student_map: The same of the student, of as many axes.
         resize: `None` or the interpolation that will be used.
     """
-    differ = any(
-        t != s
-        for t, s in zip(teacher_map[:2], student_map[:2], strict=True)
-        if None not in (t, s)
-    )
+    grids = teacher_map[:-1], student_map[:-1]
+    differ = any(t != s for t, s in zip(*grids, strict=True) if None not in (t, s))
     if differ and resize is None:
+        what = "sequences differ in length" if len(grids[0]) == 1 else "maps differ"
         raise ValueError(
-            "The teacher's and the student's feature maps differ in size: "
-            f"{teacher_map[0]}x{teacher_map[1]} against "
-            f"{student_map[0]}x{student_map[1]}. Tap layers of the same resolution, "
-            'or pass `resize="bilinear"` to resize the student\'s map to the '
-            "teacher's."
+            f"The teacher's and the student's feature {what}: "
+            f"{_sizes(grids[0])} against {_sizes(grids[1])}. Tap layers of the same "
+            + (
+                "resolution."
+                if len(grids[0]) == 3
+                else 'resolution, or pass `resize="bilinear"` to resize the '
+                "student's feature to the teacher's."
+            )
         )
 
 
@@ -117,9 +115,14 @@ def check_interpolation(resize):
 
 
 def resize_to(feature_map, reference_map, resize):
-    """Resizes a map to the grid of another one, unless they already agree."""
+    """Resizes a map or a sequence to the grid of another, unless they agree."""
+    if resize is None or len(feature_map.shape) == 5:
+        return feature_map
+    if len(feature_map.shape) == 3:  # A map of width 1.
+        resized = resize_to(feature_map[:, :, None], reference_map[:, :, None], resize)
+        return resized[:, :, 0]
     height, width = keras.ops.shape(reference_map)[1:3]
-    if resize is None or tuple(feature_map.shape[1:3]) == (height, width):
+    if tuple(feature_map.shape[1:3]) == (height, width):
         return feature_map
     return keras.ops.image.resize(
         feature_map,
@@ -129,28 +132,41 @@ def resize_to(feature_map, reference_map, resize):
     )
 
 
-def describe_projection(teacher_shape, student_shape, resize, channels=None):
+def describe_projection(shapes, kinds, resize, channels=None):
     """Says what a projected student's feature has gone through.
 
     Args:
-        teacher_shape: Shape tuple of the teacher's feature.
-        student_shape: The same of the student.
+        shapes: Pair of shape tuples, of the teacher's feature and the student's.
+        kinds: What the two are; see `map_shape`.
         resize: `None` or the interpolation.
         channels: Integer, what is projected to; by default the teacher's channels.
 
     Example:
 
-    >>> describe_projection((None, 4, 4, 16), (None, 8, 8, 8), "bilinear")
+    >>> shapes = (None, 4, 4, 16), (None, 8, 8, 8)
+    >>> describe_projection(shapes, ("map", "map"), "bilinear")
     '1x1 convolution 8 to 16, bilinear 8x8 to 4x4'
     """
-    teacher_map = map_shape(teacher_shape, "teacher")
-    student_map = map_shape(student_shape, "student")
-    layer = "dense layer" if len(student_shape) == 2 else "1x1 convolution"
+    teacher_map, student_map = (
+        map_shape(shape, kind, whose)
+        for shape, kind, whose in zip(
+            shapes, kinds, ("teacher", "student"), strict=True
+        )
+    )
+    layer = {
+        "vector": "dense layer",
+        "sequence": "dense layer for every timestep",
+        "volume": "1x1x1 convolution",
+    }.get(kinds[1], "1x1 convolution")
     text = f"{layer} {student_map[-1]} to {channels or teacher_map[-1]}"
-    if resize is not None and teacher_map[:2] != student_map[:2]:
-        grids = ["x".join(map(str, grid[:2])) for grid in (student_map, teacher_map)]
-        text += f", {resize} {grids[0]} to {grids[1]}"
+    if resize is not None and teacher_map[:-1] != student_map[:-1]:
+        before, after = _sizes(student_map[:-1]), _sizes(teacher_map[:-1])
+        text += f", {resize} {before} to {after}"
     return text
+
+
+def _sizes(grid):
+    return "x".join("?" if size is None else str(size) for size in grid)
 
 
 def check_single_taps(method):

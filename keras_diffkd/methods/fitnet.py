@@ -5,6 +5,7 @@ import keras
 from keras_diffkd import losses
 from keras_diffkd.arguments import check_number
 from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
@@ -24,14 +25,20 @@ class FitNet(PyramidMethod):
 
     Args:
         teacher_tap: `None`, or the layer of the teacher's feature: a map
-            `(batch, height, width, channels)`, square tokens
-            `(batch, tokens, channels)` or a vector `(batch, channels)`. A layer
-            that gives a dictionary of maps (a feature pyramid), or a list of
-            layers: one projection for each, and the mean of their losses.
+            `(batch, height, width, channels)`, tokens
+            `(batch, tokens, channels)`, a sequence `(batch, timesteps, channels)`, a
+            map of three dimensions `(batch, depth, height, width, channels)` or a
+            vector `(batch, channels)`. A layer that gives a dictionary of maps (a
+            feature pyramid), or a list of layers: one projection for each, and the
+            mean of their losses.
         student_tap: The same for the student; channels may differ.
         weight: Float, weight of the loss in the total loss.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
-            map to the teacher's grid if they differ.
+            map or sequence to the teacher's size if they differ; over time,
+            `"bilinear"` is linear.
+        feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
+            features of three axes are. `"auto"` reads it off the tapped layers. Two
+            of the same length are compared position by position, whatever they are.
         name: String, prefix of the logs.
 
     Losses: `distill`.
@@ -59,23 +66,37 @@ class FitNet(PyramidMethod):
         *,
         weight=1.0,
         resize=None,
+        feature_kind="auto",
         name="fitnet",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_interpolation(resize)
+        check_feature_kind(feature_kind)
         check_number("weight", weight, least=0)
         self.weight = weight
         self.resize = resize
+        self.feature_kind = feature_kind
 
     def build_feature(self, teacher_shape, student_shape):
-        teacher_map = map_shape(teacher_shape, "teacher")
-        student_map = map_shape(student_shape, "student")
+        self.kinds = self._kinds(teacher_shape, student_shape)
+        teacher_map = map_shape(teacher_shape, self.kinds[0], "teacher")
+        student_map = map_shape(student_shape, self.kinds[1], "student")
         check_same_grid(teacher_map, student_map, self.resize)
         self.projection = dense(student_map[-1], teacher_map[-1], name="projection")
         self.projection.build((None, *student_map))
 
+    def _kinds(self, teacher_shape, student_shape):
+        told = {self.feature_kind} - {"auto"} or set(self.tapped_kinds) - {None}
+        shapes = teacher_shape, student_shape
+        known = all(len(shape) == 3 and shape[-1] is not None for shape in shapes)
+        if known and self.resize is None and len(told) < 2:
+            # Position by position: class tokens may be among them.
+            return ("sequence", "sequence")
+        return kinds_of(self, teacher_shape, student_shape)
+
     def describe_bridge(self, teacher_shape, student_shape):
-        return describe_projection(teacher_shape, student_shape, self.resize)
+        shapes = teacher_shape, student_shape
+        return describe_projection(shapes, self.kinds, self.resize)
 
     @property
     def loss_weights(self):
@@ -84,10 +105,16 @@ class FitNet(PyramidMethod):
     def feature_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
-        target = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
-        projected = self.projection(as_map(student_features, "student"))
+        teacher = as_map(teacher_features, self.kinds[0], "teacher")
+        target = keras.ops.stop_gradient(teacher)
+        projected = self.projection(as_map(student_features, self.kinds[1], "student"))
         projected = resize_to(projected, target, self.resize)
         return {"distill": losses.mean_squared_error(target, projected)}
 
     def get_config(self):
-        return {**super().get_config(), "weight": self.weight, "resize": self.resize}
+        return {
+            **super().get_config(),
+            "weight": self.weight,
+            "resize": self.resize,
+            "feature_kind": self.feature_kind,
+        }

@@ -7,6 +7,7 @@ from keras_diffkd.arguments import check_integer, check_number, check_seed
 from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_interpolation,
@@ -57,6 +58,8 @@ class KDiffusion(DistillationMethod):
             none (the teacher then needs no classifier after its tap).
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map to the teacher's grid if they differ.
+        feature_kind: `"auto"`, or `"tokens"` where the layers before the teacher's tap
+            do not tell that its three axes are tokens of a square map.
         seed: Integer seed of noise, shuffling and the branches, or `None`.
         name: String, prefix of the logs.
 
@@ -96,12 +99,14 @@ class KDiffusion(DistillationMethod):
         distill_weight=1.0,
         guidance_weight=1.0,
         resize=None,
+        feature_kind="auto",
         seed=None,
         name="kdiffusion",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_single_taps(self)
         check_interpolation(resize)
+        check_feature_kind(feature_kind)
         if student_tap is None:
             raise ValueError(
                 "KDiffusion re-parameterises a convolution of the student: "
@@ -122,6 +127,7 @@ class KDiffusion(DistillationMethod):
         self.distill_weight = distill_weight
         self.guidance_weight = guidance_weight
         self.resize = resize
+        self.feature_kind = feature_kind
         self.seed = seed
         self.convolution = student_tap
         # What is read are the parts of the layer that takes its place.
@@ -167,22 +173,25 @@ class KDiffusion(DistillationMethod):
         return with_replaced_layer(student, self.convolution, make, fill)
 
     def build(self, teacher_shape, student_shape):
-        teacher_map = map_shape(teacher_shape, "teacher")
-        student_map = map_shape(student_shape[-1], "student")
+        self.kinds = kinds_of(self, teacher_shape, student_shape[-1])
+        teacher_map = map_shape(teacher_shape, self.kinds[0], "teacher")
+        student_map = map_shape(student_shape[-1], self.kinds[1], "student")
         check_same_grid(teacher_map, student_map, self.resize)
         self.bridge = dense(student_map[-1], teacher_map[-1], name="bridge")
         self.bridge.build((None, *student_map))
         self.built = True
 
     def describe_bridge(self, teacher_shape, student_shape):
-        return describe_projection(teacher_shape, student_shape[-1], self.resize)
+        shapes = teacher_shape, student_shape[-1]
+        return describe_projection(shapes, self.kinds, self.resize)
 
     def compute_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
-        teacher = keras.ops.stop_gradient(as_map(teacher_features, "teacher"))
+        teacher = as_map(teacher_features, self.kinds[0], "teacher")
+        teacher = keras.ops.stop_gradient(teacher)
         *branches, combination = [
-            resize_to(self.bridge(as_map(x, "student")), teacher, self.resize)
+            resize_to(self.bridge(as_map(x, "map", "student")), teacher, self.resize)
             for x in student_features
         ]
         results = {
@@ -218,6 +227,7 @@ class KDiffusion(DistillationMethod):
             "distill_weight": self.distill_weight,
             "guidance_weight": self.guidance_weight,
             "resize": self.resize,
+            "feature_kind": self.feature_kind,
             "seed": self.seed,
         }
 

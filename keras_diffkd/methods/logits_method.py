@@ -22,8 +22,8 @@ class LogitsMethod(DistillationMethod):
         name: String, prefix of the logs.
 
     Raises:
-        ValueError: If the numbers of classes differ or the temperature is not
-            positive.
+        ValueError: If the numbers of classes, or of the pixels or timesteps that
+            have them, differ, or the temperature is not positive.
     """
 
     expects_logits = True
@@ -46,6 +46,7 @@ class LogitsMethod(DistillationMethod):
                 f"{student_shape[-1]}. Match features instead, or replace the "
                 "student's classifier."
             )
+        check_same_positions(teacher_shape, student_shape)
         self.built = True
 
     @property
@@ -58,3 +59,18 @@ class LogitsMethod(DistillationMethod):
             "temperature": self.temperature,
             "weight": self.weight,
         }
+
+
+def check_same_positions(teacher_shape, student_shape):
+    """Raises `ValueError` unless the logits have a value at the same positions."""
+    between = tuple(teacher_shape[1:-1]), tuple(student_shape[1:-1])
+    if len(between[0]) == len(between[1]) and all(
+        t == s for t, s in zip(*between, strict=True) if None not in (t, s)
+    ):
+        return
+    raise ValueError(
+        "Teacher and student must give logits for the same positions: pixels, or "
+        f"timesteps. Received: shapes {tuple(teacher_shape)} and "
+        f"{tuple(student_shape)}. Tap outputs of the same size, or resize one inside "
+        "its model."
+    )

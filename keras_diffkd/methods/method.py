@@ -56,6 +56,10 @@ class DistillationMethod(keras.layers.Layer):
     # Then a `TeacherHead`, set by `Distiller` before `build`: a callable from the
     # teacher's feature to its class scores.
     teacher_head = None
+    # What the tapped layers tell that the teacher's and the student's feature are (see
+    # `feature_kinds.kind_of`), set by `Distiller` before `build`. Of several features,
+    # lists or dicts, as the features themselves.
+    tapped_kinds = (None, None)
 
     def __init__(self, teacher_tap=None, student_tap=None, *, name=None):
         super().__init__(name=name, dtype="float32")
@@ -152,6 +156,15 @@ class DistillationMethod(keras.layers.Layer):
     def fold_student(self, student):
         """Returns the student to ship: the inverse of `prepare_student`."""
         return student
+
+    def get_build_config(self):
+        config = super().get_build_config()
+        return config and {**config, "tapped_kinds": self.tapped_kinds}
+
+    def build_from_config(self, config):
+        if config:
+            self.tapped_kinds = config.get("tapped_kinds", self.tapped_kinds)
+        super().build_from_config(config)
 
     def get_config(self):
         return {

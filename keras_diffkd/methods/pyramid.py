@@ -45,14 +45,21 @@ class PyramidMethod(DistillationMethod):
             self.build_feature(teacher_shape, student_shape)
         else:
             pairs = level_pairs(self.name, teacher_shape, student_shape)
+            kinds = self._kinds_by_level(pairs)
             for level, shapes in pairs.items():
                 method = self.level_method(level)
+                method.tapped_kinds = kinds[level]
                 try:
                     method.build(*shapes)
                 except ValueError as error:
                     raise ValueError(f"Level {level!r}: {error}") from None
                 self.levels[level] = method
         self.built = True
+
+    def _kinds_by_level(self, levels):
+        if None in self.tapped_kinds:  # Nobody told.
+            return dict.fromkeys(levels, (None, None))
+        return level_pairs(self.name, *self.tapped_kinds)
 
     def level_method(self, level):
         """Returns a new method like this one, for one level."""

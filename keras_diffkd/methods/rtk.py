@@ -22,6 +22,7 @@ class RTK(AFD):
             1 by default: what fits best.
         key_dim: Integer, width of queries and keys.
         weight: Float, weight of the loss in the total loss.
+        feature_kind: As for `AFD`.
         name: String, prefix of the logs.
 
     Losses: `distill`.
@@ -45,10 +46,23 @@ class RTK(AFD):
     """
 
     def __init__(
-        self, teacher_tap, student_tap, *, k=1, key_dim=128, weight=1.0, name="rtk"
+        self,
+        teacher_tap,
+        student_tap,
+        *,
+        k=1,
+        key_dim=128,
+        weight=1.0,
+        feature_kind="auto",
+        name="rtk",
     ):
         super().__init__(
-            teacher_tap, student_tap, key_dim=key_dim, weight=weight, name=name
+            teacher_tap,
+            student_tap,
+            key_dim=key_dim,
+            weight=weight,
+            feature_kind=feature_kind,
+            name=name,
         )
         self.k = check_integer("k", k, 1)
         if k > len(teacher_tap):

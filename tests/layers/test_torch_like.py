@@ -8,7 +8,7 @@ from keras_diffkd.layers import torch_like
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_convolution_starts_in_the_bounds_of_its_fan_in(kernel_size):
-    layer = torch_like.conv2d(32, 512, kernel_size)
+    layer = torch_like.convolution(2, 32, 512, kernel_size)
     layer.build((None, 5, 5, 32))
     assert layer.kernel.shape == (kernel_size, kernel_size, 32, 512)
     assert_initial_values(layer)
@@ -21,7 +21,7 @@ def test_dense_starts_in_the_bounds_of_its_fan_in():
 
 
 def test_convolution_is_padded_with_zeros():
-    layer = torch_like.conv2d(1, 1, 3)
+    layer = torch_like.convolution(2, 1, 1, 3)
     layer.build((None, 3, 3, 1))
     layer.set_weights([np.ones((3, 3, 1, 1)), np.zeros(1)])
     ones = np.ones((1, 3, 3, 1), "float32")
@@ -33,7 +33,7 @@ def test_channels_last_even_where_channels_first_is_the_default():
     previous = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_first")
     try:
-        layer = torch_like.conv2d(4, 6, 3)
+        layer = torch_like.convolution(2, 4, 6, 3)
     finally:
         keras.config.set_image_data_format(previous)
     assert layer(np.ones((2, 3, 3, 4), "float32")).shape == (2, 3, 3, 6)
@@ -54,7 +54,7 @@ def test_moving_variance_is_that_of_the_biased_batch_variance():
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: torch_like.conv2d(4, 6, 3),
+        lambda: torch_like.convolution(2, 4, 6, 3),
         lambda: torch_like.dense(4, 6),
         lambda: torch_like.batch_normalization(),
     ],

@@ -146,7 +146,7 @@ def test_all_representative_keys_are_afd(rng):
 
 def test_tokens_and_larger_teachers(rng):
     teacher, student = [(25, 6), (5, 5, 4)], [(3, 3, 4), (16, 2)]
-    method = built(teacher=teacher, student=student)
+    method = built(teacher=teacher, student=student, feature_kind="tokens")
     losses = method.compute_losses(features(rng, teacher), features(rng, student))
     assert np.isfinite(float(losses["distill"]))
 

@@ -7,6 +7,7 @@ from keras_diffkd import DiffKD
 
 TEACHER = (None, 4, 4, 16)
 STUDENT = (None, 4, 4, 8)
+TOKENS, SEQUENCE = {"feature_kind": "tokens"}, {"feature_kind": "sequence"}
 
 
 def features(rng, *shapes):
@@ -120,7 +121,9 @@ def test_every_call_draws_anew_and_a_seed_repeats_the_draws(rng):
 def test_tokens_are_a_square_map(rng):
     teacher, student = features(rng, TEACHER, STUDENT)
     as_maps = built(latent_channels=8)
-    as_tokens = built((None, 16, 16), (None, 16, 8), latent_channels=8)
+    as_tokens = built(
+        (None, 16, 16), (None, 16, 8), latent_channels=8, feature_kind="tokens"
+    )
     for ours, theirs in zip(as_tokens.variables, as_maps.variables, strict=True):
         ours.assign(theirs)
     given = draws(rng, (6, 4, 4, 8))
@@ -195,12 +198,16 @@ def test_resize_brings_the_student_to_the_teachers_grid(rng):
     ("teacher", "student", "arguments", "message"),
     [
         (TEACHER, (None, 8, 8, 8), {}, "4x4 against 8x8.*resize"),
-        ((None, 17, 16), (None, 16, 8), {}, "17 tokens"),
-        ((None, 16, 16), (None, 15, 8), {}, "student's tokens.*15 tokens"),
+        ((None, 17, 16), (None, 16, 8), TOKENS, "17 tokens"),
+        ((None, 16, 16), (None, 15, 8), TOKENS, "student's tokens.*15 tokens"),
+        ((None, 16, 16), (None, 16, 8), {}, "layers before the tap do not tell"),
+        (TEACHER, (None, 16, 8), SEQUENCE, "no positions in common"),
+        ((None, 20, 16), (None, 16, 8), SEQUENCE, "length: 20 against 16.*resize"),
         (TEACHER, STUDENT, {"latent_channels": 1000}, "at most 4 times.*1000"),
         ((None, 10), (None, 10), {"latent_channels": 4}, "vectors are denoised"),
         (TEACHER, STUDENT, {"latent_channels": 4}, "channels=4, reduction=8"),
-        ((None, 2, 3, 4, 5), STUDENT, {}, r"Received: shape \(None, 2, 3, 4, 5\)"),
+        ((None, 2, 3, 4, 5), STUDENT, {}, r"map of three dimensions.*no positions"),
+        ((None, 1, 2, 3, 4, 5), STUDENT, {}, r"\(None, 1, 2, 3, 4, 5\)"),
         ((None, 4, 4, None), STUDENT, {}, "known number of channels"),
     ],
 )
