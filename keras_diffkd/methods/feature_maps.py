@@ -95,7 +95,7 @@ def check_same_grid(teacher_map, student_map, resize):
     """
     grids = teacher_map[:-1], student_map[:-1]
     differ = any(t != s for t, s in zip(*grids, strict=True) if None not in (t, s))
-    if differ and resize is None:
+    if differ and (resize is None or len(grids[0]) == 3):
         what = "sequences differ in length" if len(grids[0]) == 1 else "maps differ"
         raise ValueError(
             f"The teacher's and the student's feature {what}: "

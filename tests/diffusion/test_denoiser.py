@@ -13,6 +13,8 @@ from reference.keras_side import (
 from keras_diffkd.diffusion import Denoiser
 
 CASES = [(3, (4, 5, 5, 8)), (3, (3, 3, 4, 12)), (1, (4, 1, 1, 8)), (1, (4, 2, 3, 5))]
+# Sequences, and a map of three dimensions.
+OTHER_RANKS = [(3, (4, 7, 8)), (1, (4, 7, 5)), (3, (2, 2, 3, 4, 8))]
 TIMESTEPS = np.array([3, 999, 3, 0], "int32")  # 3 twice: its gradients add up.
 
 
@@ -21,9 +23,9 @@ def _input(shape):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(("kernel_size", "shape"), CASES)
+@pytest.mark.parametrize(("kernel_size", "shape"), CASES + OTHER_RANKS)
 def test_matches_the_reference(kernel_size, shape, training):
-    layer = Denoiser(shape[-1], kernel_size=kernel_size)
+    layer = Denoiser(shape[-1], kernel_size=kernel_size, rank=len(shape) - 2)
     timesteps = TIMESTEPS[: shape[0]]
     layer(_input(shape), timesteps)
     x_gradient, gradients = assert_matches(
@@ -38,7 +40,9 @@ def test_matches_the_reference(kernel_size, shape, training):
     # The embedding is added to every pixel: its gradient is that of the pixels' sum.
     embedding_gradient = gradients[layer.time_embedding.embeddings.path]
     expected = np.zeros((1280, shape[-1]))
-    np.add.at(expected, timesteps, np.sum(x_gradient, axis=(1, 2)))
+    np.add.at(
+        expected, timesteps, np.sum(x_gradient, axis=tuple(range(1, len(shape) - 1)))
+    )
     np.testing.assert_allclose(embedding_gradient, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -141,6 +145,8 @@ def test_serialises(kernel_size):
     assert_serialises(layer, lambda layer: layer(_input((4, 5, 5, 8)), TIMESTEPS))
     assert layer.get_config()["channels"] == 8
     assert layer.get_config()["kernel_size"] == kernel_size
+    sequence = Denoiser(8, kernel_size=kernel_size, rank=1)
+    assert_serialises(sequence, lambda layer: layer(_input((4, 5, 8)), TIMESTEPS))
 
 
 @pytest.mark.parametrize("channels", [0, -8])

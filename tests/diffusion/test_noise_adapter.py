@@ -13,6 +13,8 @@ from reference.keras_side import (
 from keras_diffkd.diffusion import NoiseAdapter
 
 CASES = [(3, (4, 5, 5, 8)), (3, (2, 3, 4, 16)), (1, (4, 1, 1, 8)), (1, (4, 2, 3, 5))]
+# A sequence, and a map of three dimensions.
+CASES += [(3, (4, 7, 8)), (3, (2, 2, 3, 4, 8))]
 
 
 def _input(shape):
@@ -22,7 +24,7 @@ def _input(shape):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("kernel_size", "shape"), CASES)
 def test_matches_the_reference(kernel_size, shape, training):
-    layer = NoiseAdapter(shape[-1], kernel_size=kernel_size)
+    layer = NoiseAdapter(shape[-1], kernel_size=kernel_size, rank=len(shape) - 2)
     layer(_input(shape))
     assert_matches(
         layer,

@@ -23,10 +23,12 @@ def _input(shape=(4, 5, 5, 8), scale=1.0):
         ((3, 4, 2, 6), 1),
         ((2, 3, 3, 8), 8),
         ((4, 5, 5, 11), 4),  # 11 // 4 = 2 channels inside.
+        ((4, 7, 8), 4),  # A sequence.
+        ((2, 3, 2, 4, 8), 4),  # A map of three dimensions.
     ],
 )
 def test_matches_the_reference(shape, reduction, training):
-    layer = Bottleneck(shape[-1], reduction)
+    layer = Bottleneck(shape[-1], reduction, rank=len(shape) - 2)
     layer.build(shape)
     assert_matches(
         layer,
@@ -80,12 +82,19 @@ def test_serialises():
     assert_serialises(Bottleneck(8, 2, name="squeeze"), lambda layer: layer(_input()))
     assert Bottleneck(8, 2).get_config()["channels"] == 8
     assert Bottleneck(8, 2).get_config()["reduction"] == 2
+    sequence = Bottleneck(8, 2, rank=1)
+    assert_serialises(sequence, lambda layer: layer(_input((4, 5, 8))))
 
 
 @pytest.mark.parametrize("channels", [0, -8, 3])
 def test_impossible_channels(channels):
     with pytest.raises(ValueError, match=f"channels.*Received.*{channels}"):
         Bottleneck(channels, 4)
+
+
+def test_impossible_rank():
+    with pytest.raises(ValueError, match="`rank` must be.*rank=4"):
+        Bottleneck(8, 4, rank=4)
 
 
 @pytest.mark.parametrize("reduction", [0, -1])

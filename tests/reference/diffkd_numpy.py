@@ -1,7 +1,8 @@
 """DiffKD and its losses in float64 NumPy, written from the papers alone.
 
 The library is tested against these functions, so nothing here imports it or Keras.
-Feature maps are channels-last, (B, H, W, C); logits are (B, K).
+Feature maps are channels-last, (B, H, W, C); sequences are (B, T, C), maps of three
+dimensions (B, D, H, W, C); logits are (B, K).
 
 Weights are `Units`: the layers of a network in the order in which they run, each a
 dictionary with the names that Keras gives its variables (`kernel` and `bias`,
@@ -115,16 +116,16 @@ def dense(layer, x):
     return _exact(x) @ kernel + layer["bias"]
 
 
-def conv3x3(layer, x):
-    """A 3x3 convolution with stride 1 and zeros around the map."""
+def conv3(layer, x):
+    """A convolution with a kernel of 3 along every axis, stride 1 and zeros around."""
     x, kernel = _exact(x), layer["kernel"]
-    assert kernel.shape[:2] == (3, 3)
-    height, width = x.shape[1:3]
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    sizes = x.shape[1:-1]
+    assert kernel.shape[:-2] == (3,) * len(sizes)
+    padded = np.pad(x, ((0, 0), *((1, 1) for _ in sizes), (0, 0)))
     y = layer["bias"]
-    for i in range(3):
-        for j in range(3):
-            y = y + padded[:, i : i + height, j : j + width] @ kernel[i, j]
+    for offset in np.ndindex(kernel.shape[:-2]):
+        window = tuple(slice(i, i + n) for i, n in zip(offset, sizes, strict=True))
+        y = y + padded[(slice(None), *window)] @ kernel[offset]
     return y
 
 
@@ -156,7 +157,7 @@ def relu(x):
 def bottleneck(layers, x, training):
     """x + [1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN](x), no ReLU after the sum."""
     y = relu(dense_batch_norm(layers, x, training))
-    y = conv3x3(next(layers), y)
+    y = conv3(next(layers), y)
     y = relu(batch_norm(next(layers), y, training))
     return _exact(x) + dense_batch_norm(layers, y, training)
 

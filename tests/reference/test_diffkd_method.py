@@ -10,6 +10,7 @@ from reference.keras_side import layers_with_weights, randomise, read_units
 from keras_diffkd import DiffKD
 
 MAP = (3, 3, 3, 12), (3, 3, 3, 5)  # The teacher's feature, the student's.
+SEQUENCE = (3, 5, 12), (3, 5, 4)
 LOGITS = (4, 6), (4, 6)
 # How much of the largest gradient an error may be. On PyTorch, Keras computes variances
 # as E[x^2] - E[x]^2, which cancels.
@@ -25,6 +26,11 @@ CASES = {
     ),
     "map, no noise matching": (MAP, {"adapt_noise": False, "num_inference_steps": 1}),
     "map, kernel size 1": (MAP, {"kernel_size": 1}),
+    "sequence": (SEQUENCE, {"feature_kind": "sequence", "num_inference_steps": 2}),
+    "sequence, autoencoder": (
+        SEQUENCE,
+        {"feature_kind": "sequence", "latent_channels": 8, "num_inference_steps": 2},
+    ),
     "logits, kl": (LOGITS, {"distance": "kl"}),
     "logits, warm kl": (LOGITS, {"distance": "kl", "temperature": 3.0}),
     "logits, dist": (LOGITS, {"distance": "dist", "temperature": 2.0}),
@@ -57,7 +63,7 @@ class Run:
         self.units = {k: v and read_units(*v) for k, v in self.parts.items()}
         self.arguments = arguments
         latent = arguments.get("latent_channels", shapes[0][-1])
-        grid = (1, 1) if len(shapes[0]) == 2 else shapes[0][1:3]
+        grid = (1, 1) if len(shapes[0]) == 2 else shapes[0][1:-1]
         shape = (len(self.teacher), *grid, latent)
         self.draws = {
             "init_noise": rng.normal(size=shape).astype("float32"),
