@@ -46,7 +46,7 @@ def convert(model, precision, examples=None, input_dtype="int8"):
 
 def main(model, examples, input_dtype, path):
     """Converts to int8."""
-    with np.load(examples) as file:
+    with np.load(examples, allow_pickle=False) as file:
         arrays = {name.removeprefix(PREFIX): file[name] for name in file.files}
     count = len(next(iter(arrays.values())))
 
