@@ -26,6 +26,7 @@ DEVICE = flags.DEFINE_enum("device", "gpu", ["gpu", "cpu"], "What to run on.")
 QUICK = flags.DEFINE_boolean("quick", False, "Everything once, and tiny.")
 SMOKE = flags.DEFINE_boolean("smoke", False, "Few cases: finds what is missing.")
 TURNS = flags.DEFINE_integer("turns", 7, "Turns of each timed case.", lower_bound=1)
+STEPS = flags.DEFINE_boolean("steps", True, "Time steps, not only train.")
 SEEDS = flags.DEFINE_integer("seeds", 30, "The most seeds.", lower_bound=1)
 WRITE_DOCS = flags.DEFINE_string(
     "write_docs", None, "Turn this results.json into a section, and do nothing else."
@@ -51,6 +52,12 @@ def main(argv):
     print(gpu_tables.as_text(results))
 
 
+def _command():
+    """Returns the command without its folder of results."""
+    arguments = [a for a in sys.argv[1:] if not a.startswith("--output")]
+    return " ".join(["benchmarks/gpu.sh", *arguments])
+
+
 def run(output):
     """Measures and trains; writes and returns the results."""
     started = time.monotonic()
@@ -63,12 +70,14 @@ def run(output):
         regimes = [{**FASHION[0], "rows": FASHION[0]["rows"][:4], "epochs": 5}]
     if not DATA.value:
         regimes = []
+    if not STEPS.value:
+        waves = []
     with Schedule(
         output,
         end=started + 60 * MINUTES.value,
         device=DEVICE.value,
         about={
-            "command": " ".join(["benchmarks/gpu.sh", *sys.argv[1:]]),
+            "command": _command(),
             "minutes": MINUTES.value,
             "quick": QUICK.value or SMOKE.value,
         },
