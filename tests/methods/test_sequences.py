@@ -171,7 +171,7 @@ def test_channels_first_features_are_those_of_channels_last(rng):
         )
         assert distiller.feature_shapes[0][0] == (None, 4, 4, 6)
         _, [(features[data_format], _)] = distiller.tapped_features(x, training=False)
-    np.testing.assert_array_equal(*map(np.array, features.values()))
+    np.testing.assert_allclose(*map(np.array, features.values()), rtol=1e-5, atol=1e-6)
 
 
 def test_maps_of_three_dimensions(rng):
