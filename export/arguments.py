@@ -73,6 +73,29 @@ def check_suppression(detection, formats):
         )
 
 
+def check_float64(serving, formats):
+    """Raises `ValueError` if a student computes in float64 and a format cannot.
+
+    Example:
+
+    ```python
+    check_float64(serving, ["onnx"])
+    ```
+    """
+    layers = [
+        layer.name
+        for layer in serving.student._flatten_layers()
+        if layer.weights and layer.compute_dtype == "float64"
+    ]
+    cannot = [name for name in formats if FORMATS[name].family == "tflite"]
+    if layers and cannot:
+        raise ValueError(
+            "TFLite has no arithmetic in float64. Build the student with the float32 "
+            f"policy and copy its weights, or leave {cannot} out of `formats`. "
+            f"Received: layers in float64: {', '.join(layers)}"
+        )
+
+
 def check_class_names(labels, serving):
     """Returns the labels as a list, or None.
 

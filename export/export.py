@@ -8,6 +8,7 @@ from keras_diffkd.export.arguments import (
     as_json,
     check_batch_size,
     check_class_names,
+    check_float64,
     check_suppression,
 )
 from keras_diffkd.export.calibration import calibration_warnings, read_calibration
@@ -148,6 +149,7 @@ def export_student(
         serving = Serving(student, nms, in_graph, batch_size)
     detection = describe_detection(serving.student)
     check_suppression(detection, formats)
+    check_float64(serving, formats)
     labels = check_class_names(labels, serving)
     samples = read_samples(serving, samples, metrics)
     calibration = None

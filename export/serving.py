@@ -85,6 +85,7 @@ class Serving:
         _check_inference(self.trace, student)
         flat_outputs = keras.tree.flatten(outputs)
         names = name_tensors(student, self.structure, outputs)
+        _check_batch_axis(flat_outputs, names[len(tensors) :], batch_size)
         self.inputs = _specs(tensors, names[: len(tensors)])
         self.outputs = _specs(flat_outputs, names[len(tensors) :])
         self.losses = compiled_losses(given, len(self.outputs))
@@ -258,6 +259,18 @@ def _with_any_batch(tensor):
             f"integers. Received: input '{tensor.name}' of strings"
         )
     return keras.KerasTensor((None, *shape[1:]), tensor.dtype, name=tensor.name)
+
+
+def _check_batch_axis(outputs, names, batch_size):
+    for output, name in zip(outputs, names, strict=True):
+        shape = output.shape.as_list() if output.shape.rank else []
+        if not shape or shape[0] not in (None, batch_size):
+            raise ValueError(
+                "The first axis of every output must be that of the examples, because "
+                "they are compared one by one. Leave this output out of the student "
+                "with `keras.Model(student.input, ...)`. Received: output "
+                f"'{name}' of shape {tuple(shape)}"
+            )
 
 
 def _specs(tensors, names):

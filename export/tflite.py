@@ -11,7 +11,7 @@ from keras_diffkd.export.errors import ExportError
 from keras_diffkd.export.saved_model import write_saved_model
 from keras_diffkd.export.tflite_apart import convert_apart
 from keras_diffkd.export.tflite_converter import convert
-from keras_diffkd.export.unrolled import unrolled
+from keras_diffkd.export.unrolled import reversed_in_time, unrolled
 
 
 def write_tflite(serving, path, *, precision="float32", calibration=None):
@@ -51,7 +51,9 @@ def write_tflite(serving, path, *, precision="float32", calibration=None):
             write_saved_model(serving, model, batch_size=batch_size, dtype=dtype)
         takes_pixels = serving.preprocessing is not None
         if precision == "int8":
-            examples = _examples(calibration, takes_pixels, batch_size)
+            examples = list(_examples(calibration, takes_pixels, batch_size))
+            mirrored = [reversed_in_time(serving.student, e) for e in examples]
+            examples += [example for example in mirrored if example is not None]
             input_dtype = "uint8" if takes_pixels else "int8"
             convert_apart(model, path, examples, input_dtype)
         else:

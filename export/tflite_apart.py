@@ -21,7 +21,8 @@ def convert_apart(model, path, examples, input_dtype="int8"):
     """Writes an int8 TFLite file of a SavedModel.
 
     Some graphs make TensorFlow's converter abort instead of raising, which would end
-    this process and lose what it has made.
+    this process and lose what it has made. On some of its files the LiteRT interpreter
+    does, so each is run once in the same place.
 
     Args:
         model: folder.
@@ -63,10 +64,10 @@ def convert_apart(model, path, examples, input_dtype="int8"):
             },
         )
     if done.returncode:
-        raise ExportError(_explain(done.returncode, done.stderr))
+        raise ExportError(_explain(done.returncode, done.stderr, Path(path).exists()))
 
 
-def _explain(code, stderr):
+def _explain(code, stderr, is_written):
     """Returns what a failed converter said, after what became of it."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     said = [line for line in lines if not _CHATTER.match(line)]
@@ -74,9 +75,10 @@ def _explain(code, stderr):
     words = " ".join(errors)[-400:] or "nothing."
     if code > 0:
         return words
+    who = "the interpreter of the file" if is_written else "TensorFlow's converter"
     return (
-        f"TensorFlow's converter crashed ({_signal_name(-code)}) in its own process; "
-        f"leave this format out. It said: {words}"
+        f"{who} crashed ({_signal_name(-code)}) in a process of its own; leave this "
+        f"format out. It said: {words}"
     )
 
 

@@ -45,7 +45,7 @@ def convert(model, precision, examples=None, input_dtype="int8"):
 
 
 def main(model, examples, input_dtype, path):
-    """Converts to int8."""
+    """Converts to int8, and runs the file to see whether it can be."""
     with np.load(examples, allow_pickle=False) as file:
         arrays = {name.removeprefix(PREFIX): file[name] for name in file.files}
     count = len(next(iter(arrays.values())))
@@ -55,6 +55,20 @@ def main(model, examples, input_dtype, path):
             yield {name: array[index] for name, array in arrays.items()}
 
     Path(path).write_bytes(convert(model, "int8", given, input_dtype))
+    _run(path)
+
+
+def _run(path):
+    """Runs the file once: where the interpreter crashes on it, this process ends."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(path, num_threads=1).get_signature_runner("serving_default")
+    runner(
+        **{
+            name: np.zeros(detail["shape"], detail["dtype"])
+            for name, detail in runner.get_input_details().items()
+        }
+    )
 
 
 if __name__ == "__main__":

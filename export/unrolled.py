@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import numpy as np
 
 from keras_diffkd.export.errors import ExportError
 
@@ -29,11 +30,7 @@ def unrolled(student):
         write_saved_model(serving, folder, batch_size=1)
     ```
     """
-    layers = [
-        layer
-        for layer in student._flatten_layers()
-        if isinstance(layer, keras.layers.RNN) and not layer.unroll
-    ]
+    layers = [layer for layer in _recurrent(student) if not layer.unroll]
     for layer in layers:
         _check_steps(layer)
         layer.unroll = True
@@ -42,6 +39,41 @@ def unrolled(student):
     finally:
         for layer in layers:
             layer.unroll = False
+
+
+def reversed_in_time(student, example):
+    """Returns an example with its steps in reverse order; None if there are none.
+
+    Unrolled, each step has activations of its own. Where all examples are padded, the
+    last ones see only zeros; a range that is learned from these has no width, and the
+    interpreter crashes on it. In reverse each step sees values.
+
+    Args:
+        student: `keras.Model`.
+        example: dict of arrays by input name.
+
+    Example:
+
+    ```python
+    reversed_in_time(student, {"image": steps})
+    ```
+    """
+    if not _recurrent(student):
+        return None
+    return {name: _reverse(array) for name, array in example.items()}
+
+
+def _reverse(array):
+    are_tokens = array.ndim == 2 and np.issubdtype(array.dtype, np.integer)
+    return array[:, ::-1] if array.ndim > 2 or are_tokens else array
+
+
+def _recurrent(student):
+    return [
+        layer
+        for layer in student._flatten_layers()
+        if isinstance(layer, keras.layers.RNN)
+    ]
 
 
 def _check_steps(layer):

@@ -59,12 +59,22 @@ def write_artefact(name, serving, folder, manifest, *, opset, calibration):
             embed(FORMATS[name].family, path, describe_file(manifest, name))
             return _describe(name, path, serving, calibration)
     except Exception as error:  # Converters raise whatever their inside raises.
-        message = " ".join(str(error).split())[:600] or type(error).__name__
+        message = " ".join(str(error).split()) or type(error).__name__
         raise ExportError(
             f"The student '{serving.student.name}' cannot be written as '{name}'; "
             "choose other `formats`, or replace the operation in the student. "
-            f"Received: {message}"
+            f"{_advice(message)}Received: {message[:600]}"
         ) from error
+
+
+def _advice(message):
+    """Returns what helps where the operation is not one that the user knows."""
+    if "BitwiseAnd" in message:
+        return (
+            "`keras.ops.argmax` uses it: leave the argmax to the program that runs the "
+            "file, or use `tf.argmax` in a layer of your own. "
+        )
+    return ""
 
 
 def _options(name, opset, calibration):

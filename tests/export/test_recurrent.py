@@ -95,3 +95,28 @@ def test_converter_that_crashes_leaves_this_process(tmp_path):
     examples = [{"image": STEPS[:1]}]
     with pytest.raises(ExportError, match=r"crashed \(SIG.*It said: "):
         convert_apart(tmp_path / "model", tmp_path / "student.tflite", examples)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_int8_of_padded_examples(masked, tmp_path):
+    """Ranges of steps that are zero in all examples had no width, and LiteRT died."""
+    mask = [layers.Masking(0.0)] if masked else []
+    student = recurrent((12, 4), *mask, layers.GRU(6))
+    padded = STEPS.copy()
+    padded[:, 9:] = 0
+    name = "tflite_int8"
+    manifest = export_student(
+        student, tmp_path / "export", [name], samples=padded, quantized_tolerance=1.0
+    )
+    assert manifest["artefacts"][name]["verification"]["max_difference"] < 0.1
+
+
+def test_interpreter_that_crashes_leaves_this_process(tmp_path):
+    student = recurrent((12, 4), layers.GRU(6, unroll=True))
+    write_saved_model(Serving(student), tmp_path / "model", batch_size=1)
+    padded = STEPS[:1].copy()
+    padded[:, 9:] = 0
+    with pytest.raises(ExportError, match=r"interpreter of the file crashed \(SIG"):
+        convert_apart(
+            tmp_path / "model", tmp_path / "student.tflite", [{"image": padded}]
+        )
