@@ -24,6 +24,7 @@ class VerificationError(ExportError):
         report: dict. The whole report of `keras_diffkd.export.verify`, kept as
             the attribute `report`; its `"failures"` map each failed file to
             the list of reasons, which are also the message.
+        advice: str, the end of the message.
 
     Example:
 
@@ -35,13 +36,15 @@ class VerificationError(ExportError):
     ```
     """
 
-    def __init__(self, report):
+    def __init__(self, report, advice=""):
         self.report = report
         failures = "; ".join(
             f"{file}: {', '.join(reasons)}"
             for file, reasons in report["failures"].items()
         )
-        super().__init__(f"Verification of {report['output_dir']} failed. {failures}")
+        super().__init__(
+            f"Verification of {report['output_dir']} failed. {failures}{advice}"
+        )
 
 
 class ManifestError(ValueError):

@@ -14,6 +14,7 @@ from keras_diffkd.export.arguments import (
 from keras_diffkd.export.calibration import calibration_warnings, read_calibration
 from keras_diffkd.export.comparison import NOT_MEASURED
 from keras_diffkd.export.detection import describe_detection
+from keras_diffkd.export.errors import ExportError
 from keras_diffkd.export.float32 import check_rebuilt
 from keras_diffkd.export.folder import check_target, recover, replacing
 from keras_diffkd.export.judgement import (
@@ -64,7 +65,8 @@ def export_student(
 
     Everything is written and verified (see `verify`) in a folder beside `output_dir`,
     which then takes its place as a whole. So an older export stays as it is, bit for
-    bit, until the new one is complete; it is replaced with all its formats.
+    bit, until the new one is complete; it is replaced with all its formats. If some
+    formats fail, the error names all of these and those that passed.
 
     Of a `keras_hub.models.RetinaNetObjectDetector`, `decoded(student, nms)` is what is
     exported, so that artefacts give boxes relative to the image, and scores.
@@ -179,16 +181,13 @@ def export_student(
     }
     web = _prepare_page(web, manifest, formats)
     with replacing(output_dir) as folder:
-        manifest["artefacts"] = {
-            name: write_artefact(
-                name, serving, folder, manifest, opset=opset, calibration=calibration
-            )
-            for name in formats
-        }
+        manifest["artefacts"], errors = _write(
+            formats, serving, folder, manifest, opset=opset, calibration=calibration
+        )
         report = check_artefacts(
             folder, manifest, reference, tolerance, quantized_tolerance
         )
-        raise_failures(output_dir, report)
+        _raise_all(output_dir, report, errors)
         write_verification_report(
             folder / REPORT, {"output_dir": str(output_dir), **report}
         )
@@ -197,6 +196,34 @@ def export_student(
         if web is not None:
             write_web_page(folder, folder / PAGE, **web)
     return manifest
+
+
+def _write(formats, serving, folder, manifest, **options):
+    """Returns the entries of all formats that can be written, and other errors."""
+    entries, errors = {}, {}
+    for name in formats:
+        try:
+            entries[name] = write_artefact(name, serving, folder, manifest, **options)
+        except ExportError as error:
+            errors[name] = error
+    return entries, errors
+
+
+def _raise_all(output_dir, report, errors):
+    """Raises what is wrong with any format, with those that another call can write."""
+    passed = [name for name, result in report["artefacts"].items() if result["ok"]]
+    advice = ""
+    if passed:
+        advice = (
+            ". Nothing was put in place; what passed verification can be, with "
+            f"formats={passed} (--formats={','.join(passed)})"
+        )
+    unwritten = "; ".join(map(str, errors.values()))
+    if report["failures"] and errors:
+        advice = f"; {unwritten}{advice}"
+    raise_failures(output_dir, report, advice)
+    if errors:
+        raise ExportError(f"{unwritten}{advice}") from next(iter(errors.values()))
 
 
 def _record(report, manifest):

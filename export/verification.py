@@ -222,8 +222,13 @@ def _gained_nothing(results):
     return warnings
 
 
-def raise_failures(output_dir, report):
+def raise_failures(output_dir, report, advice=""):
     """Raises `VerificationError` if a report of `check_artefacts` has failures.
+
+    Args:
+        output_dir: what was verified.
+        report: dict.
+        advice: str, the end of the message.
 
     Example:
 
@@ -232,4 +237,4 @@ def raise_failures(output_dir, report):
     ```
     """
     if report["failures"]:
-        raise VerificationError({"output_dir": str(output_dir), **report})
+        raise VerificationError({"output_dir": str(output_dir), **report}, advice)
