@@ -116,11 +116,17 @@ def check_class_names(labels, serving):
             f"labels={labels!r}"
         )
     labels = list(labels)
-    if len(labels) != _count_classes(serving):
+    count = _count_classes(serving)
+    # Whole numbers are classes themselves. Of one unit either the one that it is for,
+    # or no and yes.
+    are_scores = all(spec.dtype.is_floating for spec in serving.outputs)
+    fits = len(labels) in ((1, 2) if count == 1 else (count,))
+    if not fits and are_scores:
         shapes = {spec.name: tuple(spec.shape) for spec in serving.outputs}
         raise ValueError(
-            "Expected one label for each logit of the one output, or of `cls_logits`. "
-            f"Received: {len(labels)} labels for outputs of shape {shapes}"
+            "Expected one label for each logit of the one output, or of `cls_logits`; "
+            f"of a single unit, two will do as well. Received: {len(labels)} labels "
+            f"for outputs of shape {shapes}"
         )
     if not all(isinstance(label, str) for label in labels):
         raise ValueError(f"Expected `labels` to be strings. Received: {labels!r}")
@@ -133,6 +139,9 @@ def _count_classes(serving):
     for layer in serving.student._flatten_layers():
         if is_detector(layer):
             return layer.num_classes
-    sizes = {spec.name: spec.shape[-1] for spec in serving.outputs}
+    sizes = {
+        spec.name: spec.shape[-1] if spec.shape.rank > 1 else 1
+        for spec in serving.outputs
+    }
     only = next(iter(sizes.values())) if len(sizes) == 1 else None
     return sizes.get("cls_logits", only)

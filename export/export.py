@@ -25,6 +25,7 @@ from keras_diffkd.export.judgement import (
 from keras_diffkd.export.metrics import check_metrics
 from keras_diffkd.export.onnx import check_opset
 from keras_diffkd.export.pixels import Preprocessing, check_input, describe_input
+from keras_diffkd.export.predictions import describe_predictions
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.reference import make_reference
 from keras_diffkd.export.report import FILE_NAME as REPORT
@@ -96,7 +97,7 @@ def export_student(
             runtimes and accelerators that want all shapes to be known. None: SavedModel
             and ONNX take any number, TFLite files one.
         labels: list of class names, one per logit (of a detector: per class of
-            `cls_logits`), or None.
+            `cls_logits`; of a single unit: one, or those of no and of yes), or None.
         normalization: dict or None. How the student's input is made from pixels, such
             as `{"mean": [...], "std": [...], "input_range": [0, 255]}`:
             `(pixel / 255 - mean) / std`. Recorded, and with input="uint8" applied.
@@ -174,6 +175,7 @@ def export_student(
         "outputs": manifests.describe(serving.outputs, batch_size),
         "normalization": normalization,
         "labels": labels,
+        "predictions": describe_predictions(detection, reference.predictions),
         "detection": detection,
         "source": source,
         "versions": manifests.versions(formats),

@@ -15,6 +15,7 @@ _KEYS = (
     "student",
     "input",
     "labels",
+    "predictions",
     "normalization",
     "detection",
     "source",

@@ -106,6 +106,24 @@ def find_predictions(serving, labels=None):
     }
 
 
+def describe_predictions(detection, predictions):
+    """Returns what the manifest says of them: for programs that run the artefacts.
+
+    Args:
+        detection: of the manifest. Decoded boxes and scores need no explanation.
+        predictions: dict of `Prediction`s by output name.
+
+    Example:
+
+    ```python
+    describe_predictions(None, {"logits": Prediction()})["logits"]["kind"]  # "class"
+    ```
+    """
+    if detection is not None:
+        return None
+    return {name: dataclasses.asdict(p) for name, p in predictions.items()}
+
+
 def compiled_losses(student, count):
     """Returns the losses that a student was compiled with, in order of its outputs.
 

@@ -35,7 +35,7 @@ def main(model_file, image_file):
         scale, zero = given["quantization"]
         if scale:  # Integers that stand for floats.
             outputs[key] = (outputs[key].astype("float32") - zero) * scale
-    print_result(outputs, metadata.get("labels"), size)
+    print_result(outputs, metadata.get("labels"), size, metadata.get("predictions"))
 
 
 def read_metadata(file):
@@ -63,7 +63,7 @@ def normalize(image, how):
     return ((image / 255 - how["mean"]) / how["std"]).astype("float32")
 
 
-def print_result(outputs, labels, size):
+def print_result(outputs, labels, size, predictions=None):
     """Prints what the outputs say of one image of this (height, width)."""
     labels = dict(enumerate(labels or []))
     if "boxes" in outputs:
@@ -73,17 +73,33 @@ def print_result(outputs, labels, size):
         return
     if len(outputs) != 1:
         sys.exit(f"No classifier, segmenter or detector: it gives {list(outputs)}")
-    (logits,) = outputs.values()
-    if logits.shape[-1] == 1:  # A single logit is that of the second of two classes.
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
-    if logits.ndim == 3:
-        pixels = np.bincount(logits.argmax(-1).ravel())
+    ((name, values),) = outputs.items()
+    is_class = values.dtype.kind in "iu"  # Not a score of each.
+    if not is_class:
+        probabilities = find_probabilities(values, (predictions or {}).get(name, {}))
+        if values.shape[-1] == 1 and len(labels) == 1:
+            labels = {0: f"not {labels[0]}", 1: labels[0]}
+    if is_class or values.ndim == 3:
+        classes = values if is_class else probabilities.argmax(-1)
+        pixels = np.bincount(classes.ravel())
         for k in np.flatnonzero(pixels).tolist():
             print(f"{pixels[k] / pixels.sum():.4f} {labels.get(k, k)}")
         return
-    powers = np.exp(logits - logits.max())
-    for k in np.argsort(-logits, kind="stable")[:3].tolist():
-        print(f"{powers[k] / powers.sum():.4f} {labels.get(k, k)}")
+    for k in np.argsort(-probabilities, kind="stable")[:3].tolist():
+        print(f"{probabilities[k]:.4f} {labels.get(k, k)}")
+
+
+def find_probabilities(values, how):
+    """Returns those of all classes; one unit is the second of two."""
+    is_one = values.shape[-1] == 1
+    if not how.get("is_probability"):
+        values = values.astype("float64")
+        if is_one or how.get("kind") == "threshold":
+            values = 1 / (1 + np.exp(-values))
+        else:
+            powers = np.exp(values - values.max(axis=-1, keepdims=True))
+            values = powers / powers.sum(axis=-1, keepdims=True)
+    return np.concatenate([1 - values, values], axis=-1) if is_one else values
 
 
 def find_objects(boxes, scores, classes=None, threshold=0.5, **_):

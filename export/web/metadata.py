@@ -50,7 +50,10 @@ def describe_page(manifest, title=None):
         "task": task,
         "input": picture,
         "outputs": [output["name"] for output in manifest["outputs"]],
-        "labels": manifest["labels"],
+        "labels": _name_classes(manifest),
+        "prediction": (manifest.get("predictions") or {}).get(
+            manifest["outputs"][0]["name"]
+        ),
         "normalization": _check_normalization(manifest["normalization"], picture),
         "nms": (manifest["detection"] or {}).get("nms"),
         "drawing": _describe_drawing(task, picture),
@@ -155,6 +158,15 @@ def _find_task(manifest):
             f"of shape {shapes}"
         )
     return tasks[rank]
+
+
+def _name_classes(manifest):
+    """Returns the labels; where one unit has one label, the other class gets one."""
+    labels = manifest["labels"]
+    is_one = manifest["outputs"][0]["shape"][-1] == 1 and not manifest["detection"]
+    if labels and len(labels) == 1 and is_one:
+        return [f"not {labels[0]}", labels[0]]
+    return labels
 
 
 def _check_normalization(normalization, picture):

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from keras_diffkd.export import ExportError, export_student
+from keras_diffkd.export import ExportError, export_student, verify
+from keras_diffkd.export.metadata import read_metadata
 
 VALUES = np.random.default_rng(0).standard_normal((16, 4)).astype("float32")
 
@@ -72,3 +73,31 @@ def test_no_batch_axis(head, found, tmp_path):
     with pytest.raises(ValueError, match=f"first axis of every output.*{found}"):
         export_student(student(head), tmp_path / "export", samples=VALUES)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("labels", [["yes"], ["no", "yes"]])
+def test_labels_of_one_sigmoid_unit(labels, tmp_path):
+    model = student(layers.Dense(1, "sigmoid"))
+    folder = tmp_path / "export"
+    manifest = export_student(model, folder, ["onnx"], samples=VALUES, labels=labels)
+    assert manifest["labels"] == labels
+    metadata = read_metadata("onnx", folder / "student.onnx")
+    assert metadata["labels"] == labels
+    assert metadata["predictions"] == {
+        "logits": {"kind": "threshold", "threshold": 0.5, "is_probability": True}
+    }
+    verify(folder, model, VALUES)
+
+
+def test_three_labels_of_one_unit(tmp_path):
+    model = student(layers.Dense(1, "sigmoid"))
+    with pytest.raises(ValueError, match="of a single unit, two.*3 labels"):
+        export_student(model, tmp_path / "export", labels=["a", "b", "c"])
+
+
+def test_labels_of_classes(tmp_path):
+    """Their number is not in the shape."""
+    names = ["a", "b", "c", "d", "e"]
+    folder = tmp_path / "export"
+    export_student(student(ArgMax()), folder, ["onnx"], samples=VALUES, labels=names)
+    assert read_metadata("onnx", folder / "student.onnx")["labels"] == names

@@ -148,6 +148,29 @@ def test_one_logit(program, capsys):
     assert capsys.readouterr().out == "0.7500 yes\n0.2500 no\n"
 
 
+@pytest.mark.parametrize(
+    ("values", "how", "labels", "printed"),
+    [
+        ([0.75], {"is_probability": True}, ["no", "yes"], "0.7500 yes\n0.2500 no\n"),
+        ([0.75], {"is_probability": True}, ["b"], "0.7500 b\n0.2500 not b\n"),
+        ([0.25, 0.75], {"is_probability": True}, None, "0.7500 1\n0.2500 0\n"),
+        ([np.log(3), 0], {"kind": "threshold"}, None, "0.7500 0\n0.5000 1\n"),
+    ],
+)
+def test_probabilities_by_what_the_output_is(
+    values, how, labels, printed, program, capsys
+):
+    outputs = {"logits": np.array(values, "float32")}
+    program["print_result"](outputs, labels, (2, 2), {"logits": how})
+    assert capsys.readouterr().out == printed
+
+
+def test_class_itself(program, capsys):
+    outputs = {"logits": np.array(1, "int64")}
+    program["print_result"](outputs, ["no", "yes"], (2, 2))
+    assert capsys.readouterr().out == "1.0000 yes\n"
+
+
 def test_boxes(program, capsys):
     boxes = [[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.4], [0.5, 0.5, 1, 1], [0, 0, 1, 1]]
     scores = [[0.7, 0.1], [0.8, 0.6], [0.2, 0.9], [0.5, 0.4]]

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import subprocess
 import tarfile
 
 import keras
@@ -252,6 +254,58 @@ def manifest(**changes):
         "detection": None,
         **changes,
     }
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [(["yes"], ["not yes", "yes"]), (["no", "yes"], ["no", "yes"]), (None, None)],
+)
+def test_labels_of_one_unit(labels, shown):
+    """The page shows both classes; the one label is that of the second."""
+    one = [{"name": "logits", "shape": [None, 1], "dtype": "float32"}]
+    assert describe_page(manifest(outputs=one, labels=labels))["labels"] == shown
+
+
+@pytest.mark.parametrize(
+    ("prediction", "values", "expected"),
+    [
+        ({"kind": "class", "is_probability": False}, [0, np.log(3)], [0.25, 0.75]),
+        ({"kind": "class", "is_probability": True}, [0.25, 0.75], [0.25, 0.75]),
+        ({"kind": "threshold", "is_probability": True}, [0.75], [0.25, 0.75]),
+        ({"kind": "threshold", "is_probability": False}, [np.log(3)], [0.25, 0.75]),
+        ({"kind": "threshold", "is_probability": True}, [0.7, 0.9], [0.7, 0.9]),
+        ({"kind": "threshold", "is_probability": False}, [0, np.log(3)], [0.5, 0.75]),
+        (None, [0, np.log(3)], [0.25, 0.75]),  # Of an older export.
+    ],
+)
+def test_probabilities_in_javascript(prediction, values, expected):
+    found = in_node(f"probabilities({json.dumps(values)}, {json.dumps(prediction)})")
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [({"threshold": 0.5}, [0, 1]), ({"threshold": 0.0}, [1, 1]), (None, [1, 1])],
+)
+def test_mask_of_one_unit_in_javascript(prediction, expected):
+    tensor = "{dims: [1, 1, 2, 1], data: [0.4, 0.6]}"
+    found = in_node(f"Array.from(mask({tensor}, {json.dumps(prediction)}).classes)")
+    assert found == expected
+
+
+def in_node(expression):
+    """Evaluates an expression with the page's functions, without a browser."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node on the PATH")
+    source = (STATIC / "results.js").read_text()
+    program = f"{source}\nconsole.log(JSON.stringify({expression}))"
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
 
 
 def with_shape(key, shape, dtype="float32"):

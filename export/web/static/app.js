@@ -140,7 +140,7 @@ class App {
 
   showClasses() {
     this.showPicture();
-    const values = probabilities(this.outputs[this.page.outputs[0]].data);
+    const values = probabilities(this.outputs[this.page.outputs[0]].data, this.page.prediction);
     const order = values.map((_, index) => index).sort((a, b) => values[b] - values[a]);
     const shown = values.length <= MOST_BARS ? [...values.keys()] : order;
     const isEmpty = this.pad && !this.hasInk();
@@ -168,7 +168,7 @@ class App {
 
   showSegments() {
     this.showPicture();
-    const found = mask(this.outputs[this.page.outputs[0]]);
+    const found = mask(this.outputs[this.page.outputs[0]], this.page.prediction);
     const background = /^(background|other)$/i.test(this.page.labels?.[0] ?? "") ? 0 : null;
     showMask(find("view"), found, background);
     const counts = new Map();

@@ -3,20 +3,26 @@
 const IOU_THRESHOLD = 0.5;
 const MAX_DETECTIONS = 100;
 
-// Probabilities of all classes; a single logit is that of the second of two.
-export function probabilities(logits) {
+const sigmoid = (value) => 1 / (1 + Math.exp(-value));
+
+// Probabilities of all classes; a single value is that of the second of two. `how` says
+// whether values are probabilities, or logits of one class or of a yes or no each.
+export function probabilities(logits, how) {
+  const isGiven = how?.is_probability;
   if (logits.length === 1) {
-    const second = 1 / (1 + Math.exp(-logits[0]));
+    const second = isGiven ? logits[0] : sigmoid(logits[0]);
     return [1 - second, second];
   }
+  if (isGiven) return Array.from(logits);
+  if (how?.kind === "threshold") return Array.from(logits, sigmoid);
   const largest = logits.reduce((a, b) => Math.max(a, b));
   const powers = Array.from(logits, (logit) => Math.exp(logit - largest));
   const sum = powers.reduce((a, b) => a + b);
   return powers.map((power) => power / sum);
 }
 
-// The class of each pixel, of logits (1, height, width, classes).
-export function mask(tensor) {
+// The class of each pixel, of scores (1, height, width, classes).
+export function mask(tensor, how) {
   const [, height, width, count] = tensor.dims;
   const classes = new Uint16Array(height * width);
   for (let pixel = 0; pixel < classes.length; pixel += 1) {
@@ -25,7 +31,7 @@ export function mask(tensor) {
     for (let k = 1; k < count; k += 1) {
       if (tensor.data[at + k] > tensor.data[at + best]) best = k;
     }
-    classes[pixel] = count === 1 ? Number(tensor.data[at] > 0) : best;
+    classes[pixel] = count === 1 ? Number(tensor.data[at] > (how?.threshold ?? 0)) : best;
   }
   return { height, width, classes };
 }
