@@ -98,7 +98,8 @@ class Serving:
             outputs: likewise.
         """
         for specs, given in ((self.inputs, inputs), (self.outputs, outputs)):
-            if len(given or []) == len(specs):
+            # Others are not renamed: what is wrong with them is said by their names.
+            if _fit(specs, given or []):
                 specs[:] = [
                     tf.TensorSpec(spec.shape, spec.dtype, name=entry["name"])
                     for spec, entry in zip(specs, given, strict=True)
@@ -259,6 +260,12 @@ def _with_any_batch(tensor):
             f"integers. Received: input '{tensor.name}' of strings"
         )
     return keras.KerasTensor((None, *shape[1:]), tensor.dtype, name=tensor.name)
+
+
+def _fit(specs, given):
+    return [(list(spec.shape[1:]), spec.dtype.name) for spec in specs] == [
+        (list(entry["shape"][1:]), entry["dtype"]) for entry in given
+    ]
 
 
 def _check_batch_axis(outputs, names, batch_size):

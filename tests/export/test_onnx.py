@@ -26,7 +26,10 @@ def test_interface_metadata_and_validity(exported, helpers):
         "labels": helpers.labels,
         "normalization": helpers.normalization,
         "precision": "float32",
-        **{key: manifest[key] for key in ("student", "input", "source", "versions")},
+        **{
+            key: manifest[key]
+            for key in ("student", "input", "predictions", "source", "versions")
+        },
     }
 
 
