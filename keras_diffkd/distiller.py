@@ -12,6 +12,7 @@ from keras_diffkd.feature_pairs import check_same_kinds, pair_specs, pair_up, ta
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
+from keras_diffkd.loss_weights import LossWeights, weights_of
 from keras_diffkd.own_inputs import own_inputs
 from keras_diffkd.preflight import Findings, PreflightWarning, check_fit
 from keras_diffkd.preflight.models import check_arguments
@@ -105,6 +106,7 @@ class Distiller(keras.Model):
             teacher_variables=[],
             gradients=None,
             count=None,
+            loss_weights=None,
             max_skipped_steps=None,
             epoch=None,
             failure=None,
@@ -126,6 +128,7 @@ class Distiller(keras.Model):
             for key in self._loss_names()
         }
         self._step.count = StepCount()
+        self._step.loss_weights = LossWeights(self)
         self.built = True
 
     @property
@@ -409,16 +412,29 @@ class Distiller(keras.Model):
             total), `task_loss` and `<method>/<name>`, and the student's outputs.
         """
         y_pred, features = self.tapped_features(x, training=training)
-        return self.losses_of(x, y, sample_weight, y_pred, features, training), y_pred
+        losses = self.losses_of(
+            x, y, sample_weight, y_pred, features, weights_of(self), training
+        )
+        return losses, y_pred
 
-    def losses_of(self, x, y, sample_weight, y_pred, features, training=True):
-        """Returns the losses of what `tapped_features` returned, as a dict."""
+    def losses_of(self, x, y, sample_weight, y_pred, features, weights, training=True):
+        """Returns the losses of what `tapped_features` returned, as a dict.
+
+        Args:
+            x: Batch of inputs.
+            y: Batch of targets.
+            sample_weight: Weights of the samples, or `None`.
+            y_pred: The student's outputs.
+            features: Pairs of features.
+            weights: Dict from the name of every loss to its weight, a scalar.
+            training: Whether the methods run in training mode.
+        """
         task_loss = self.compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
         task_loss = keras.ops.cast(train_steps.unscaled(task_loss), "float32")
         losses = {"task_loss": task_loss}
-        total = self.task_loss_weight * task_loss
+        total = weights["task_loss"] * task_loss
         for method, (of_teacher, of_student) in zip(
             self.methods, features, strict=True
         ):
@@ -426,8 +442,8 @@ class Distiller(keras.Model):
                 of_teacher, of_student, targets=y, training=training
             )
             checks.check_loss_names(method, results)
-            for name, weight in method.loss_weights.items():
-                total = total + weight * results[name]
+            for name in method.loss_weights:
+                total = total + weights[f"{method.name}/{name}"] * results[name]
             losses |= {f"{method.name}/{name}": v for name, v in results.items()}
         return {"loss": total, **losses}
 

@@ -41,14 +41,14 @@ def keras_jit_compile(jit_compile):
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step.
 
-    It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. It is
-    compiled as part of the step, by `make_train_function`.
+    It maps `(trainable, state, teacher, weights, x, y, sample_weight, seed,
+    loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
+    It is compiled as part of the step, by `make_train_function`.
     """
 
-    def gradients(trainable, state, teacher, x, *others):
+    def gradients(trainable, state, teacher, weights, x, *others):
         def loss(trainable):
-            return objective(distiller, trainable, state, teacher, x, *others)
+            return objective(distiller, trainable, state, teacher, weights, x, *others)
 
         slopes, results = jax.grad(loss, has_aux=True)(trainable)
         finite = finiteness(distiller, x, slopes, *results)
@@ -86,8 +86,12 @@ def train_step(distiller, state, data):
     """Runs one step of training and returns the logs and the new state."""
     _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     _check_labels(y, distiller.num_label_classes())
+    loss_weights = distiller._step.loss_weights
+    loss_weights.refresh(distiller)
     teacher = [variable.value for variable in teacher_variables(distiller)]
-    logs, health, state = distiller._step.run(state, teacher, data)
+    logs, health, state = distiller._step.run(
+        state, teacher, loss_weights.variable.value, data
+    )
     if not health["healthy"]:
         _raise_diverged(distiller, health, state, data)
     return logs, state
@@ -157,7 +161,7 @@ def gradient(function, x):
     return jax.lax.stop_gradient(jax.grad(function)(x))
 
 
-def _step(distiller, state, teacher, data):
+def _step(distiller, state, teacher, numbers, data):
     """The whole step without side effects: `(logs, health, new state)`.
 
     If it is not healthy, the new state is the old one.
@@ -166,9 +170,12 @@ def _step(distiller, state, teacher, data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
         jax.tree.map(jax.numpy.asarray, data)
     )
-    optimizer = distiller.optimizer
-    with _scope(optimizer.variables, optimizer_values):
+    optimizer, loss_weights = distiller.optimizer, distiller._step.loss_weights
+    with _scope(
+        [*optimizer.variables, loss_weights.variable], [*optimizer_values, numbers]
+    ):
         loss_scale = optimizer.scale_loss(1.0)
+        weights = loss_weights.next()
     # A loss of several outputs has means, which Keras keeps with the metrics.
     values = {
         id(variable): value
@@ -181,6 +188,7 @@ def _step(distiller, state, teacher, data):
         trainable,
         old_values,
         teacher,
+        weights,
         x,
         y,
         sample_weight,

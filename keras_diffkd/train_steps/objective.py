@@ -81,7 +81,7 @@ def only_read(teacher, student):
 
 
 def objective(
-    distiller, trainable, state, teacher, x, y, sample_weight, seed, loss_scale
+    distiller, trainable, state, teacher, weights, x, y, sample_weight, seed, loss_scale
 ):
     """Computes the loss to differentiate, without reading or writing a variable.
 
@@ -90,6 +90,7 @@ def objective(
         trainable: Values of `distiller.trainable_variables`.
         state: Values of `state_variables(distiller)`.
         teacher: Values of `teacher_variables(distiller)`.
+        weights: What the losses weigh, of `LossWeights.next`.
         x: Batch of inputs.
         y: Batch of targets.
         sample_weight: Weights of the samples, or `None`.
@@ -112,7 +113,8 @@ def objective(
     # Layers hand over what they add (activity regularisation) only if asked to.
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
         y_pred, features = distiller.tapped_features(x)
-        losses = distiller.losses_of(x, y, sample_weight, y_pred, features)
+        weights = distiller._step.loss_weights.by_name(weights)
+        losses = distiller.losses_of(x, y, sample_weight, y_pred, features, weights)
     new_state = []
     for variable, value in zip(variables, state, strict=True):
         new = scope.get_current_value(variable)

@@ -46,10 +46,10 @@ def keras_jit_compile(jit_compile):
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under XLA or not.
 
-    It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. Variables,
-    optimizer and metrics stay outside: inside one XLA cluster they would tie the step
-    to one device.
+    It maps `(trainable, state, teacher, weights, x, y, sample_weight, seed,
+    loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
+    Variables, optimizer and metrics stay outside: inside one XLA cluster they would tie
+    the step to one device.
     """
 
     if _must_synchronize(distiller, jit_compile):
@@ -59,12 +59,12 @@ def make_gradient_function(distiller, jit_compile):
             tf.config.list_logical_devices("GPU")
         )
 
-    def gradients(trainable, state, teacher, x, *others):
+    def gradients(trainable, state, teacher, weights, x, *others):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainable)
             with fused(*(() if jit_compile else _networks(distiller))):
                 loss, results = objective(
-                    distiller, trainable, state, teacher, x, *others
+                    distiller, trainable, state, teacher, weights, x, *others
                 )
         slopes = tape.gradient(loss, trainable)
         # Embeddings give sparse slices, which XLA cannot return.
@@ -209,6 +209,7 @@ def train_step(distiller, data):
         _values(variables),
         old_state,
         _values(teacher_variables(distiller)),
+        distiller._step.loss_weights.next(),
         *replicas.fill((x, y, sample_weight)),
         replicas.id,
         optimizer.scale_loss(replicas.share),

@@ -78,11 +78,15 @@ def guard(distiller, replicas, finite, batch):
 
 
 def raising_diverged(distiller, function):
-    """Returns a function of training that raises `TrainingDivergedError`."""
+    """Returns a function of training that raises `TrainingDivergedError`.
+
+    It lets the steps see the weights of losses that were changed before them.
+    """
 
     @functools.wraps(function)
     def run(*args, **kwargs):
         distiller._step.failure = None
+        distiller._step.loss_weights.refresh(distiller)
         try:
             return function(*args, **kwargs)
         except (tf.errors.OpError, _NotFiniteError):

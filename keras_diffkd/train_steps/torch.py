@@ -37,14 +37,16 @@ def keras_jit_compile(jit_compile):
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under `torch.compile` or not.
 
-    It maps `(trainable, state, teacher, x, y, sample_weight, seed, loss_scale)`
-    to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`. `"auto"`
-    runs eagerly.
+    It maps `(trainable, state, teacher, weights, x, y, sample_weight, seed,
+    loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
+    `"auto"` runs eagerly.
     """
 
-    def gradients(trainable, state, teacher, x, *others):
+    def gradients(trainable, state, teacher, weights, x, *others):
         trainable = [value.detach().requires_grad_() for value in trainable]
-        loss, results = objective(distiller, trainable, state, teacher, x, *others)
+        loss, results = objective(
+            distiller, trainable, state, teacher, weights, x, *others
+        )
         slopes = list(torch.autograd.grad(loss, trainable, allow_unused=True))
         finite = finiteness(distiller, x, slopes, *results)
         results = finite, *results[:-1]
@@ -71,6 +73,7 @@ def train_step(distiller, data):
     )
     if torch.is_tensor(y):
         check_labels(y, distiller.num_label_classes())
+    distiller._step.loss_weights.refresh(distiller)
     optimizer = distiller.optimizer
     variables = distiller.trainable_variables
     state = state_variables(distiller)
@@ -80,6 +83,7 @@ def train_step(distiller, data):
         old_state,
         # No gradient is wanted of them, so none of its intermediates is kept.
         [v.value.detach() for v in teacher_variables(distiller)],
+        distiller._step.loss_weights.next(),
         x,
         y,
         sample_weight,
