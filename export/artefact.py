@@ -1,6 +1,6 @@
 """The check of one artefact against the manifest and the Keras student."""
 
-from keras_diffkd.export.comparison import NOT_MEASURED
+from keras_diffkd.export.comparison import NOT_MEASURED, compare
 from keras_diffkd.export.delegates import find_delegation_problem
 from keras_diffkd.export.formats import FORMATS
 from keras_diffkd.export.inspection import INSPECTORS, find_size_problem
@@ -13,6 +13,7 @@ from keras_diffkd.export.metadata import (
 )
 from keras_diffkd.export.reference import latency_ms, predict
 from keras_diffkd.export.runtimes import RUNTIMES
+from keras_diffkd.export.sizes import unknown_axes
 
 
 def check_artefact(name, folder, manifest, reference, tolerance, quantized_tolerance):
@@ -34,6 +35,7 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
     """
     kind, entry = FORMATS[name], manifest["artefacts"][name]
     path = folder / entry["file"]
+    limits = (tolerance, quantized_tolerance)
     result = {
         "file": entry["file"],
         "size": entry["size"],
@@ -63,7 +65,19 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
         if interface:
             result["reasons"] = interface + reasons
             return result
+        given = {k: a.shape[1:] for k, a in reference.samples.inputs.items()}
+        for spec in entry["inputs"]:
+            # Of a student that takes any size.
+            sizes = zip(spec["shape"][1:], given[spec["name"]], strict=True)
+            if any(size not in (None, of_sample) for size, of_sample in sizes):
+                result["reasons"] = [
+                    f"takes '{spec['name']}' of shape {spec['shape']} alone, and the "
+                    f"samples are of {list(given[spec['name']])}; pass such samples",
+                    *reasons,
+                ]
+                return result
         outputs = predict(runtime, reference.samples)
+        others = _judge_other_size(kind.precision, runtime, entry, reference, limits)
         result["latency_ms"] = latency_ms(
             runtime, reference.samples, runtime.batch_size or 1
         )
@@ -71,14 +85,27 @@ def check_artefact(name, folder, manifest, reference, tolerance, quantized_toler
         message = str(error).strip() or type(error).__name__
         result["reasons"] = [f"does not run: {message.splitlines()[0]}", *reasons]
         return result
-    measured, found, warnings = judge(
-        kind.precision, outputs, reference, tolerance, quantized_tolerance
-    )
+    measured, found, warnings = judge(kind.precision, outputs, reference, *limits)
+    found = found + others
     if kind.family == "tflite":
         warnings = warnings + find_delegation_problem(runtime.operations)
     reasons = found + reasons
     result |= {"reasons": reasons, "warnings": warnings, "ok": not reasons}
     return {**result, **measured}
+
+
+def _judge_other_size(precision, runtime, entry, reference, limits):
+    """Returns what is wrong with an artefact at another size, if it takes any."""
+    other = reference.other
+    if other is None or not unknown_axes(entry["inputs"]):
+        return []
+    outputs = predict(runtime, other.samples)
+    if precision == "float32":
+        _, reasons, _ = judge(precision, outputs, other, *limits)
+    else:  # These are a few examples, and not those of the task.
+        _, reasons = compare(outputs, other.outputs, None, must_agree=False)
+    shapes = [list(array.shape[1:]) for array in other.samples.inputs.values()]
+    return [f"with inputs of {shapes}: {reason}" for reason in reasons]
 
 
 def _inspect(family, path):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from keras_diffkd.export.samples import Samples, read_samples
+from keras_diffkd.export.sizes import unknown_axes
 
 MAX_SAMPLES = 256
 MAX_BYTES = 2**28
@@ -35,7 +36,15 @@ def read_calibration(serving, calibration_samples, samples):
     if calibration_samples is not None:
         if isinstance(calibration_samples, tuple):
             calibration_samples = calibration_samples[0]
-        return _thin(read_samples(serving, calibration_samples), "given")
+        given = read_samples(serving, calibration_samples)
+        for name in unknown_axes(serving.inputs):
+            found, expected = (s.inputs[name].shape[1:] for s in (given, samples))
+            if found != expected:
+                raise ValueError(
+                    "Expected the calibration samples to have the size of the samples, "
+                    f"{expected} for the input '{name}'. Received: {found}"
+                )
+        return _thin(given, "given")
     if samples.origin != "given":
         return _thin(samples, samples.origin)
     return _thin(samples, "the samples that are verified on")

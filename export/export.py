@@ -33,6 +33,7 @@ from keras_diffkd.export.report import write_verification_report
 from keras_diffkd.export.requirements import require_packages
 from keras_diffkd.export.samples import read_samples
 from keras_diffkd.export.serving import Serving
+from keras_diffkd.export.sizes import with_sizes
 from keras_diffkd.export.verification import check_artefacts, raise_failures
 from keras_diffkd.export.web.metadata import FOLDER as PAGE
 from keras_diffkd.export.web.metadata import describe_page
@@ -88,7 +89,9 @@ def export_student(
         input: "float32": artefacts take what the student takes. "uint8": they take raw
             pixels and do what `normalization` says themselves.
         samples: inputs to verify on, or `(inputs, targets)`; see `verify`. None for
-            seeded random inputs.
+            seeded random inputs, unless the student takes inputs of any size. Of such
+            a student TFLite files take the size of the samples, the others any, which
+            is verified with a second one.
         calibration_samples: inputs (without targets) from which "onnx_int8" and
             "tflite_int8" learn the ranges of activations. None for up to 256 of the
             samples; where these are random the manifest warns of it.
@@ -184,7 +187,13 @@ def export_student(
     web = _prepare_page(web, manifest, formats)
     with replacing(output_dir) as folder:
         manifest["artefacts"], errors = _write(
-            formats, serving, folder, manifest, opset=opset, calibration=calibration
+            formats,
+            serving,
+            samples,
+            folder,
+            manifest,
+            opset=opset,
+            calibration=calibration,
         )
         report = check_artefacts(
             folder, manifest, reference, tolerance, quantized_tolerance
@@ -200,12 +209,16 @@ def export_student(
     return manifest
 
 
-def _write(formats, serving, folder, manifest, **options):
+def _write(formats, serving, samples, folder, manifest, **options):
     """Returns the entries of all formats that can be written, and other errors."""
     entries, errors = {}, {}
+    fixed = None
     for name in formats:
+        given = serving
+        if all_formats.FORMATS[name].family == "tflite":
+            given = fixed = fixed or with_sizes(serving, samples.inputs)
         try:
-            entries[name] = write_artefact(name, serving, folder, manifest, **options)
+            entries[name] = write_artefact(name, given, folder, manifest, **options)
         except ExportError as error:
             errors[name] = error
     return entries, errors

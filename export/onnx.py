@@ -10,6 +10,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from keras_diffkd.export.errors import ExportError
+from keras_diffkd.export.sizes import axis_names
 
 # tf2onnx refuses later ones; the models of today need nothing of earlier ones.
 OPSETS = (17, 18)
@@ -20,7 +21,7 @@ def write_onnx(serving, path, *, opset=17):
 
     The graph is frozen before it is converted, so that the weights are constants and
     no layer (Keras's Normalization, for one) becomes an input. A batch axis of any size
-    is called `batch`.
+    is called `batch`, others as `axis_names` has them.
 
     Args:
         serving: `Serving`.
@@ -38,10 +39,11 @@ def write_onnx(serving, path, *, opset=17):
     """
 
     model = _convert(serving, opset)
+    names = axis_names(serving)
     for value, spec in zip(model.graph.input, serving.inputs, strict=True):
-        _set_shape(value, spec, serving.batch_size)
+        _set_shape(value, spec, serving.batch_size, names[spec.name])
     for value, spec in zip(model.graph.output, serving.outputs, strict=True):
-        _set_shape(value, spec, serving.batch_size)
+        _set_shape(value, spec, serving.batch_size, names[spec.name])
     # tf2onnx declares this domain without using it, and leaves shapes of before its
     # optimisation; strict inference computes them anew.
     used = {node.domain for node in model.graph.node} | {""}
@@ -140,12 +142,12 @@ def _convert_erfc(context, node, name, args):
     )
 
 
-def _set_shape(value, spec, batch_size):
+def _set_shape(value, spec, batch_size, names):
     for axis, size in enumerate([batch_size, *spec.shape[1:]]):
         dimension = value.type.tensor_type.shape.dim[axis]
-        if axis == 0 and size is None:
-            dimension.dim_param = "batch"
-        elif size is not None:
+        if size is None:
+            dimension.dim_param = names[axis]
+        else:
             dimension.dim_value = size
 
 

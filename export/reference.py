@@ -11,6 +11,7 @@ from keras_diffkd.export.metrics import measure
 from keras_diffkd.export.predictions import find_predictions
 from keras_diffkd.export.runtimes import KerasRuntime
 from keras_diffkd.export.samples import Samples
+from keras_diffkd.export.sizes import resized
 
 BATCH_SIZE = 128
 # Of inputs; what large images become inside a model takes up a hundred times as much.
@@ -32,6 +33,8 @@ class Reference:
         latency_ms: float, median of one call; of one example, unless artefacts are made
             for more.
         num_threads: int, of TensorFlow.
+        other: `Reference` of a few samples of another size, or None if the student
+            takes one size alone.
 
     Example:
 
@@ -49,6 +52,7 @@ class Reference:
     parameters: int
     latency_ms: float
     num_threads: int
+    other: object = None
 
 
 def make_reference(serving, samples, metrics=None):
@@ -77,7 +81,7 @@ def make_reference(serving, samples, metrics=None):
     _check_outputs(serving, outputs, samples)
     labels = samples.targets if metrics is None else None
     predictions = find_predictions(serving, labels)
-    return Reference(
+    reference = Reference(
         serving=serving,
         samples=samples,
         metrics=metrics,
@@ -88,6 +92,19 @@ def make_reference(serving, samples, metrics=None):
         latency_ms=latency_ms(runtime, samples, serving.batch_size or 1),
         num_threads=runtime.num_threads,
     )
+    # Each size in a function of its own: one for all sizes is what artefacts have.
+    other = resized(serving, samples, lambda x: KerasRuntime(serving).run(x))
+    if other is None:
+        return reference
+    found = dataclasses.replace(
+        reference,
+        samples=other,
+        metrics=None,
+        outputs=predict(KerasRuntime(serving), other),
+        values={"accuracy": None},
+    )
+    _check_outputs(serving, found.outputs, other)
+    return dataclasses.replace(reference, other=found)
 
 
 def predict(runtime, samples):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.export.predictions import find_predictions
+from keras_diffkd.export.sizes import unknown_axes, with_sizes
 
 NUM_RANDOM_SAMPLES = 64
 RANDOM_SEED = 0
@@ -96,7 +97,8 @@ def read_samples(serving, samples, metrics=None):
     if metrics is not None:
         targets = _check_targets(targets, len(inputs[0]))
     elif targets is not None:
-        targets = _check_labels(serving, targets, len(inputs[0]))
+        sized = with_sizes(serving, _name(serving, inputs))
+        targets = _check_labels(sized, targets, len(inputs[0]))
     return Samples(_name(serving, inputs), targets, "given")
 
 
@@ -118,6 +120,12 @@ def _name(serving, arrays):
 
 
 def _random_inputs(serving):
+    shapes = {spec.name: tuple(spec.shape) for spec in serving.inputs}
+    if unknown_axes(serving.inputs):
+        raise ValueError(
+            "Random samples need sizes, and the student takes any. Pass `samples` of a "
+            f"size that it will be used with. Received: inputs of shape {shapes}"
+        )
     rng = np.random.default_rng(RANDOM_SEED)
     arrays = []
     for spec in serving.inputs:
@@ -180,7 +188,7 @@ def _restore(serving, images):
 
 
 def _check_array(array, spec):
-    if array.ndim != len(spec.shape) or array.shape[1:] != tuple(spec.shape[1:]):
+    if not spec.shape.is_compatible_with((None, *array.shape[1:])):
         raise ValueError(
             f"The samples for the input '{spec.name}' do not have its shape. "
             f"Expected: {tuple(spec.shape)}. Received: {array.shape}"

@@ -37,6 +37,7 @@ class Serving:
         student: what is served: `network`, or that decoded.
         preprocessing: `Preprocessing` or None.
         inputs: list of `tf.TensorSpec` with batch size None, one per input tensor.
+            Other axes may be of any size as well; see `with_sizes`.
         outputs: the same for the outputs, in the student's own order.
         losses: what the student was compiled with, one for each output; None where
             unknown.
@@ -46,8 +47,7 @@ class Serving:
 
     Raises:
         ValueError: if `student` is not a Keras model, is not built, has weights
-            that are not finite, cannot be rebuilt in float32, or has an input axis
-            other than the batch that is not known beforehand; or if `nms` is for no
+            that are not finite, or cannot be rebuilt in float32; or if `nms` is for no
             detector.
 
     Example:
@@ -73,8 +73,7 @@ class Serving:
             self.preprocessing.check_image(tensors)
             tensors = [keras.KerasTensor(tensors[0].shape, "uint8")]
         num_weights = len(student.weights)
-        self.trace = self._trace(tensors)
-        outputs = self.trace.structured_outputs
+        self.trace_for(tensors)
         if len(student.weights) != num_weights:
             raise ValueError(
                 f"The student '{student.name}' has layers that were not built: "
@@ -83,12 +82,21 @@ class Serving:
                 "data, then train or load its weights."
             )
         _check_inference(self.trace, student)
+        self.losses = compiled_losses(given, len(self.outputs))
+
+    def trace_for(self, tensors):
+        """Traces the student for inputs as these: their shapes may be known or not.
+
+        Args:
+            tensors: list of `keras.KerasTensor`, one per input, in order.
+        """
+        self.trace = self._trace(tensors)
+        outputs = self.trace.structured_outputs
         flat_outputs = keras.tree.flatten(outputs)
-        names = name_tensors(student, self.structure, outputs)
-        _check_batch_axis(flat_outputs, names[len(tensors) :], batch_size)
+        names = name_tensors(self.student, self.structure, outputs)
+        _check_batch_axis(flat_outputs, names[len(tensors) :], self.batch_size)
         self.inputs = _specs(tensors, names[: len(tensors)])
         self.outputs = _specs(flat_outputs, names[len(tensors) :])
-        self.losses = compiled_losses(given, len(self.outputs))
 
     def take_names(self, inputs, outputs):
         """Calls inputs and outputs as an export does that was written before.
@@ -247,10 +255,9 @@ def _plain(structure):
 
 def _with_any_batch(tensor):
     shape = tuple(tensor.shape)
-    if len(shape) == 0 or None in shape[1:]:
+    if len(shape) == 0:
         raise ValueError(
-            "Every axis of the student's input but the first must be known. Build "
-            "the student for the size it will be used with. "
+            "The first axis of every input must be that of the examples. "
             f"Received: input '{tensor.name}' of shape {shape}"
         )
     if tensor.dtype == "string":

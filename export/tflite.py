@@ -66,7 +66,8 @@ def _whole_graph(serving, precision):
     if precision != "int8":
         yield
         return
-    with limited_boxes(), unrolled(serving.student):
+    steps = serving.inputs[0].shape[1:2]
+    with limited_boxes(), unrolled(serving.student, *steps):
         yield
 
 

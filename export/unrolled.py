@@ -12,13 +12,14 @@ MAX_STEPS = 256
 
 
 @contextlib.contextmanager
-def unrolled(student):
+def unrolled(student, steps=None):
     """Makes recurrent layers write one step after the other into a graph.
 
     Quantising a loop kills TensorFlow's converter, and the process with it.
 
     Args:
         student: `keras.Model`.
+        steps: int, where the student itself takes any number.
 
     Raises:
         ExportError: if there are too many steps.
@@ -32,7 +33,7 @@ def unrolled(student):
     """
     layers = [layer for layer in _recurrent(student) if not layer.unroll]
     for layer in layers:
-        _check_steps(layer)
+        _check_steps(layer, steps)
         layer.unroll = True
     try:
         yield
@@ -76,9 +77,10 @@ def _recurrent(student):
     ]
 
 
-def _check_steps(layer):
+def _check_steps(layer, given):
     shape = (layer.get_build_config() or {}).get("input_shape")
     steps = shape[1] if shape and not isinstance(shape[0], (list, tuple)) else None
+    steps = steps or given
     if steps is not None and steps > MAX_STEPS:
         raise ExportError(
             f"the layer '{layer.name}' has {steps} steps, and the quantiser takes "

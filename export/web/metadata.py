@@ -134,6 +134,11 @@ def _describe_input(manifest):
             "(--batch=1 or --batch=dynamic), or without the page. Received: a student "
             f"for batches of {batch_size}"
         )
+    if height is None or width is None:
+        raise ExportError(
+            "The web page feeds images of one size. Build the student for it, or "
+            f"export without the page. Received: inputs of shape {shapes}"
+        )
     return {
         "name": inputs[0]["name"],
         "dtype": dtype,

@@ -13,12 +13,6 @@ from keras_diffkd.export.serving import Serving
         (lambda: keras.Sequential([keras.layers.Dense(2)]), "is not built"),
         (
             lambda: keras.Sequential(
-                [keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)]
-            ),
-            "must be known",
-        ),
-        (
-            lambda: keras.Sequential(
                 [keras.Input((1,), dtype="string"), keras.layers.Flatten()]
             ),
             "Export the part of the student behind its `TextVectorization`",
