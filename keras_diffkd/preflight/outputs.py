@@ -120,8 +120,10 @@ def check_teacher(findings, output, look, of_teacher):
     accuracy = float(np.mean(truth == said))
     findings.teacher_accuracy = (accuracy, len(truth))
     chance = chance_level(truth, said, output.classes)
-    # Two standard deviations of what guessing gives on so many samples.
-    if accuracy > chance + 2 * np.sqrt(chance * (1 - chance) / len(truth)):
+    # Two standard deviations of the share that guessing gets right. Pixels of an image
+    # depend on each other, so only whole samples count.
+    samples = min(len(truth), sum(len(output.of(y)) for _, y in look.chunks))
+    if accuracy > chance + 2 * np.sqrt(chance * (1 - chance) / samples):
         return
     _, counts = np.unique(truth, return_counts=True)
     rare = len(truth) - counts.max()

@@ -47,7 +47,7 @@ def test_a_layer_that_does_not_run_is_noticed():
 def test_convolution_against_its_definition():
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(1, 3, 4, 2)), rng.normal(size=(3, 3, 2, 5))
-    y = reference.conv3x3({"kernel": kernel, "bias": np.arange(5.0)}, x)
+    y = reference.conv3({"kernel": kernel, "bias": np.arange(5.0)}, x)
     corner = sum(x[0, i, j] @ kernel[i + 1, j + 1] for i in (0, 1) for j in (0, 1))
     np.testing.assert_allclose(y[0, 0, 0], corner + np.arange(5.0))
 
