@@ -105,6 +105,8 @@ class Distiller(keras.Model):
             jit_compile="auto",
             teacher_variables=[],
             gradients=None,
+            assigned=[],
+            seed_generator=None,
             count=None,
             loss_weights=None,
             max_skipped_steps=None,
@@ -276,6 +278,7 @@ class Distiller(keras.Model):
         self._step.teacher_variables = (
             train_steps.only_read(self.teacher, self.student) if self.methods else []
         )
+        self._step.assigned = train_steps.layers_metrics(self)
         self._step.gradients = train_steps.make_gradient_function(
             self, jit_compile=False if self.run_eagerly else self._step.jit_compile
         )

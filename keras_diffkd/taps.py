@@ -196,11 +196,28 @@ def _recording(layers):
         _records.active = outer
 
 
+@contextlib.contextmanager
+def no_taps():
+    """Refuses taps of the layers that run in the block: its tensors do not leave it."""
+    outer = getattr(_records, "is_closed", False)
+    _records.is_closed = True
+    try:
+        yield
+    finally:
+        _records.is_closed = outer
+
+
 def _remembering(layer, original):
     def call(*args, **kwargs):
         outputs = original(*args, **kwargs)
         active = getattr(_records, "active", None)
         if active is not None and id(layer) in active:
+            if getattr(_records, "is_closed", False):
+                raise ValueError(
+                    f"The tapped layer {layer.path!r} runs inside a block under "
+                    "`keras.remat`, of which only the output can be tapped on "
+                    "TensorFlow. Tap the layer that holds the block, or the one after."
+                )
             active[id(layer)].append(outputs)
         return outputs
 

@@ -74,6 +74,11 @@ def parts_of_task_loss(distiller):
     return objective.parts_of_task_loss(distiller)
 
 
+def layers_metrics(distiller):
+    """Returns the variables of the metrics that layers update while they run."""
+    return objective.layers_metrics(distiller)
+
+
 def test_step(distiller, keras_test_step, *args):
     """Runs one step of evaluation and returns what Keras's trainer wants of it."""
     return _backend().test_step(distiller, keras_test_step, *args)

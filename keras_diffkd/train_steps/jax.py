@@ -89,12 +89,38 @@ def train_step(distiller, state, data):
     loss_weights = distiller._step.loss_weights
     loss_weights.refresh(distiller)
     teacher = [variable.value for variable in teacher_variables(distiller)]
-    logs, health, state = distiller._step.run(
-        state, teacher, loss_weights.variable.value, data
-    )
+    numbers = loss_weights.variable.value
+    try:
+        result = _run(distiller, state, teacher, numbers, data)
+    except _MoreIsAssignedError:
+        result = _run(distiller, state, teacher, numbers, data)
+    logs, health, state = result
     if not health["healthy"]:
         _raise_diverged(distiller, health, state, data)
     return logs, state
+
+
+class _MoreIsAssignedError(Exception):
+    """Ends the tracing of a step that assigns variables which were not passed in."""
+
+
+def _run(distiller, state, teacher, numbers, data):
+    """Runs the step, also on variables that are assigned but unknown to Keras."""
+    unknown = _unknown(distiller)
+    values = [variable.value for variable in unknown]
+    run = distiller._step.run
+    logs, health, state, values = run(state, values, teacher, numbers, data)
+    for variable, value in zip(unknown, values, strict=True):
+        variable.assign(value)
+    return logs, health, state
+
+
+def _unknown(distiller):
+    """Returns the variables that a step assigns and Keras's state of training lacks."""
+    if not distiller._step.assigned:
+        return []
+    known = {id(v) for group in _variables(distiller) for v in group}
+    return [v for v in distiller._step.assigned if id(v) not in known]
 
 
 def _raise_diverged(distiller, health, state, data):
@@ -161,10 +187,13 @@ def gradient(function, x):
     return jax.lax.stop_gradient(jax.grad(function)(x))
 
 
-def _step(distiller, state, teacher, numbers, data):
-    """The whole step without side effects: `(logs, health, new state)`.
+def _step(distiller, state, unknown_values, teacher, numbers, data):
+    """The whole step without side effects: `(logs, health, new state, unknown)`.
 
     If it is not healthy, the new state is the old one.
+
+    Raises:
+        _MoreIsAssignedError: If variables are assigned of which no value was passed.
     """
     trainable, _, optimizer_values, _ = state
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
@@ -182,6 +211,8 @@ def _step(distiller, state, teacher, numbers, data):
         for variables, group in zip(_variables(distiller), state, strict=True)
         for variable, value in zip(variables, group, strict=True)
     }
+    unknown = _unknown(distiller)
+    values.update(zip(map(id, unknown), unknown_values, strict=True))
     changed = state_variables(distiller)
     old_values = [values[id(variable)] for variable in changed]
     slopes, finite, losses, y_pred, new_values = distiller._step.gradients(
@@ -195,13 +226,18 @@ def _step(distiller, state, teacher, numbers, data):
         0,
         loss_scale,
     )
+    if len(state_variables(distiller)) > len(changed):
+        raise _MoreIsAssignedError
     skipped = jax.numpy.array(False)
     if distiller._step.count.can_skip:
         skipped = has_overflowed(distiller, finite)
         new_values = keep_if_skipped(skipped, old_values, new_values)
     values.update(zip(map(id, changed), new_values, strict=True))
+    # As in plain Keras: the optimizer moves what the forward pass has assigned.
     trainable, optimizer_values = optimizer.stateless_apply(
-        optimizer_values, slopes, trainable
+        optimizer_values,
+        slopes,
+        [values[id(variable)] for variable in distiller.trainable_variables],
     )
     metrics = distiller.metrics_variables
     count = distiller._step.count
@@ -220,10 +256,13 @@ def _step(distiller, state, teacher, numbers, data):
         optimizer_values,
         [scope.get_current_value(variable) for variable in metrics],
     )
-    kept = jax.tree.map(
-        lambda old, new: jax.numpy.where(health["healthy"], new, old), state, new_state
+    new_unknown = [values[id(variable)] for variable in unknown]
+    state, unknown_values = jax.tree.map(
+        lambda old, new: jax.numpy.where(health["healthy"], new, old),
+        (state, unknown_values),
+        (new_state, new_unknown),
     )
-    return logs, health, kept
+    return logs, health, state, unknown_values
 
 
 def _scope(variables, values):
@@ -257,7 +296,8 @@ def _shardings(distiller):
                 f"{variable.path!r} on {variable.value.sharding}. Call "
                 "`keras.distribution.set_distribution` first, before the models."
             )
-    return None, None, tuple([v.value.sharding for v in group] for group in groups)
+    kept = tuple([v.value.sharding for v in group] for group in groups)
+    return None, None, kept, None
 
 
 def _check_labels(y, classes):

@@ -4,11 +4,31 @@ import keras
 
 from keras_diffkd.taps import input_spec
 from keras_diffkd.train_steps.masks import with_masks
+from keras_diffkd.train_steps.step_scope import StepScope, fold
 
 
 def state_variables(distiller):
-    """Returns the variables that a forward pass may change."""
-    return [*distiller.non_trainable_variables, *loss_means(distiller)]
+    """Returns the variables that a forward pass may change.
+
+    Those that the model does not know, or trains, come last: the first forward pass
+    tells which they are, so that the list may be longer after `objective` than before.
+    """
+    return [
+        *distiller.non_trainable_variables,
+        *loss_means(distiller),
+        *distiller._step.assigned,
+    ]
+
+
+def layers_metrics(distiller):
+    """Returns the variables of the metrics that layers update while they run."""
+    return [
+        variable
+        for network in (distiller.student, *distiller.methods)
+        for layer in network._flatten_layers()
+        for metric in layer._metrics
+        for variable in metric.variables
+    ]
 
 
 def loss_means(distiller):
@@ -88,7 +108,7 @@ def objective(
     Args:
         distiller: The `Distiller`.
         trainable: Values of `distiller.trainable_variables`.
-        state: Values of `state_variables(distiller)`.
+        state: Values of `state_variables(distiller)`, as many as were known.
         teacher: Values of `teacher_variables(distiller)`.
         weights: What the losses weigh, of `LossWeights.next`.
         x: Batch of inputs.
@@ -100,27 +120,32 @@ def objective(
 
     Returns:
         `(scaled loss, (losses, y_pred, new state, features))`; `y_pred` is the pair
-        of outputs and masks, the features are what `Distiller.tapped_features`
+        of outputs and masks, the new values are those of `state_variables(distiller)`
+        of then, the features are what `Distiller.tapped_features`
         returned.
     """
-    variables = state_variables(distiller)
-    state = [_fold(v, value, seed) for v, value in zip(variables, state, strict=True)]
-    mapping = [
-        *zip(distiller.trainable_variables, trainable, strict=True),
-        *zip(variables, state, strict=True),
-        *zip(teacher_variables(distiller), teacher, strict=True),
+    variables = state_variables(distiller)[: len(state)]
+    known = [
+        (variable, fold(variable, value, seed))
+        for variable, value in zip(variables, state, strict=True)
     ]
-    # Layers hand over what they add (activity regularisation) only if asked to.
-    with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+    known += zip(teacher_variables(distiller), teacher, strict=True)
+    trained = list(zip(distiller.trainable_variables, trainable, strict=True))
+    with StepScope(known, trained, distiller.teacher, seed) as scope:
         y_pred, features = distiller.tapped_features(x)
         weights = distiller._step.loss_weights.by_name(weights)
         losses = distiller.losses_of(x, y, sample_weight, y_pred, features, weights)
-    new_state = []
-    for variable, value in zip(variables, state, strict=True):
-        new = scope.get_current_value(variable)
-        new_state.append(_fold(variable, value if new is None else new, -seed))
+    _remember(distiller, scope.found)
+    new_state = [scope.new_value(variable) for variable in state_variables(distiller)]
     results = losses, with_masks(y_pred), new_state, features
     return losses["loss"] * loss_scale, results
+
+
+def _remember(distiller, found):
+    """Lists variables that a step assigned; replicas find the same ones."""
+    assigned = distiller._step.assigned
+    listed = {id(variable) for variable in assigned}
+    assigned += [variable for variable in found if id(variable) not in listed]
 
 
 def update_metrics(distiller, losses, x, y, y_pred, sample_weight, batch_size=None):
@@ -141,11 +166,3 @@ def update_metrics(distiller, losses, x, y, y_pred, sample_weight, batch_size=No
     for name, tracker in distiller._trackers.items():
         tracker.update_state(losses[name], sample_weight=batch_size)
     return distiller.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-
-
-def _fold(variable, value, seed):
-    """Shifts the seed (not the counter) of a seed generator's state."""
-    if not variable.path.endswith("seed_generator_state"):
-        return value
-    shift = keras.ops.cast(seed, value.dtype) * keras.ops.cast(1_000_003, value.dtype)
-    return value + shift * keras.ops.convert_to_tensor([1, 0], dtype=value.dtype)

@@ -2,7 +2,12 @@
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.global_state import set_global_attribute
 from keras.src.losses import loss as keras_loss
+from keras.src.random.seed_generator import (
+    GLOBAL_SEED_GENERATOR,
+    global_seed_generator,
+)
 
 
 class Replicas:
@@ -24,6 +29,14 @@ class Replicas:
             local = tf.cast(batch_size, tf.float32)
             self.share = local / self.context.all_reduce("SUM", local)
         self.is_idle = self.share == 0
+
+    def use_seed_generator(self, generator):
+        """Lets Keras draw with a generator that was made outside of the replicas.
+
+        Each replica is traced in a thread of its own, where Keras would make another.
+        """
+        if self.count > 1 and generator is not None:
+            set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
 
     def fill(self, data):
         """Gives a replica without samples one of zeros: convolutions need one."""
@@ -95,6 +108,15 @@ class Replicas:
             return logs
         # Over several machines Keras averages the logs along an axis.
         return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
+
+
+def seed_generator_of_all(distiller):
+    """Returns Keras's global seed generator for all replicas, `None` for one."""
+    strategy = distiller.distribute_strategy
+    if strategy.num_replicas_in_sync == 1:
+        return None
+    with strategy.scope():
+        return global_seed_generator()
 
 
 def scaled_as_a_mean(compute_loss):

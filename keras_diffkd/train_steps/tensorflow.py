@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.checks import labels_message
+from keras_diffkd.train_steps import tensorflow_remat
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.masks import masked, with_masks
@@ -29,10 +30,12 @@ from keras_diffkd.train_steps.replicas import (
     Replicas,
     check_scope,
     scaled_as_a_mean,
+    seed_generator_of_all,
 )
 from keras_diffkd.train_steps.tensorflow_guard import guard, raising_diverged
 
 without_gradients = contextlib.nullcontext
+tensorflow_remat.install()
 
 
 def keras_jit_compile(jit_compile):
@@ -72,7 +75,17 @@ def make_gradient_function(distiller, jit_compile):
         finite = finiteness(distiller, x, slopes, *results)
         return slopes, finite, *results[:-1]
 
-    return tf.function(gradients, jit_compile=True) if jit_compile else gradients
+    if not jit_compile:
+        return gradients
+    compiled = tf.function(gradients, jit_compile=True)
+
+    def gradients_of_all(trainable, state, *others):
+        # Tracing tells what else is assigned. Compiled code must not do that itself.
+        compiled.get_concrete_function(trainable, state, *others)
+        found = state_variables(distiller)[len(state) :]
+        return compiled(trainable, [*state, *_values(found)], *others)
+
+    return gradients_of_all
 
 
 def _can_compile(distiller):
@@ -129,6 +142,7 @@ def make_train_function(distiller, make, force):
     if distiller.train_function is not None and not force:
         return
     check_optimizer(distiller.optimizer, distiller.distribute_strategy)
+    distiller._step.seed_generator = seed_generator_of_all(distiller)
     make(force=force)
     distiller.train_function = raising_diverged(distiller, distiller.train_function)
 
@@ -202,29 +216,30 @@ def train_step(distiller, data):
     _build_loss_and_metrics(distiller, y)
     optimizer = distiller.optimizer
     variables = distiller.trainable_variables
-    state = state_variables(distiller)
     replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
-    old_state = _values(state)
+    replicas.use_seed_generator(distiller._step.seed_generator)
     slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
         _values(variables),
-        old_state,
+        _values(state_variables(distiller)),
         _values(teacher_variables(distiller)),
         distiller._step.loss_weights.next(),
         *replicas.fill((x, y, sample_weight)),
         replicas.id,
         optimizer.scale_loss(replicas.share),
     )
+    state = state_variables(distiller)  # Now that what is assigned is known.
     slopes = [replicas.zero_if_idle(slope) for slope in slopes]
     skipped = tf.constant(False)
     if distiller._step.count.can_skip:
         skipped = replicas.any(has_overflowed(distiller, finite))
-        new_state = keep_if_skipped(skipped, old_state, new_state)
+        new_state = keep_if_skipped(skipped, _values(state), new_state)
     distiller._step.count.update_state(skipped, replicas.is_first)
     healthy = guard(distiller, replicas, finite, (x, y, sample_weight))
     # Eagerly, the guard has raised or passed already and is no operation.
     with tf.control_dependencies([healthy] if tf.inside_function() else []):
-        apply_reduced(optimizer, slopes, variables)
+        # As in plain Keras: the optimizer moves what the forward pass has assigned.
         _assign(state, replicas.average(new_state))
+        apply_reduced(optimizer, slopes, variables)
         losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
         y_pred = masked(*replicas.trim(y_pred))
         logs = update_metrics(

@@ -76,11 +76,9 @@ def train_step(distiller, data):
     distiller._step.loss_weights.refresh(distiller)
     optimizer = distiller.optimizer
     variables = distiller.trainable_variables
-    state = state_variables(distiller)
-    old_state = [v.value for v in state]
     slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
         [v.value for v in variables],
-        old_state,
+        [v.value for v in state_variables(distiller)],
         # No gradient is wanted of them, so none of its intermediates is kept.
         [v.value.detach() for v in teacher_variables(distiller)],
         distiller._step.loss_weights.next(),
@@ -90,11 +88,13 @@ def train_step(distiller, data):
         0,
         optimizer.scale_loss(1.0),
     )
+    state = state_variables(distiller)  # Now that what is assigned is known.
     with torch.no_grad():
         count = distiller._step.count
         skipped = torch.tensor(False)
         if count.can_skip:
             skipped = has_overflowed(distiller, finite)
+            old_state = [v.value for v in state]
             new_state = keep_if_skipped(skipped, old_state, new_state)
         count.update_state(skipped)
         if not is_healthy(distiller, finite):
@@ -102,9 +102,10 @@ def train_step(distiller, data):
                 _array, (finite, (x, y, sample_weight))
             )
             raise diverged(distiller, finite, batch, count.steps, count.in_a_row)
-        optimizer.apply(slopes, variables)
+        # As in plain Keras: the optimizer moves what the forward pass has assigned.
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)
+        optimizer.apply(slopes, variables)
         return update_metrics(distiller, losses, x, y, masked(*y_pred), sample_weight)
 
 

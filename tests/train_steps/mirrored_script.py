@@ -101,6 +101,32 @@ def train(replicas, jit_compile, statistics, samples=33):
     }
 
 
+class GlobalNoise(keras.layers.Layer):
+    """Keeps what Keras's global generator gives in each step."""
+
+    def build(self, shape):
+        self.drawn = self.add_weight(shape=(4,), trainable=False, initializer="zeros")
+
+    def call(self, x, training=False):
+        if training:
+            draw = keras.random.uniform((1,))
+            self.drawn.assign(keras.ops.concatenate([self.drawn[1:], draw]))
+        return x
+
+
+def draws_of_the_global_generator(jit_compile):
+    """Returns the mean of what both replicas drew, step by step."""
+    keras.utils.set_random_seed(0)
+    x, y = random_batch(np.random.default_rng(0), 32)
+    with STRATEGY.scope():
+        layer = GlobalNoise()
+        student = keras.Sequential([keras.Input(x.shape[1:]), layer, small_cnn(6)])
+        distiller = Distiller(None, student, [])
+        distiller.compile("sgd", cross_entropy(), jit_compile=jit_compile)
+    distiller.fit(x, y, batch_size=8, verbose=0)
+    return np.array(layer.drawn).tolist()
+
+
 def noise_of_replicas():
     """Trains on the same sample twice; returns what the two replicas measured."""
     keras.utils.set_random_seed(0)
@@ -183,6 +209,33 @@ def not_finite_on_one_replica():
     return {"said": said, "size": size, "unchanged": unchanged, "loss": loss}
 
 
+class Assigning(keras.layers.Layer):
+    """Scales a kernel that is trained, and counts its calls."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(1, 1, 1, 1), initializer="ones")
+        self.calls = self.add_weight(shape=(), trainable=False, initializer="zeros")
+
+    def call(self, x, training=False):
+        if training:
+            self.kernel.assign(self.kernel * 2)
+            self.calls.assign_add(1)
+        return x * self.kernel
+
+
+def assigned(replicas):
+    """Returns the kernel, and how often the layer was called."""
+    keras.utils.set_random_seed(0)
+    x, y = random_batch(np.random.default_rng(0), 32)
+    with STRATEGY.scope() if replicas > 1 else contextlib.nullcontext():
+        layer = Assigning()
+        student = keras.Sequential([keras.Input(x.shape[1:]), layer, small_cnn(6)])
+        distiller = Distiller(None, student, [])
+        distiller.compile(keras.optimizers.SGD(0.05), cross_entropy())
+    distiller.fit(x, y, batch_size=16, shuffle=False, verbose=0)
+    return [np.array(v).tolist() for v in (layer.kernel, layer.calls)]
+
+
 def errors():
     """What is said about models on other devices, by case."""
     x, y = random_batch(np.random.default_rng(0), 16)
@@ -225,6 +278,8 @@ results = {
     "noise": noise_of_replicas(),
     "overflow": overflow_on_one_replica(),
     "not_finite": not_finite_on_one_replica(),
+    "global_noise": [draws_of_the_global_generator(jit) for jit in (False, True)],
+    "assigned": [assigned(1), assigned(2)],
     "errors": errors(),
 }
 json.dump(results, sys.stdout)

@@ -36,6 +36,14 @@ def check_replicas_draw_different_noise(results):
     assert abs(first - second) > 1e-3
 
 
+def check_what_is_assigned_ends_as_on_one_replica(results):
+    (kernel, calls), (of_two, calls_of_two) = results["assigned"]
+    np.testing.assert_allclose(of_two, kernel, rtol=1e-4)
+    assert calls == calls_of_two == 2
+    for draws in results["global_noise"]:
+        assert len(set(draws)) == 4  # New in every step
+
+
 def check_an_overflow_on_one_replica_skips_the_step_on_all(results):
     assert results["overflow"]["unchanged"]
     assert results["overflow"]["scale"] == 0.5
@@ -66,6 +74,7 @@ def test_replicas_and_xla_change_nothing():
     check_two_replicas_train_as_one(results, "two_synchronized", "one_synchronized")
     check_moving_statistics_are_the_same_on_every_replica(results)
     check_replicas_draw_different_noise(results)
+    check_what_is_assigned_ends_as_on_one_replica(results)
     check_an_overflow_on_one_replica_skips_the_step_on_all(results)
     check_a_step_that_is_not_finite_on_one_replica_is_applied_on_none(results)
     for case, said in (

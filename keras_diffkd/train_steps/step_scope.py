@@ -1,0 +1,98 @@
+"""The scope of a step: what is read and assigned in it touches no variable."""
+
+import keras
+from keras.src.backend.common.global_state import get_global_attribute
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+# On JAX, gradients go through what was assigned, in Keras's own trainer too.
+_DIFFERENTIABLE = keras.backend.backend() == "jax"
+
+
+class StepScope(keras.StatelessScope):
+    """Keeps what a step assigns, to which variable soever.
+
+    A layer may assign variables that the model does not know: Keras's global seed
+    generator, a metric, a variable of a function. They are `found`, and become part
+    of the state. Only what the teacher assigns is dropped: it is frozen.
+
+    A variable that is trained may be assigned too (`SpectralNormalization` rescales its
+    kernel): it has the new value from there on, and gets the gradient at that value.
+
+    Args:
+        state: Pairs of variable and value.
+        trainable: Pairs likewise, of what is differentiated.
+        teacher: The teacher, or `None`.
+        seed: Integer folded into the seed generators that the state lacks.
+
+    Attributes:
+        found: List of the variables that were assigned though the state lacks them.
+        trained: Dict from the id of each variable of `trainable` to its value.
+    """
+
+    def __init__(self, state, trainable, teacher, seed):
+        # Layers hand over what they add (activity regularization) only if asked to.
+        super().__init__([*state, *trainable], collect_losses=True)
+        self.found = []
+        self._known = {id(variable) for variable, _ in state}
+        self.trained = {id(variable): value for variable, value in trainable}
+        self._teacher = teacher
+        self._seed = seed
+        self._assigned = {}
+        self._is_reading = False
+
+    def add_update(self, update):
+        variable, value = update
+        key = id(variable)
+        if key not in self._known and not self._is_frozen(variable):
+            self._known.add(key)
+            self.found.append(variable)
+        if key in self.trained or not _DIFFERENTIABLE:
+            value = keras.ops.stop_gradient(value)
+        self._assigned[key] = value
+        if key in self.trained:
+            trained = self.trained[key]
+            # Zero, but for its gradient.
+            value = value + (trained - keras.ops.stop_gradient(trained))
+        super().add_update((variable, value))
+
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and is_seed(variable) and not self._is_reading:
+            self._is_reading = True
+            try:
+                value = fold(variable, variable.value, self._seed)
+            finally:
+                self._is_reading = False
+            self.state_mapping[id(variable)] = value
+        return value
+
+    def new_value(self, variable):
+        """Returns what a variable of the state ends with, seeds unfolded again."""
+        value = self._assigned.get(id(variable), self.state_mapping.get(id(variable)))
+        if value is None:
+            return keras.ops.convert_to_tensor(variable.value)
+        return fold(variable, value, -self._seed)
+
+    def _is_frozen(self, variable):
+        context = get_global_attribute("current_call_ctx")
+        # The global generator belongs to nobody.
+        in_teacher = context is not None and context.entry_layer is self._teacher
+        return in_teacher and variable is not _global_seed()
+
+
+def _global_seed():
+    generator = get_global_attribute(GLOBAL_SEED_GENERATOR)
+    return None if generator is None else generator.state
+
+
+def is_seed(variable):
+    """Whether a variable is the state of a seed generator."""
+    return variable.path.endswith("seed_generator_state")
+
+
+def fold(variable, value, seed):
+    """Shifts the seed (not the counter) of a seed generator's state."""
+    if not is_seed(variable):
+        return value
+    shift = keras.ops.cast(seed, value.dtype) * keras.ops.cast(1_000_003, value.dtype)
+    return value + shift * keras.ops.convert_to_tensor([1, 0], dtype=value.dtype)
