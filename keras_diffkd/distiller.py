@@ -107,6 +107,7 @@ class Distiller(keras.Model):
             gradients=None,
             assigned=[],
             seed_generator=None,
+            untrained=[],
             count=None,
             loss_weights=None,
             max_skipped_steps=None,

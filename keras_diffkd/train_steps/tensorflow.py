@@ -33,6 +33,7 @@ from keras_diffkd.train_steps.replicas import (
     seed_generator_of_all,
 )
 from keras_diffkd.train_steps.tensorflow_guard import guard, raising_diverged
+from keras_diffkd.train_steps.untrained import trained_pairs
 
 without_gradients = contextlib.nullcontext
 tensorflow_remat.install()
@@ -239,7 +240,7 @@ def train_step(distiller, data):
     with tf.control_dependencies([healthy] if tf.inside_function() else []):
         # As in plain Keras: the optimizer moves what the forward pass has assigned.
         _assign(state, replicas.average(new_state))
-        apply_reduced(optimizer, slopes, variables)
+        apply_reduced(optimizer, *trained_pairs(distiller, slopes))
         losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
         y_pred = masked(*replicas.trim(y_pred))
         logs = update_metrics(

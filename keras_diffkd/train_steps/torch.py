@@ -24,6 +24,7 @@ from keras_diffkd.train_steps.one_replica import (  # noqa: F401
     replica_reader,
     unscaled,
 )
+from keras_diffkd.train_steps.untrained import trained_pairs
 
 data_errors_as_value_errors = contextlib.nullcontext
 without_gradients = torch.no_grad
@@ -105,7 +106,7 @@ def train_step(distiller, data):
         # As in plain Keras: the optimizer moves what the forward pass has assigned.
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)
-        optimizer.apply(slopes, variables)
+        optimizer.apply(*trained_pairs(distiller, slopes))
         return update_metrics(distiller, losses, x, y, masked(*y_pred), sample_weight)
 
 
