@@ -3,6 +3,8 @@
 import math
 import numbers
 
+import keras
+
 
 def check_number(
     name, value, *, least=-math.inf, above=-math.inf, most=math.inf, below=math.inf
@@ -46,6 +48,39 @@ def check_number(
         f"`{name}` must be a finite number{' ' * bool(limits)}{' and '.join(limits)}. "
         f"Received: {name}={value!r}"
     )
+
+
+def check_weight(name, value):
+    """Raises `ValueError` unless an argument is what a loss may weigh.
+
+    Args:
+        name: String, the argument.
+        value: What was given for it: a finite number of at least 0, or a schedule
+            that begins with one.
+
+    Example:
+
+    >>> check_weight("weight", keras.optimizers.schedules.CosineDecay(1.0, 100))
+    >>> check_weight("weight", -1.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: `weight` must be a finite number of at least 0. Received: weight=-1.0
+    """
+    if is_schedule(value):
+        check_number(f"{name}(0)", float(keras.ops.convert_to_numpy(value(0))), least=0)
+    elif not isinstance(value, numbers.Real):
+        raise ValueError(
+            f"`{name}` must be a finite number of at least 0, or a "
+            "keras.optimizers.schedules.LearningRateSchedule. Received: "
+            f"{name}={value!r}"
+        )
+    else:
+        check_number(name, value, least=0)
+
+
+def is_schedule(weight):
+    """Whether a loss's weight follows the training step."""
+    return isinstance(weight, keras.optimizers.schedules.LearningRateSchedule)
 
 
 def check_integer(name, value, least, most=None):

@@ -12,7 +12,7 @@ from keras_diffkd.feature_pairs import check_same_kinds, pair_specs, pair_up, ta
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
-from keras_diffkd.loss_weights import LossWeights, weights_of
+from keras_diffkd.loss_weights import LossWeights, at_step, serialized, weights_of
 from keras_diffkd.own_inputs import own_inputs
 from keras_diffkd.preflight import Findings, PreflightWarning, check_fit
 from keras_diffkd.preflight.models import check_arguments
@@ -47,8 +47,9 @@ class Distiller(keras.Model):
         student: A built `keras.Model`.
         methods: List of `DistillationMethod`s with unique names, and of
             `keras.distillation.DistillationLoss`es.
-        task_loss_weight: Float, weight of the task loss. With 0, neither labels nor
-            a loss are needed: `fit(x)` trains on what the teacher says.
+        task_loss_weight: Float, weight of the task loss, or a
+            `keras.optimizers.schedules.LearningRateSchedule` of it. With 0, neither
+            labels nor a loss are needed: `fit(x)` trains on what the teacher says.
         teacher_preprocess: Optional callable on the batch of inputs, for a
             teacher that wants another size or normalisation than the student. A
             batch that is a dictionary may hold more than the student takes, what the
@@ -247,7 +248,7 @@ class Distiller(keras.Model):
         if self.teacher is not None:
             # What is trained is decided here: layers may have been unfrozen.
             checks.check_nothing_shared(self.teacher, self.student)
-        if loss is None and not self.student.compiled and self._learns_from_labels():
+        if loss is None and not self.student.compiled and self.learns_from_labels():
             raise ValueError(
                 "There is no task loss: pass `loss` to `compile`, or compile the "
                 f"student {self.student.name!r} with its own. To learn from the "
@@ -275,6 +276,7 @@ class Distiller(keras.Model):
     def _make_step(self):
         """Makes the step anew: what was traced reads the teacher of that time."""
         self.train_function = None
+        self._step.loss_weights.begin(self)
         self._step.checked = Memory()
         self._step.teacher_variables = (
             train_steps.only_read(self.teacher, self.student) if self.methods else []
@@ -345,6 +347,8 @@ class Distiller(keras.Model):
     def make_train_function(self, force=False):
         # Every way of training comes through here, `train_on_batch` too.
         self._frozen.check_weights()
+        if self._step.loss_weights.are_of_another_step(self):
+            self._make_step()
         train_steps.make_train_function(self, super().make_train_function, force)
 
     def train_step(self, *args, **kwargs):
@@ -416,8 +420,9 @@ class Distiller(keras.Model):
             total), `task_loss` and `<method>/<name>`, and the student's outputs.
         """
         y_pred, features = self.tapped_features(x, training=training)
+        weights = at_step(weights_of(self), self.optimizer if self.compiled else None)
         losses = self.losses_of(
-            x, y, sample_weight, y_pred, features, weights_of(self), training
+            x, y, sample_weight, y_pred, features, weights, training
         )
         return losses, y_pred
 
@@ -455,7 +460,8 @@ class Distiller(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Returns the task loss of the student; 0 where it learns without labels."""
-        if not self._learns_from_labels() and (y is None or not self._has_task_loss()):
+        if not self.learns_from_labels() and (y is None or not self._has_task_loss()):
+            self._step.loss_weights.labels_left_out = True
             return keras.ops.zeros(())
         if y is None and self._compile_loss is not None:
             raise ValueError(
@@ -474,8 +480,9 @@ class Distiller(keras.Model):
             return own_loss()
         return train_steps.own_loss(own_loss)
 
-    def _learns_from_labels(self):
+    def learns_from_labels(self):
         """Whether the task loss counts: without it, labels are not needed."""
+        # A schedule does not equal 0, whatever it begins with.
         return self.task_loss_weight != 0
 
     def _has_task_loss(self):
@@ -557,7 +564,7 @@ class Distiller(keras.Model):
             "teacher": self.teacher,
             "student": self._original.student,
             "methods": self.methods,
-            "task_loss_weight": self.task_loss_weight,
+            "task_loss_weight": serialized(self.task_loss_weight),
             "teacher_preprocess": self._frozen.preprocess,
         }
         config = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_models import cross_entropy, random_batch, small_cnn
 
-from keras_diffkd import Distiller, LogitsKD
+from keras_diffkd import DKD, DSKD, DiffKD, Distiller, LogitsKD
 
 MODES = {"plain": {}, "compiled": {"jit_compile": True}}
 if keras.backend.backend() == "torch":
@@ -18,9 +18,9 @@ class Anneal(keras.callbacks.Callback):
         self.model.methods[0].weight = (1.0, 100.0)[epoch]
 
 
-def make_distiller(**arguments):
+def make_distiller(methods=None, **arguments):
     keras.utils.set_random_seed(0)
-    distiller = Distiller(small_cnn(12), small_cnn(6), [LogitsKD()])
+    distiller = Distiller(small_cnn(12), small_cnn(6), methods or [LogitsKD()])
     distiller.compile(
         keras.optimizers.SGD(0.01), cross_entropy(), preflight=False, **arguments
     )
@@ -67,3 +67,133 @@ def test_a_wrong_weight_is_named_before_the_step(data):
     distiller.methods[0].weight = float("nan")
     with pytest.raises(ValueError, match="weight of kd/distill.*Received.*nan"):
         train(distiller, data)
+
+
+COSINE = keras.optimizers.schedules.CosineDecay
+
+
+def ramp(steps, weight=1.0):
+    return keras.optimizers.schedules.PolynomialDecay(0.0, steps, weight)
+
+
+class Losses(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(logs)
+        self.model.reset_metrics()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_schedule_is_one_of_the_training_step(data, mode):
+    distiller = make_distiller(**MODES[mode])
+    distiller.methods[0].weight = ramp(4, 2.0)
+    distiller.task_loss_weight = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [1], [1.0, 0.5]
+    )
+    losses = Losses()
+    train(distiller, data, epochs=3, callbacks=[losses])
+    of_method, of_task = [0.0, 0.5, 1.0, 1.5, 2.0, 2.0], [1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
+    for logs, w, task in zip(losses.seen, of_method, of_task, strict=True):
+        expected = task * logs["task_loss"] + w * logs["kd/distill"]
+        np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.backend("tensorflow", "jax")
+def test_a_schedule_goes_on_within_one_execution(data):
+    histories = []
+    for steps in (1, 4):
+        distiller = make_distiller(steps_per_execution=steps)
+        distiller.methods[0].weight = ramp(4, 50.0)
+        histories.append(train(distiller, random_batch_twice(data)).history)
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-4)
+
+
+def random_batch_twice(data):
+    return [np.concatenate([part, part]) for part in data]
+
+
+def test_a_schedule_cannot_take_the_place_of_a_number_while_training_runs(data):
+    class Schedule(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.methods[0].weight = ramp(4)
+
+    with pytest.raises(ValueError, match="a number may take the place"):
+        train(make_distiller(), data, callbacks=[Schedule()])
+
+
+def test_labels_that_were_left_out_can_count_in_the_next_fit(data):
+    x, y = data
+
+    class Labels(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.task_loss_weight = float(epoch)
+
+    distiller = make_distiller()
+    distiller.task_loss_weight = 0.0
+    train(distiller, [x])
+    distiller.task_loss_weight = 1.0
+    with pytest.raises(ValueError, match="needs labels"):
+        train(distiller, [x])
+    logs = train(distiller, data).history
+    assert logs["task_loss"][0] > 0
+    distiller = make_distiller()
+    distiller.task_loss_weight = 0.0
+    with pytest.raises(ValueError, match="labels that were left out"):
+        train(distiller, [x], epochs=2, callbacks=[Labels()])
+
+
+def test_schedules_are_saved_with_the_distiller(data, tmp_path):
+    distiller = Distiller(
+        small_cnn(12),
+        small_cnn(6),
+        [
+            LogitsKD(weight=ramp(4, 2.0)),
+            DiffKD("features", "features", denoise_weight=ramp(8)),
+            DSKD("features", "features", mse_weight=ramp(8)),
+        ],
+        task_loss_weight=COSINE(1.0, 10),
+    )
+    distiller.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.task_loss_weight.get_config()["decay_steps"] == 10
+    kd, diffkd, dskd = loaded.methods
+    assert kd.weight.get_config() == distiller.methods[0].weight.get_config()
+    assert diffkd.loss_weights["denoise"](4) == 0.5
+    assert dskd.loss_weights["mse"](2) == 0.25
+
+
+def test_a_schedule_that_begins_at_0_is_not_label_free(data):
+    distiller = make_distiller()
+    distiller.task_loss_weight = ramp(4)
+    with pytest.raises(ValueError, match="needs labels"):
+        train(distiller, [data[0]])
+    distiller.compile("sgd", cross_entropy())
+    with pytest.raises(ValueError, match="no targets"):
+        train(distiller, [data[0]])
+
+
+@pytest.mark.parametrize("weight", [COSINE(-1.0, 4), "linear", None, True])
+def test_a_wrong_weight_of_a_method_is_named(weight):
+    with pytest.raises(ValueError, match="weight.*must be.*Received: .*weight"):
+        LogitsKD(weight=weight)
+
+
+def test_losses_outside_of_fit_are_those_of_the_optimizers_step(data):
+    distiller = make_distiller()
+    distiller.methods[0].weight = ramp(4, 2.0)
+    train(distiller, data)
+    losses, _ = distiller.compute_training_losses(*data)
+    expected = losses["task_loss"] + 1.0 * losses["kd/distill"]
+    np.testing.assert_allclose(losses["loss"], expected, rtol=1e-5)
+
+
+def test_dkds_warm_up_is_a_schedule(data):
+    distiller = make_distiller(methods=[DKD(weight=ramp(40))])
+    losses = Losses()
+    train(distiller, data, epochs=22, callbacks=[losses])
+    for step, logs in enumerate(losses.seen):
+        expected = logs["task_loss"] + min(step / 40, 1) * logs["dkd/distill"]
+        np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)

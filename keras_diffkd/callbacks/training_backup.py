@@ -24,6 +24,7 @@ from keras_diffkd.callbacks.fingerprints import (
 )
 from keras_diffkd.callbacks.passed_batches import PassedBatches
 from keras_diffkd.callbacks.training_units import TrainingUnits
+from keras_diffkd.loss_weights import assign_numbers, numbers_of
 from keras_diffkd.training_diverged_error import TrainingDivergedError
 
 # Optimizers whose training was interrupted in this process, or goes on.
@@ -49,9 +50,11 @@ class TrainingBackup(keras.callbacks.Callback):
 
     A training that was killed at any moment ends with the weights, and the history,
     that it would have had otherwise. Saved are all variables of model and optimizer
-    (heads, moving statistics, random seeds, loss scale), the metrics, and what the
-    other callbacks remember (`EarlyStopping`, `ReduceLROnPlateau`, `History`, ...); of
-    a teacher only the SHA-256 of its weights. See docs/resuming.md for the files.
+    (heads, moving statistics, random seeds, loss scale), the metrics, what the losses
+    weigh (numbers of a distiller and its methods, in attributes named `weight` or
+    `..._weight`), and what the other callbacks remember (`EarlyStopping`,
+    `ReduceLROnPlateau`, `History`, ...); of a teacher only the
+    SHA-256 of its weights. See docs/resuming.md for the files.
 
     Works with any `keras.Model`. The callback runs after all others, wherever it is in
     their list. When a training is over, so is the same `fit` at once, unless it asks
@@ -122,6 +125,8 @@ class TrainingBackup(keras.callbacks.Callback):
         )
         self._readers = {}
         self._passed = None
+        unit, self._found = self._found or self.units.newest(), None
+        self._first_weights = self._weights_at_begin(unit)
         self._fingerprint = json.loads(
             json.dumps(
                 {
@@ -131,7 +136,6 @@ class TrainingBackup(keras.callbacks.Callback):
                 }
             )
         )
-        unit, self._found = self._found or self.units.newest(), None
         self._resumed = unit
         self._at = _position(unit)
         self._check_workers_agree()
@@ -244,6 +248,10 @@ class TrainingBackup(keras.callbacks.Callback):
                     "first": self._first_rate,
                     "last": constant_learning_rate(model.optimizer),
                 },
+                "loss weights": {
+                    "first": self._first_weights,
+                    "last": numbers_of(model),
+                },
             },
         )
 
@@ -279,6 +287,18 @@ class TrainingBackup(keras.callbacks.Callback):
             other_teacher = before[TEACHER] != now[TEACHER]
             raise OtherTrainingError(unit.path, found, other_teacher)
 
+    def _weights_at_begin(self, unit):
+        """Returns what the losses weighed when the training began.
+
+        Like learning rates, they may be what this training has made of them.
+        """
+        now = numbers_of(self.model)
+        known = unit and unit.state.get("loss weights")
+        if known and (now == known["last"] or self.model.optimizer in _IN_TRAINING):
+            assign_numbers(self.model, known["first"])
+            return known["first"]
+        return now
+
     def _is_rate_of(self, unit):
         """Whether the learning rate is one that this training gave the optimizer.
 
@@ -304,6 +324,8 @@ class TrainingBackup(keras.callbacks.Callback):
         of_epoch = _arrays(unit, "generators of the epoch")
         train_steps.assign_generators(of_epoch or _arrays(unit, "generators"))
         self._states.set(unit.state["callbacks"], unit.arrays)
+        if "loss weights" in unit.state:
+            assign_numbers(model, unit.state["loss weights"]["last"])
 
     def _restore_metrics_that_fit(self, unit):
         """Restores the metrics, unless Keras is yet to build them."""

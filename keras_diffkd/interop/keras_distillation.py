@@ -5,7 +5,8 @@ import warnings
 
 import keras
 
-from keras_diffkd.arguments import check_number
+from keras_diffkd.arguments import check_weight
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.method import DistillationMethod
 
 
@@ -20,7 +21,7 @@ class KerasDistillation(DistillationMethod):
 
     Args:
         loss: A `keras.distillation.DistillationLoss` on one tensor of each model.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs; by default that of the loss's class,
             `"logits_distillation"` for example.
 
@@ -46,7 +47,7 @@ class KerasDistillation(DistillationMethod):
                 "`loss` must be a keras.distillation.DistillationLoss. Received: "
                 f"{type(loss).__name__}"
             )
-        check_number("weight", weight, least=0)
+        check_weight("weight", weight)
         super().__init__(
             getattr(loss, "teacher_layer_name", None),
             getattr(loss, "student_layer_name", None),
@@ -76,14 +77,14 @@ class KerasDistillation(DistillationMethod):
     def get_config(self):
         return {
             "loss": keras.saving.serialize_keras_object(self.loss),
-            "weight": self.weight,
+            "weight": serialized(self.weight),
             "name": self.name,
         }
 
     @classmethod
     def from_config(cls, config):
         loss = keras.saving.deserialize_keras_object(config["loss"])
-        return cls(**{**config, "loss": loss})
+        return super().from_config({**config, "loss": loss})
 
 
 def as_methods(methods):

@@ -4,8 +4,9 @@ import math
 
 import keras
 
-from keras_diffkd.arguments import check_integer, check_number
+from keras_diffkd.arguments import check_integer, check_weight
 from keras_diffkd.layers.torch_like import batch_normalization, dense
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.comparable import (
     check_alike,
     check_feature_kind,
@@ -43,7 +44,7 @@ class AFD(DistillationMethod):
             sizes.
         student_tap: List of layers of the student, of any number.
         key_dim: Integer `d`, width of queries and keys.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float or schedule, weight of the loss in the total loss.
         feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
             features of three axes are. `"auto"` reads it off the tapped layers.
         name: String, prefix of the logs.
@@ -82,7 +83,7 @@ class AFD(DistillationMethod):
         check_several_taps(self)
         check_feature_kind(feature_kind)
         self.key_dim = check_integer("key_dim", key_dim, 1)
-        check_number("weight", weight, least=0)
+        check_weight("weight", weight)
         self.weight = weight
         self.feature_kind = feature_kind
 
@@ -201,7 +202,7 @@ class AFD(DistillationMethod):
         return {
             **super().get_config(),
             "key_dim": self.key_dim,
-            "weight": self.weight,
+            "weight": serialized(self.weight),
             "feature_kind": self.feature_kind,
         }
 

@@ -4,7 +4,7 @@ import types
 
 import keras
 
-from keras_diffkd.arguments import check_choice, check_integer, check_number, check_seed
+from keras_diffkd.arguments import check_choice, check_integer, check_seed, check_weight
 from keras_diffkd.diffusion import (
     DDIMSampler,
     Denoiser,
@@ -14,6 +14,7 @@ from keras_diffkd.diffusion import (
 )
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.torch_like import batch_normalization, dense
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.losses import mean_squared_error
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.distance import OF_LOGITS, check_distance, distance_between
@@ -63,9 +64,9 @@ class DiffKD(PyramidMethod):
             callable `(teacher, student) -> tensor`, between the teacher's
             feature and the denoised student's.
         temperature: Positive float, of the distances `"kl"`, `"dist"`, `"dkd"`.
-        denoise_weight: Float, weight of the diffusion model's own loss.
-        reconstruction_weight: Float, weight of the autoencoder's own loss.
-        distill_weight: Float, weight of the distance.
+        denoise_weight: Float or schedule, weight of the diffusion model's own loss.
+        reconstruction_weight: Float or schedule, weight of the autoencoder's own loss.
+        distill_weight: Float or schedule, weight of the distance.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map or sequence to the teacher's size if they differ; over time,
             `"bilinear"` is linear.
@@ -126,9 +127,9 @@ class DiffKD(PyramidMethod):
             latent_channels = check_integer("latent_channels", latent_channels, 1)
         check_choice("kernel_size", kernel_size, ("auto", 1, 3))
         check_num_train_timesteps(num_train_timesteps)
-        check_number("denoise_weight", denoise_weight, least=0)
-        check_number("reconstruction_weight", reconstruction_weight, least=0)
-        check_number("distill_weight", distill_weight, least=0)
+        check_weight("denoise_weight", denoise_weight)
+        check_weight("reconstruction_weight", reconstruction_weight)
+        check_weight("distill_weight", distill_weight)
         check_seed(seed)
         self.latent_channels = latent_channels
         self.kernel_size = kernel_size
@@ -415,9 +416,9 @@ class DiffKD(PyramidMethod):
             "adapt_noise": self.adapt_noise,
             "distance": distance,
             "temperature": self.temperature,
-            "denoise_weight": self.denoise_weight,
-            "reconstruction_weight": self.reconstruction_weight,
-            "distill_weight": self.distill_weight,
+            "denoise_weight": serialized(self.denoise_weight),
+            "reconstruction_weight": serialized(self.reconstruction_weight),
+            "distill_weight": serialized(self.distill_weight),
             "resize": self.resize,
             "feature_kind": self.feature_kind,
             "share_denoiser": self.share_denoiser,
@@ -431,4 +432,4 @@ class DiffKD(PyramidMethod):
             config["distance"] = keras.saving.deserialize_keras_object(
                 config["distance"]
             )
-        return cls(**config)
+        return super().from_config(config)

@@ -35,6 +35,15 @@ class DKD(LogitsMethod):
     >>> abs(float(loss["distill"])) < 1e-5
     True
 
+    The authors' code lets the weight grow over the first 20 epochs,
+    `min(epoch / 20, 1)`. A schedule of Keras does so step by step:
+
+    >>> warm_up = keras.optimizers.schedules.PolynomialDecay(
+    ...     0.0, decay_steps=20 * 390, end_learning_rate=1.0)
+    >>> method = DKD(weight=warm_up)
+    >>> float(warm_up(0)), float(warm_up(10 * 390)), float(warm_up(99 * 390))
+    (0.0, 0.5, 1.0)
+
     Source: Decoupled Knowledge Distillation (arXiv 2203.08679, eq. 7).
     """
 

@@ -3,11 +3,18 @@
 import keras
 
 from keras_diffkd import losses, train_steps
-from keras_diffkd.arguments import check_choice, check_integer, check_number, check_seed
+from keras_diffkd.arguments import (
+    check_choice,
+    check_integer,
+    check_number,
+    check_seed,
+    check_weight,
+)
 from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.random_hyperplanes import CENTERS, RandomHyperplanes
 from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -59,10 +66,10 @@ class DSKD(DistillationMethod):
             length. Without it training easily diverges: denoising from the
             middle of the schedule enlarges a feature, and a student that
             follows an enlarged self grows without end.
-        distill_weight: Float, weight of the hashing loss.
-        mse_weight: Float, weight of the mean squared error of the same two
+        distill_weight: Float or schedule, weight of the hashing loss.
+        mse_weight: Float or schedule, weight of the mean squared error of the same two
             features; 0 for none.
-        denoise_weight: Float, weight of the diffusion model's own loss.
+        denoise_weight: Float or schedule, weight of the diffusion model's own loss.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map to the teacher's grid if they differ.
         feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
@@ -127,9 +134,9 @@ class DSKD(DistillationMethod):
         check_choice("kernel_size", kernel_size, ("auto", 1, 3))
         check_number("gamma", gamma, above=0, most=1)
         check_number("guidance_scale", guidance_scale)
-        check_number("distill_weight", distill_weight, least=0)
-        check_number("mse_weight", mse_weight, least=0)
-        check_number("denoise_weight", denoise_weight, least=0)
+        check_weight("distill_weight", distill_weight)
+        check_weight("mse_weight", mse_weight)
+        check_weight("denoise_weight", denoise_weight)
         check_seed(seed)
         self.guidance_scale = guidance_scale
         self.diffusion_source = diffusion_source
@@ -143,6 +150,7 @@ class DSKD(DistillationMethod):
         self.normalize_features = normalize_features
         self.distill_weight = distill_weight
         self.mse_weight = mse_weight
+        self._compares_values = mse_weight != 0
         self.denoise_weight = denoise_weight
         self.resize = resize
         self.feature_kind = feature_kind
@@ -158,7 +166,7 @@ class DSKD(DistillationMethod):
     @property
     def loss_weights(self):
         weights = {"distill": self.distill_weight, "denoise": self.denoise_weight}
-        if self.mse_weight != 0:
+        if self._compares_values or self.mse_weight != 0:
             weights["mse"] = self.mse_weight
         return weights
 
@@ -240,7 +248,7 @@ class DSKD(DistillationMethod):
         if training:
             self.hashing.observe(target)
         results["distill"] = losses.lsh(self.hashing(target), self.hashing(student))
-        if self.mse_weight != 0:
+        if self._compares_values:
             results["mse"] = losses.mean_squared_error(target, student)
         return results
 
@@ -348,4 +356,7 @@ class DSKD(DistillationMethod):
             "feature_kind",
             "seed",
         )
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {
+            **super().get_config(),
+            **{name: serialized(getattr(self, name)) for name in names},
+        }

@@ -3,8 +3,9 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_number
+from keras_diffkd.arguments import check_weight
 from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -32,7 +33,7 @@ class FitNet(PyramidMethod):
             feature pyramid), or a list of layers: one projection for each, and the
             mean of their losses.
         student_tap: The same for the student; channels may differ.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float or schedule, weight of the loss in the total loss.
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map or sequence to the teacher's size if they differ; over time,
             `"bilinear"` is linear.
@@ -72,7 +73,7 @@ class FitNet(PyramidMethod):
         super().__init__(teacher_tap, student_tap, name=name)
         check_interpolation(resize)
         check_feature_kind(feature_kind)
-        check_number("weight", weight, least=0)
+        check_weight("weight", weight)
         self.weight = weight
         self.resize = resize
         self.feature_kind = feature_kind
@@ -114,7 +115,7 @@ class FitNet(PyramidMethod):
     def get_config(self):
         return {
             **super().get_config(),
-            "weight": self.weight,
+            "weight": serialized(self.weight),
             "resize": self.resize,
             "feature_kind": self.feature_kind,
         }

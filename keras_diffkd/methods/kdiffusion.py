@@ -3,10 +3,11 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_integer, check_number, check_seed
+from keras_diffkd.arguments import check_integer, check_seed, check_weight
 from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 from keras_diffkd.layers.torch_like import dense
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -53,8 +54,8 @@ class KDiffusion(DistillationMethod):
             are the timesteps of `DDIMSampler`: 375, 250, 125, 0 for four
             branches.
         shuffle: Whether to permute the levels in every step.
-        distill_weight: Float, weight of the matching loss.
-        guidance_weight: Float, weight of the teacher's cross-entropy; 0 for
+        distill_weight: Float or schedule, weight of the matching loss.
+        guidance_weight: Float or schedule, weight of the teacher's cross-entropy; 0 for
             none (the teacher then needs no classifier after its tap).
         resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
             map to the teacher's grid if they differ.
@@ -118,14 +119,15 @@ class KDiffusion(DistillationMethod):
         num_branches = check_integer(
             "num_branches", num_branches, 1, self.schedule.num_train_timesteps // 2
         )
-        check_number("distill_weight", distill_weight, least=0)
-        check_number("guidance_weight", guidance_weight, least=0)
+        check_weight("distill_weight", distill_weight)
+        check_weight("guidance_weight", guidance_weight)
         check_seed(seed)
         self.num_branches = num_branches
         self.num_train_timesteps = num_train_timesteps
         self.shuffle = shuffle
         self.distill_weight = distill_weight
         self.guidance_weight = guidance_weight
+        self._is_guided = guidance_weight != 0
         self.resize = resize
         self.feature_kind = feature_kind
         self.seed = seed
@@ -140,12 +142,12 @@ class KDiffusion(DistillationMethod):
 
     @property
     def needs_teacher_head(self):
-        return self.guidance_weight != 0
+        return self._is_guided
 
     @property
     def loss_weights(self):
         weights = {"distill": self.distill_weight}
-        if self.needs_teacher_head:
+        if self._is_guided or self.guidance_weight != 0:
             weights["guidance"] = self.guidance_weight
         return weights
 
@@ -224,8 +226,8 @@ class KDiffusion(DistillationMethod):
             "num_branches": self.num_branches,
             "num_train_timesteps": self.num_train_timesteps,
             "shuffle": self.shuffle,
-            "distill_weight": self.distill_weight,
-            "guidance_weight": self.guidance_weight,
+            "distill_weight": serialized(self.distill_weight),
+            "guidance_weight": serialized(self.guidance_weight),
             "resize": self.resize,
             "feature_kind": self.feature_kind,
             "seed": self.seed,

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_diffkd.arguments import check_number
+from keras_diffkd.arguments import check_number, check_weight
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.feature_maps import check_single_taps
 from keras_diffkd.methods.method import DistillationMethod
 
@@ -18,7 +19,7 @@ class LogitsMethod(DistillationMethod):
         teacher_tap: `None` (the teacher's output) or the layer of its logits.
         student_tap: The same for the student.
         temperature: Positive float `τ`.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
     Raises:
@@ -34,7 +35,7 @@ class LogitsMethod(DistillationMethod):
         super().__init__(teacher_tap, student_tap, name=name)
         check_single_taps(self)
         check_number("temperature", temperature, above=0)
-        check_number("weight", weight, least=0)
+        check_weight("weight", weight)
         self.temperature = temperature
         self.weight = weight
 
@@ -57,7 +58,7 @@ class LogitsMethod(DistillationMethod):
         return {
             **super().get_config(),
             "temperature": self.temperature,
-            "weight": self.weight,
+            "weight": serialized(self.weight),
         }
 
 

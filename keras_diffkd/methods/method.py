@@ -4,6 +4,7 @@ import types
 
 import keras
 
+from keras_diffkd.arguments import is_schedule
 from keras_diffkd.taps import check_is_tensor, input_spec, output_specs
 
 
@@ -80,7 +81,12 @@ class DistillationMethod(keras.layers.Layer):
 
     @property
     def loss_weights(self):
-        """Dict from the name of each loss to its weight in the total loss."""
+        """Dict from the name of each loss to its weight in the total loss.
+
+        A float, or a `keras.optimizers.schedules.LearningRateSchedule` of the step.
+        Both may be changed while a training runs, a float between two batches, and a
+        schedule before `fit`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no `loss_weights`.")
 
     def compute_losses(
@@ -129,6 +135,8 @@ class DistillationMethod(keras.layers.Layer):
         weights of a method, and hands it no labels.
         """
         problem = "needs the labels" if self.needs_targets else None
+        if any(map(is_schedule, self.loss_weights.values())):
+            problem = "has a weight that follows the step"
         if problem is None:
             self.build(
                 _tapped_shape(teacher, self.teacher_tap),
@@ -172,6 +180,18 @@ class DistillationMethod(keras.layers.Layer):
             "student_tap": self.student_tap,
             "name": self.name,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(
+            **{
+                # A schedule, as `get_config` has described it.
+                name: keras.saving.deserialize_keras_object(value)
+                if name.endswith("weight") and isinstance(value, dict)
+                else value
+                for name, value in config.items()
+            }
+        )
 
 
 def check_tap(name, tap):

@@ -3,8 +3,9 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_choice, check_number
+from keras_diffkd.arguments import check_choice, check_weight
 from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
+from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.feature_maps import pooled, pooled_width
 from keras_diffkd.methods.pyramid import PyramidMethod
 
@@ -31,7 +32,7 @@ class VkD(PyramidMethod):
             (channels decorrelated over the batch as well; generation) or
             `None`. The batch is that of one replica. Whitening takes the
             eigenvectors of a `channels x channels` matrix every step.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
     Losses: `distill`.
@@ -64,7 +65,7 @@ class VkD(PyramidMethod):
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_choice("normalization", normalization, NORMALIZATIONS)
-        check_number("weight", weight, least=0)
+        check_weight("weight", weight)
         self.normalization = normalization
         self.weight = weight
 
@@ -97,7 +98,7 @@ class VkD(PyramidMethod):
         return {
             **super().get_config(),
             "normalization": self.normalization,
-            "weight": self.weight,
+            "weight": serialized(self.weight),
         }
 
 

@@ -1,7 +1,7 @@
 """Checks on what a `Distiller` is made of."""
 
 from keras_diffkd import checks
-from keras_diffkd.arguments import check_number
+from keras_diffkd.arguments import check_weight
 from keras_diffkd.preflight.findings import Findings
 
 
@@ -13,7 +13,7 @@ def check_arguments(teacher, student, methods, task_loss_weight, teacher_preproc
     with findings.collecting():
         checks.check_model(student, "student")
     with findings.collecting():
-        check_number("task_loss_weight", task_loss_weight, least=0)
+        check_weight("task_loss_weight", task_loss_weight)
     if teacher is not None:
         with findings.collecting():
             checks.check_model(teacher, "teacher")

@@ -79,7 +79,7 @@ def check_configuration(findings, distiller, arguments):
 def check_data(findings, distiller, look, arguments):
     """Adds what is wrong with the data, then with what the models make of it."""
     task_outputs = task.task_outputs(distiller)
-    learns_from_labels = look.has_targets or distiller.task_loss_weight != 0
+    learns_from_labels = look.has_targets or distiller.learns_from_labels()
     fits = inputs.check_inputs(findings, look, distiller.student)
     if not look.chunks or inputs.is_one_sample(look, distiller.student):
         return  # The targets would be said to be wrong for the same reason.

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_diffkd.arguments import is_schedule
+
 # Share of the validation labels whose classes training has not: sorted labels.
 UNSEEN = 0.2
 
@@ -15,7 +17,7 @@ def check_weights(findings, distiller):
         for name, weight in method.loss_weights.items():
             weights[f"weight of {method.name}/{name}"] = weight
     for name, weight in weights.items():
-        if not _is_number(weight) or weight < 0:
+        if not is_schedule(weight) and (not _is_number(weight) or weight < 0):
             findings.error(
                 f"The {name} must be a finite number of at least 0. "
                 f"Received: {weight!r}"

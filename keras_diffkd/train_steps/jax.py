@@ -204,7 +204,7 @@ def _step(distiller, state, unknown_values, teacher, numbers, data):
         [*optimizer.variables, loss_weights.variable], [*optimizer_values, numbers]
     ):
         loss_scale = optimizer.scale_loss(1.0)
-        weights = loss_weights.next()
+        weights = loss_weights.next(optimizer)
     # A loss of several outputs has means, which Keras keeps with the metrics.
     values = {
         id(variable): value

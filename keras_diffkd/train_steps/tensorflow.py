@@ -223,7 +223,7 @@ def train_step(distiller, data):
         _values(variables),
         _values(state_variables(distiller)),
         _values(teacher_variables(distiller)),
-        distiller._step.loss_weights.next(),
+        distiller._step.loss_weights.next(optimizer),
         *replicas.fill((x, y, sample_weight)),
         replicas.id,
         optimizer.scale_loss(replicas.share),

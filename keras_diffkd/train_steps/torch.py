@@ -82,7 +82,7 @@ def train_step(distiller, data):
         [v.value for v in state_variables(distiller)],
         # No gradient is wanted of them, so none of its intermediates is kept.
         [v.value.detach() for v in teacher_variables(distiller)],
-        distiller._step.loss_weights.next(),
+        distiller._step.loss_weights.next(optimizer),
         x,
         y,
         sample_weight,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_models import cross_entropy
 
-from keras_diffkd import Distiller, TrainingDivergedError
+from keras_diffkd import Distiller, LogitsKD, TrainingDivergedError
 from keras_diffkd.callbacks import TrainingBackup
 
 EPOCHS, BATCHES = 4, 5
@@ -484,3 +484,58 @@ def test_outside_of_fit_and_unbuilt_models_are_named(tmp_path):
         model.compile("sgd", "mse")
         with pytest.raises(ValueError, match="must be built before"):
             fit(TrainingBackup(tmp_path), model=model)
+
+
+class Weights(keras.callbacks.Callback):
+    """Changes what the losses weigh, now and then."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.task_loss_weight = 0.25
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            self.model.methods[0].weight += 1.0
+
+
+def test_what_losses_weigh_goes_on(tmp_path):
+    def run(*callbacks, model=None):
+        if model is None:
+            keras.utils.set_random_seed(3)
+            model = Distiller(make_model(), make_model(), [LogitsKD()])
+            model.compile(keras.optimizers.Adam(0.05), cross_entropy(), preflight=False)
+        x, y = data()
+        model.fit(
+            x,
+            y,
+            batch_size=8,
+            epochs=3,
+            shuffle=False,
+            verbose=0,
+            callbacks=list(callbacks),
+        )
+        return model
+
+    undisturbed = run(Weights())
+    assert undisturbed.methods[0].weight == 4.0
+    for interrupt in (Interrupt(batches=3), Interrupt(epoch=1), Interrupt(batches=4)):
+        with pytest.raises(KeyboardInterrupt):
+            run(TrainingBackup(tmp_path, save_freq=1), Weights(), interrupt)
+    check_same(run(TrainingBackup(tmp_path, save_freq=1), Weights()), undisturbed)
+    # The same model goes on as well, with the weights that it has by then.
+    stopped = []
+
+    class Keep(Interrupt):
+        def on_train_begin(self, logs=None):
+            stopped.append(self.model)
+
+    other = tmp_path / "other"
+    with pytest.raises(KeyboardInterrupt):
+        run(TrainingBackup(other, save_freq=1), Weights(), Keep(batches=8))
+    model = stopped[0]
+    assert model.task_loss_weight == 0.25
+    run(TrainingBackup(other, save_freq=1), Weights(), model=model)
+    assert model.methods[0].weight == 4.0
+    model.task_loss_weight = 0.7
+    with pytest.raises(ValueError, match="hash of its configuration"):
+        run(TrainingBackup(other, save_freq=1), Weights(), model=model)
