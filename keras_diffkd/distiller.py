@@ -470,15 +470,12 @@ class Distiller(keras.Model):
                 "the teacher alone."
             )
         batch = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight}
-        if self._compile_loss is not None:
-            return super().compute_loss(**batch, training=training)
-
-        def own_loss():
-            return self.student.compute_loss(**batch, training=training)
-
-        if type(self.student).compute_loss is keras.Model.compute_loss:
-            return own_loss()
-        return train_steps.own_loss(own_loss)
+        own = self._compile_loss is None
+        compute = self.student.compute_loss if own else super().compute_loss
+        return train_steps.task_loss(
+            lambda: compute(**batch, training=training),
+            own and type(self.student).compute_loss is not keras.Model.compute_loss,
+        )
 
     def learns_from_labels(self):
         """Whether the task loss counts: without it, labels are not needed."""

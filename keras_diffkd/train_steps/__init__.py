@@ -54,9 +54,14 @@ def unscaled(loss):
     return _backend().unscaled(loss)
 
 
-def own_loss(compute_loss):
-    """Runs a student's own `compute_loss`, to be `unscaled` like Keras's losses."""
-    return _backend().own_loss(compute_loss)
+def task_loss(compute_loss, own):
+    """Runs what computes the task loss: it is `unscaled` after that.
+
+    Args:
+        compute_loss: Callable without arguments.
+        own: Whether it is a student's own, not one of Keras's losses.
+    """
+    return _backend().task_loss(compute_loss, own)
 
 
 def build_task_loss(distiller, y):

@@ -1,5 +1,8 @@
 """The replicas of a `tf.distribute` strategy."""
 
+import contextlib
+import threading
+
 import keras
 import tensorflow as tf
 from keras.src.backend.common.global_state import set_global_attribute
@@ -100,14 +103,20 @@ class Replicas:
         variables = distiller.metrics_variables
         # What is read from a variable has no device of its own, which this needs.
         values = [tf.identity(tf.convert_to_tensor(v.value)) for v in variables]
-        sums = self.context.all_reduce("SUM", values)
+        # Those of one dtype at once: some metrics count in integers.
+        sums = list(values)
+        for dtype in dict.fromkeys(value.dtype for value in values):
+            alike = [i for i, value in enumerate(values) if value.dtype == dtype]
+            reduced = self.context.all_reduce("SUM", [values[i] for i in alike])
+            for i, value in zip(alike, reduced, strict=True):
+                sums[i] = value
         with keras.StatelessScope(list(zip(variables, sums, strict=True))):
             of_all = distiller.get_metrics_result()
         logs = {name: of_all.get(name, value) for name, value in logs.items()}
         if not is_multi_worker(self.context.strategy):
             return logs
-        # Over several machines Keras averages the logs along an axis.
-        return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
+        # Over several machines Keras averages the logs along an axis of their own.
+        return {name: value[tf.newaxis] for name, value in logs.items()}
 
 
 def seed_generator_of_all(distiller):
@@ -119,29 +128,74 @@ def seed_generator_of_all(distiller):
         return global_seed_generator()
 
 
-def scaled_as_a_mean(compute_loss):
-    """Runs a loss that knows this replica's samples alone, scaled as Keras's means are.
+# What `sharing` sets. The replicas of a process are traced in threads of their own.
+_current = threading.local()
 
-    Keras divides the means in it by the number of replicas, but not the sums. A
-    detector's loss is sums over the anchors, which it has divided by their number
-    itself: it counts for this replica's samples as a mean does.
+
+@contextlib.contextmanager
+def sharing(share):
+    """In this context, Keras's losses are scaled by this replica's share of the batch.
 
     Args:
-        compute_loss: Callable without arguments.
+        share: float32 scalar tensor.
     """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if replicas == 1:
-        return compute_loss()
-    names = ("scale_loss_for_distribution", "unscale_loss_for_distribution")
-    of_keras = {name: getattr(keras_loss, name) for name in names}
+    _current.share = share
     try:
-        for name in names:
-            setattr(keras_loss, name, lambda value: value)
+        yield
+    finally:
+        del _current.share
+
+
+def task_loss(compute_loss, own):
+    """Runs what computes the task loss, for a step that weighs replicas by `share`.
+
+    Keras divides means by the number of replicas, which is right where all have as many
+    samples, and leaves sums as they are. Here means are multiplied by the share, and
+    sums stay: summed over the replicas, both are those of the global batch.
+
+    A loss of the student's own knows this replica's samples alone. It counts as a
+    mean, whatever is in it: a detector's loss is sums over the anchors, which it has
+    divided by their number itself.
+    """
+    if _replicas() == 1:
+        return compute_loss()
+    share = _share()
+
+    def scaled(value):
+        return value if own else value * tf.cast(share, value.dtype)
+
+    def as_it_was(value):
+        return value if own else unscaled(value)
+
+    ours = {
+        "scale_loss_for_distribution": scaled,
+        "unscale_loss_for_distribution": as_it_was,
+    }
+    of_keras = {name: getattr(keras_loss, name) for name in ours}
+    try:
+        for name, function in ours.items():
+            setattr(keras_loss, name, function)
         loss = compute_loss()
     finally:
         for name, function in of_keras.items():
             setattr(keras_loss, name, function)
-    return loss / tf.cast(replicas, loss.dtype)
+    return loss * tf.cast(share, loss.dtype) if own else loss
+
+
+def unscaled(loss):
+    """Returns a `task_loss` in the size that the step weighs by the share again."""
+    if _replicas() == 1:
+        return loss
+    share = tf.cast(_share(), loss.dtype)
+    return loss / tf.where(share > 0, share, tf.ones_like(share))
+
+
+def _share():
+    return getattr(_current, "share", 1 / _replicas())
+
+
+def _replicas():
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def is_multi_worker(strategy):

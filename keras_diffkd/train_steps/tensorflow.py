@@ -10,6 +10,7 @@ from keras_diffkd.train_steps import tensorflow_remat
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.masks import masked, with_masks
+from keras_diffkd.train_steps.metric_variables import create_metric_variables
 from keras_diffkd.train_steps.objective import (
     build_task_loss,
     loss_means,
@@ -29,8 +30,10 @@ from keras_diffkd.train_steps.replica_values import (  # noqa: F401
 from keras_diffkd.train_steps.replicas import (
     Replicas,
     check_scope,
-    scaled_as_a_mean,
     seed_generator_of_all,
+    sharing,
+    task_loss,  # noqa: F401
+    unscaled,
 )
 from keras_diffkd.train_steps.tensorflow_guard import guard, raising_diverged
 from keras_diffkd.train_steps.untrained import trained_pairs
@@ -50,7 +53,7 @@ def keras_jit_compile(jit_compile):
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under XLA or not.
 
-    It maps `(trainable, state, teacher, weights, x, y, sample_weight, seed,
+    It maps `(share, trainable, state, teacher, weights, x, y, sample_weight, seed,
     loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
     Variables, optimizer and metrics stay outside: inside one XLA cluster they would tie
     the step to one device.
@@ -63,8 +66,8 @@ def make_gradient_function(distiller, jit_compile):
             tf.config.list_logical_devices("GPU")
         )
 
-    def gradients(trainable, state, teacher, weights, x, *others):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+    def gradients(share, trainable, state, teacher, weights, x, *others):
+        with sharing(share), tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainable)
             with fused(*(() if jit_compile else _networks(distiller))):
                 loss, results = objective(
@@ -80,11 +83,11 @@ def make_gradient_function(distiller, jit_compile):
         return gradients
     compiled = tf.function(gradients, jit_compile=True)
 
-    def gradients_of_all(trainable, state, *others):
+    def gradients_of_all(share, trainable, state, *others):
         # Tracing tells what else is assigned. Compiled code must not do that itself.
-        compiled.get_concrete_function(trainable, state, *others)
+        compiled.get_concrete_function(share, trainable, state, *others)
         found = state_variables(distiller)[len(state) :]
-        return compiled(trainable, [*state, *_values(found)], *others)
+        return compiled(share, trainable, [*state, *_values(found)], *others)
 
     return gradients_of_all
 
@@ -159,12 +162,17 @@ def build_compiled(distiller, x, y):
     if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
         _, y, _ = keras.utils.unpack_x_y_sample_weight(_element_spec(x))
     leaves = [leaf for leaf in tf.nest.flatten(y) if leaf is not None]
-    with distiller.distribute_strategy.scope():
+    strategy = distiller.distribute_strategy
+    with strategy.scope():
         # One with loss scaling would begin anew, with further variables.
         if not distiller.optimizer.built:
             distiller.optimizer.build(distiller.trainable_variables)
         if leaves and all(hasattr(leaf, "dtype") for leaf in leaves):
+            metrics = distiller._compile_metrics
+            unbuilt = metrics is not None and not metrics.built
             _build_loss_and_metrics(distiller, _symbolic(y))
+            if unbuilt and strategy.num_replicas_in_sync > 1:
+                create_metric_variables(metrics, _symbolic(y), distiller.output_spec)
 
 
 def _element_spec(dataset):
@@ -220,6 +228,7 @@ def train_step(distiller, data):
     replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
     replicas.use_seed_generator(distiller._step.seed_generator)
     slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
+        replicas.share,
         _values(variables),
         _values(state_variables(distiller)),
         _values(teacher_variables(distiller)),
@@ -256,17 +265,20 @@ def test_step(distiller, keras_test_step, data):
     replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
     filled_x, filled_y, filled_weight = replicas.fill((x, y, sample_weight))
     y_pred = distiller(filled_x, training=False)
-    loss = distiller.compute_loss(
-        x=filled_x,
-        y=filled_y,
-        y_pred=y_pred,
-        sample_weight=filled_weight,
-        training=False,
-    )
+    with sharing(replicas.share):
+        loss = unscaled(
+            distiller.compute_loss(
+                x=filled_x,
+                y=filled_y,
+                y_pred=y_pred,
+                sample_weight=filled_weight,
+                training=False,
+            )
+        )
     means = loss_means(distiller)
     _assign(means, replicas.average(_values(means)))
     distiller._loss_tracker.update_state(
-        replicas.zero_if_idle(unscaled(loss)), sample_weight=replicas.batch_size
+        replicas.zero_if_idle(loss), sample_weight=replicas.batch_size
     )
     y_pred = masked(*replicas.trim(with_masks(y_pred)))
     logs = distiller.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
@@ -300,21 +312,6 @@ def data_errors_as_value_errors():
         # The runtime wraps the message in the name of the failing graph node.
         message = error.message[error.message.index("Labels must lie in") :]
         raise ValueError(message.split("\n")[0]) from None
-
-
-def unscaled(loss):
-    """Undoes Keras's division of a loss by the number of replicas.
-
-    The step weighs replicas by their share of the global batch instead, which
-    is right for an uneven last batch too.
-    """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return loss * tf.cast(replicas, loss.dtype)
-
-
-def own_loss(compute_loss):
-    """Runs a student's own `compute_loss`; see `scaled_as_a_mean`."""
-    return scaled_as_a_mean(compute_loss)
 
 
 def _values(variables):

@@ -19,9 +19,9 @@ from keras_diffkd.train_steps.objective import (
 from keras_diffkd.train_steps.one_replica import (  # noqa: F401
     assign_replicas,
     numbers_of_workers,
-    own_loss,
     read,
     replica_reader,
+    task_loss,
     unscaled,
 )
 from keras_diffkd.train_steps.untrained import trained_pairs
