@@ -132,6 +132,7 @@ def test_gradients_reach_the_student_and_the_heads_but_not_the_teacher(rng):
     distiller.compile("sgd", cross_entropy())
     x, y = random_batch(rng)
     slopes, *_ = distiller._step.gradients(
+        tf.ones(()),
         values(distiller.trainable_variables),
         values(state_variables(distiller)),
         values(teacher_variables(distiller)),
