@@ -197,3 +197,22 @@ def test_dkds_warm_up_is_a_schedule(data):
     for step, logs in enumerate(losses.seen):
         expected = logs["task_loss"] + min(step / 40, 1) * logs["dkd/distill"]
         np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+
+
+OPTIMIZERS = {
+    "accumulation": lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+    "loss scale": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.1)
+    ),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_schedule_counts_as_one_of_the_learning_rate(data, optimizer):
+    distiller = make_distiller(methods=[LogitsKD(weight=ramp(4, 2.0))])
+    distiller.compile(OPTIMIZERS[optimizer](), cross_entropy(), preflight=False)
+    losses = Losses()
+    train(distiller, data, epochs=2, callbacks=[losses])
+    for logs, weight in zip(losses.seen, [0.0, 0.5, 1.0, 1.5], strict=True):
+        expected = logs["task_loss"] + weight * logs["kd/distill"]
+        np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)

@@ -42,7 +42,14 @@ def network():
     return keras.Model(vector, keras.layers.Dense(3)(vector))
 
 
-def train(make_optimizer, replicas):
+class Anneal(keras.callbacks.Callback):
+    """Changes what the task weighs before every step."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.task_loss_weight = 1.0 - batch / 4
+
+
+def train(make_optimizer, replicas, weight=1.0, callbacks=()):
     """Returns the optimizer, and by how much every weight has moved."""
     random = np.random.default_rng(0)
     # The replicas' gradients are unlike each other, and the last batch is uneven.
@@ -50,18 +57,22 @@ def train(make_optimizer, replicas):
     y = random.integers(0, 3, 35)
     with STRATEGY.scope() if replicas > 1 else contextlib.nullcontext():
         keras.utils.set_random_seed(0)
-        distiller = Distiller(network(), network(), [LogitsKD()])
+        distiller = Distiller(network(), network(), [LogitsKD(weight=weight)])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         distiller.compile(make_optimizer(), loss, preflight=False)
     before = distiller.student.get_weights()
-    distiller.fit(x, y, batch_size=16, shuffle=False, verbose=0)
+    distiller.fit(
+        x, y, batch_size=16, shuffle=False, verbose=0, callbacks=list(callbacks)
+    )
     after = distiller.student.get_weights()
     moved = [(a - b).tolist() for a, b in zip(after, before, strict=True)]
     return distiller.optimizer, moved
 
 
-def trained(make_optimizer):
-    (_, one), (optimizer, two) = (train(make_optimizer, count) for count in (1, 2))
+def trained(make_optimizer, **arguments):
+    (_, one), (optimizer, two) = (
+        train(make_optimizer, count, **arguments) for count in (1, 2)
+    )
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     left = "_all_reduce_sum_gradients" in vars(inner)
     return {"one": one, "two": two, "optimizer_is_as_before": not left}
@@ -76,6 +87,11 @@ def refused(make_optimizer):
 
 results = {
     "trained": {name: trained(make) for name, make in OPTIMIZERS.items()},
+    "weights of losses": trained(
+        lambda: SGD(0.1),
+        weight=keras.optimizers.schedules.PolynomialDecay(0.0, 3, 2.0),
+        callbacks=[Anneal()],
+    ),
     "refused": {name: refused(make) for name, make in REFUSED.items()},
 }
 json.dump(results, sys.stdout)
