@@ -4,8 +4,9 @@
 
 One process for each checkout builds the same distiller. They train in turns, a few
 steps at a time, so that other load on the machine meets both. The script prints the
-median time per step of each, and the median and the quartiles of the ratios within a
-turn. It reads the other checkout from its folder; nothing needs to be installed there.
+median seconds per step of each, on the clock and of processor (which other programs
+disturb less), and the median and the quartiles of the ratios within a turn. It reads
+the other checkout from its folder; nothing needs to be installed there.
 """
 
 import json
@@ -49,7 +50,7 @@ y = rng.integers(0, classes, steps * batch)
 class Clock(keras.callbacks.Callback):
     # The first step of an epoch waits for the data; it is not counted.
     def on_train_batch_end(self, batch, logs=None):
-        now = time.perf_counter()
+        now = np.array([time.perf_counter(), time.process_time()])
         if batch == 0:
             self.begin = now
         self.end = now
@@ -57,7 +58,7 @@ class Clock(keras.callbacks.Callback):
 clock = Clock()
 for line in sys.stdin:
     distiller.fit(x, y, batch_size=batch, verbose=0, callbacks=[clock])
-    print("seconds", (clock.end - clock.begin) / (steps - 1), flush=True)
+    print("seconds", *(clock.end - clock.begin) / (steps - 1), flush=True)
 """
 
 
@@ -80,12 +81,12 @@ def start(folder, jit_compile):
 
 
 def turn(process):
-    """Lets a process train for one turn; returns its seconds per step."""
+    """Lets a process train; returns its seconds per step, of clock and processor."""
     process.stdin.write("go\n")
     process.stdin.flush()
     for line in process.stdout:
         if line.startswith("seconds"):
-            return float(line.split()[1])
+            return [float(text) for text in line.split()[1:]]
     raise SystemExit(f"a process ended with status {process.wait()}")
 
 
@@ -100,13 +101,15 @@ def main(_):
     for process in processes * 3:  # Traces, compiles and warms up.
         turn(process)
     seconds = np.array([[turn(p) for p in processes] for _ in range(FLAGS.turns)])
-    ratios = seconds[:, 0] / seconds[:, 1]
-    low, middle, high = np.percentile(ratios, [25, 50, 75])
-    ours, others = 1e3 * np.median(seconds, axis=0)
-    print(
-        f"{FLAGS.backend}, jit_compile={jit_compile}: {ours:.2f} ms against "
-        f"{others:.2f} ms per step, ratio {middle:.3f} ({low:.3f} to {high:.3f})"
-    )
+    print(f"{FLAGS.backend}, jit_compile={jit_compile}, {FLAGS.turns} turns")
+    for column, name in enumerate(("on the clock", "of processor")):
+        ours, others = seconds[:, 0, column], seconds[:, 1, column]
+        low, middle, high = np.percentile(ours / others, [25, 50, 75])
+        print(
+            f"{name}: {1e3 * np.median(ours):.2f} ms against "
+            f"{1e3 * np.median(others):.2f} ms per step, ratio {middle:.3f} "
+            f"({low:.3f} to {high:.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -46,10 +46,9 @@ class StepScope(keras.StatelessScope):
         if key not in self._known and not self._is_frozen(variable):
             self._known.add(key)
             self.found.append(variable)
-        if key in self.trained or not _DIFFERENTIABLE:
-            value = keras.ops.stop_gradient(value)
         self._assigned[key] = value
         if key in self.trained:
+            value = keras.ops.stop_gradient(value)
             trained = self.trained[key]
             # Zero, but for its gradient.
             value = value + (trained - keras.ops.stop_gradient(trained))
@@ -57,6 +56,9 @@ class StepScope(keras.StatelessScope):
 
     def get_current_value(self, variable):
         value = super().get_current_value(variable)
+        key = id(variable)
+        if key in self._assigned and key not in self.trained and not _DIFFERENTIABLE:
+            return keras.ops.stop_gradient(value)
         if value is None and is_seed(variable) and not self._is_reading:
             self._is_reading = True
             try:
