@@ -1,6 +1,6 @@
 # make demo   train, distil, export and verify on real handwritten digits
-# make test   lint and the whole test suite, on TensorFlow
-# make test-part-jax, make test-part-torch   a small part of it on another Keras backend
+# make test   lint, the whole test suite on TensorFlow, a small part of it on JAX and PyTorch
+# make test-tensorflow, make test-part-jax, make test-part-torch   these three one by one
 # make test-jax, make test-torch   the whole suite on another Keras backend
 # make test-kills   kills many small trainings, which must end as if nothing had happened
 # make test-runtimes   exported files in new environments with NumPy and a runtime alone
@@ -11,20 +11,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BACKENDS := $(VENV)/.backends
-# What must not break on any backend: the mathematics, the authors' numbers, a training
-# with every method's losses, save, load and strip, memory, resuming.
-EVERY_BACKEND := tests/losses tests/diffusion/test_sampler.py tests/diffusion/test_schedule.py \
+# What must not break on any backend: the mathematics of the losses, the authors' numbers,
+# a training, what layers assign in a step, save, load and strip, resuming.
+EVERY_BACKEND := tests/losses/test_kl.py::test_value_and_gradient \
+	tests/losses/test_dkd.py::test_value_and_gradient \
 	tests/interop/test_pytorch.py \
 	tests/test_distiller.py::test_fit_logs_named_losses_and_lowers_them \
-	tests/test_distiller.py::test_strip_is_the_student_bit_for_bit \
-	tests/test_distiller.py::test_saved_distillers_load_without_the_teachers_weights \
-	tests/test_freed_models.py::test_a_distiller_is_freed[trained-False] \
+	tests/train_steps/test_step_scope.py::test_state_that_a_layer_reads_after_it_has_assigned_it \
+	tests/methods/test_all_methods.py::test_trains_saves_and_leaves_a_clean_student[kd] \
 	tests/callbacks/test_training_backup.py::test_an_interrupted_training_ends_as_if_it_had_not_been[2]
 RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-part-jax test-part-torch test-jax test-torch test-kills \
+TESTS := test-tensorflow test-part-jax test-part-torch
+
+.PHONY: demo test $(TESTS) test-jax test-torch test-kills \
 	test-runtimes lint format clean
 .DELETE_ON_ERROR:
 
@@ -47,7 +49,11 @@ $(BACKENDS): $(STAMP) requirements-backends.lock
 		-c requirements.lock -r requirements-backends.lock
 	touch $(BACKENDS)
 
-test: $(STAMP) lint
+# One after the other, whatever fails: each failure is seen.
+test: lint $(BACKENDS)
+	+$(MAKE) --no-print-directory --keep-going --jobs=1 $(TESTS)
+
+test-tensorflow: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist=worksteal
 
 # One process each: small tensors in many processes are slower.

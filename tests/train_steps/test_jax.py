@@ -83,7 +83,7 @@ def test_trains_and_strips_where_tensorflow_is_missing(tmp_path):
 def test_data_parallelism_on_two_devices():
     results = run_script(
         "jax_distribution_script.py",
-        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+        XLA_FLAGS=f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         JAX_PLATFORMS="cpu",
     )
     one, two = results["one"], results["two"]
