@@ -1,4 +1,4 @@
-"""A few kills; `make test-kills` does many."""
+"""A kill in a save and one at any moment; `make test-kills` does many."""
 
 import os
 import subprocess
@@ -14,11 +14,11 @@ def test_killed_trainings_end_like_undisturbed_ones():
     script = Path(__file__).with_name("kill_anywhere.py")
     combination = "mixed_float16 x2"
     result = subprocess.run(
-        [sys.executable, script, "--kills=4", "--combinations", combination],
+        [sys.executable, script, "--kills=2", "--combinations", combination],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{combination}: 4 kills in " in result.stdout
+    assert f"{combination}: 2 kills in " in result.stdout

@@ -379,31 +379,23 @@ def test_a_preset_that_does_not_exist_is_named_before_anything_is_fetched(distil
 
 
 def test_seeds_repeat_the_run_with_the_same_teacher(distil, tmp_path, capsys):
-    run = distil("--seeds=3", "--baseline", "--seed=4")
-    folders = [run, run / "seeds" / "5", run / "seeds" / "6"]
+    run = distil("--seeds=2", "--baseline", "--seed=4")
+    folders = [run, run / "seeds" / "5"]
     students = [weights_of(folder / "student.keras") for folder in folders]
     alone = [weights_of(folder / "baseline" / "student.keras") for folder in folders]
-    for models in (students, alone):
-        for first, second in ((0, 1), (1, 2)):
-            assert any(
-                np.any(a != b)
-                for a, b in zip(models[first], models[second], strict=True)
-            )
-    for folder in folders[1:]:
-        for ours, first in zip(
-            weights_of(folder / "teacher.keras"),
-            weights_of(run / "teacher.keras"),
-            strict=True,
-        ):
-            np.testing.assert_array_equal(ours, first)
+    for first, second in (students, alone):
+        assert any(np.any(a != b) for a, b in zip(first, second, strict=True))
+    teachers = [weights_of(folder / "teacher.keras") for folder in folders]
+    for first, second in zip(*teachers, strict=True):
+        np.testing.assert_array_equal(second, first)
     record = read_record(RunDirectory(run), run / "export")
-    assert len(record.seeds) == 3
+    assert len(record.seeds) == 2
     assert not record.skipped
     capsys.readouterr()
     shutil.copytree(run, tmp_path / "moved")
     for place in ("run", "moved"):
-        distil("--seeds=3", "--baseline", "--seed=4", run=place)
-        assert capsys.readouterr().out.count("nothing to do") == 3
+        distil("--seeds=2", "--baseline", "--seed=4", run=place)
+        assert capsys.readouterr().out.count("nothing to do") == 2
 
 
 def test_a_damaged_model_is_not_finished(distil):
