@@ -215,8 +215,8 @@ def _remembering(layer, original):
             if getattr(_records, "is_closed", False):
                 raise ValueError(
                     f"The tapped layer {layer.path!r} runs inside a block under "
-                    "`keras.remat`, of which only the output can be tapped on "
-                    "TensorFlow. Tap the layer that holds the block, or the one after."
+                    "`keras.remat`, of which only the output can be tapped. "
+                    "Tap the layer that holds the block, or the one after."
                 )
             active[id(layer)].append(outputs)
         return outputs

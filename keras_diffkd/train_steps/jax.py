@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.checks import check_labels
+from keras_diffkd.train_steps import checkpointing, jax_remat
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.masks import masked
@@ -31,6 +32,7 @@ from keras_diffkd.train_steps.one_replica import (  # noqa: F401
 UNEVEN = re.compile("evenly divide|divisible by")
 
 without_gradients = contextlib.nullcontext
+checkpointing.install(jax_remat.checkpointed)
 
 
 def keras_jit_compile(jit_compile):

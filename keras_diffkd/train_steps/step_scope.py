@@ -1,5 +1,7 @@
 """The scope of a step: what is read and assigned in it touches no variable."""
 
+import copy
+
 import keras
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
@@ -38,6 +40,7 @@ class StepScope(keras.StatelessScope):
         self._teacher = teacher
         self._seed = seed
         self._assigned = {}
+        self._entry = {}
         self._is_reading = False
 
     def add_update(self, update):
@@ -74,6 +77,30 @@ class StepScope(keras.StatelessScope):
         if value is None:
             return keras.ops.convert_to_tensor(variable.value)
         return fold(variable, value, -self._seed)
+
+    def copy(self, values, trained):
+        """Returns a scope like this one, for what runs apart or anew.
+
+        Args:
+            values: Dict from the id of variables to their values.
+            trained: Dict likewise, of the variables that are trained.
+        """
+        scope = copy.copy(self)
+        scope.state_mapping, scope.trained = dict(values), trained
+        scope.losses, scope._assigned, scope._entry = [], {}, dict(values)
+        return scope
+
+    def changes(self):
+        """Returns the values that differ from those that a copy began with."""
+        entry = self._entry
+        read = {k: v for k, v in self.state_mapping.items() if v is not entry.get(k)}
+        return read, self._assigned
+
+    def change(self, changes):
+        """Takes over the `changes` of a copy."""
+        read, assigned = changes
+        self.state_mapping.update(read)
+        self._assigned.update(assigned)
 
     def _is_frozen(self, variable):
         context = get_global_attribute("current_call_ctx")

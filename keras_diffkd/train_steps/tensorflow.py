@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.checks import labels_message
-from keras_diffkd.train_steps import tensorflow_remat
+from keras_diffkd.train_steps import checkpointing, tensorflow_remat
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.fused_batch_norm import fused
 from keras_diffkd.train_steps.masks import masked, with_masks
@@ -39,7 +39,7 @@ from keras_diffkd.train_steps.tensorflow_guard import guard, raising_diverged
 from keras_diffkd.train_steps.untrained import trained_pairs
 
 without_gradients = contextlib.nullcontext
-tensorflow_remat.install()
+checkpointing.install(tensorflow_remat.checkpointed)
 
 
 def keras_jit_compile(jit_compile):

@@ -4,104 +4,116 @@
 and to `tf.Variable`s. In the step variables are tensors, to which it gives none.
 """
 
-import functools
-
-import keras
 import tensorflow as tf
-from keras.src.backend.common.global_state import (
-    get_global_attribute,
-    set_global_attribute,
-)
-from keras.src.backend.common.stateless_scope import get_stateless_scope
-from keras.src.backend.common.variables import AutocastScope, get_autocast_scope
-from keras.src.backend.tensorflow import core
 
 from keras_diffkd.taps import no_taps
-from keras_diffkd.train_steps.step_scope import StepScope
-
-_of_keras = core.remat
-
-
-def _remat(f):
-    """Does what Keras does, but inside the step."""
-    plain = _of_keras(f)
-
-    @functools.wraps(f)
-    def run(*args, **kwargs):
-        scope = get_stateless_scope()
-        if not isinstance(scope, StepScope):
-            return plain(*args, **kwargs)
-        if tf.executing_eagerly():
-            return f(*args, **kwargs)  # Right, without the memory saved.
-        return _checkpointed(scope, f, args, kwargs)
-
-    return run
+from keras_diffkd.train_steps.checkpointing import add_losses, repeating
+from keras_diffkd.train_steps.masks import masked, with_masks
 
 
-def install():
-    """Puts it in the place of Keras's, also for what is wrapped before any step."""
-    core.remat = _remat
-
-
-def _checkpointed(scope, f, args, kwargs):
+def checkpointed(scope, f, args, kwargs):
     """Runs a function whose intermediate results are computed anew for gradients."""
+    if tf.executing_eagerly():
+        return f(*args, **kwargs)  # Right, without the memory saved.
     call = (args, kwargs)
     flat = tf.nest.flatten(call)
+    _, masks = with_masks(flat)
     places = [i for i, value in enumerate(flat) if tf.is_tensor(value)]
     entry = dict(scope.state_mapping)
     trained = list(scope.trained)
-    autocast = get_autocast_scope()
-    dtype = None if autocast is None else autocast.dtype
-    context = get_global_attribute("current_call_ctx")
-    structure = []
+    again = repeating(scope)
 
-    def outputs_of(tensors):
-        values = list(flat)
-        for place, tensor in zip(places, tensors, strict=True):
-            values[place] = tensor
-        args, kwargs = tf.nest.pack_sequence_as(call, values)
-        scope = get_stateless_scope()
+    with _Closure([*filter(tf.is_tensor, flat), *entry.values()]) as closure:
         count = len(scope.losses)
         with no_taps():
             outputs = f(*args, **kwargs), scope.losses[count:]
         del scope.losses[count:]
-        structure[:] = [outputs]
-        return tf.nest.flatten(outputs)
 
-    def again(tensors, values):
-        scope = keras.StatelessScope(collect_losses=True, initialize_variables=False)
-        scope.state_mapping = {**entry, **dict(zip(trained, values, strict=True))}
-        previous = get_global_attribute("current_call_ctx")
-        set_global_attribute("current_call_ctx", context)
-        try:
-            with scope, AutocastScope(dtype):
-                return outputs_of(tensors)
-        finally:
-            set_global_attribute("current_call_ctx", previous)
+    def gradients(inputs, upstream):
+        """Returns the gradients of the inputs, given those of the outputs."""
+        # What depends on the gradients is not computed before them.
+        delayed = _delayed(inputs, upstream)
+        tensors, values = delayed[: len(places)], delayed[len(places) :]
+        sources = [*delayed, *closure.tensors]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([t for t in sources if t.dtype.is_floating])
+            new = list(flat)
+            for place, tensor in zip(places, tensors, strict=True):
+                new[place] = tensor
+            args, kwargs = tf.nest.pack_sequence_as(call, masked(new, masks))
+            with again(dict(zip(trained, values, strict=True))) as inner, no_taps():
+                recomputed = tf.nest.flatten((f(*args, **kwargs), inner.losses))
+        pairs = [p for p in zip(recomputed, upstream, strict=True) if _is_float(p[0])]
+        targets, upstream = map(list, zip(*pairs, strict=True))
+        slopes = tape.gradient(targets, sources, output_gradients=upstream)
+        return [None if g is None else tf.convert_to_tensor(g) for g in slopes]
+
+    inputs = [*(flat[i] for i in places), *(entry[key] for key in trained)]
+    results = _with_gradients(tf.nest.flatten(outputs), inputs, closure, gradients)
+    outputs, losses = tf.nest.pack_sequence_as(outputs, results)
+    add_losses(scope, losses)
+    return outputs
+
+
+def _with_gradients(outputs, inputs, closure, gradients):
+    """Returns the outputs with other gradients than those of how they were computed."""
 
     @tf.custom_gradient
-    def run(*inputs):
-        outputs = outputs_of(inputs[: len(places)])
+    def run(*tensors):
+        of_outputs = [None] * len(outputs)
+        taken = tensors[len(outputs) : len(outputs) + len(inputs)]
+        return (
+            tuple(map(tf.identity, tensors[: len(outputs)])),
+            lambda *upstream: [*of_outputs, *gradients(taken, upstream)],
+        )
 
-        def gradients(*upstream):
-            # What depends on the gradients is not computed before them.
-            wait = tf.minimum(tf.abs(tf.reshape(upstream[0], [-1])[:1]), 0)[0]
-            delayed = [
-                t + tf.cast(wait, t.dtype) if t.dtype.is_floating else tf.identity(t)
-                for t in inputs
-            ]
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch([t for t in delayed if t.dtype.is_floating])
-                recomputed = again(delayed[: len(places)], delayed[len(places) :])
-            return tape.gradient(recomputed, delayed, output_gradients=list(upstream))
+    results = run(*map(tf.stop_gradient, outputs), *inputs, *closure.tensors)
+    return list(results) if isinstance(results, (list, tuple)) else [results]
 
-        return tuple(outputs), gradients
 
-    results = run(*(flat[i] for i in places), *(entry[key] for key in trained))
-    results = list(results) if isinstance(results, (list, tuple)) else [results]
-    outputs, losses = tf.nest.pack_sequence_as(structure[0], results)
-    scope.losses += losses
-    if context is not None:
-        # Keras knows by this whose losses they are.
-        context.entry_layer._loss_ids.update(map(id, losses))
-    return outputs
+class _Closure:
+    """Finds the float tensors that operations of a block take from outside.
+
+    Args:
+        known: Tensors that are not of interest.
+    """
+
+    def __init__(self, known):
+        self._known = {tensor.ref() for tensor in known}
+        self.tensors = []
+
+    def __enter__(self):
+        self._graph = tf.compat.v1.get_default_graph()
+        self._count = len(self._graph.get_operations())
+        return self
+
+    def __exit__(self, *error):
+        operations = self._graph.get_operations()[self._count :]
+        inside = {operation.name for operation in operations}
+        found = {
+            tensor.ref()
+            for operation in operations
+            for tensor in operation.inputs
+            if tensor.op.name not in inside and tensor.dtype.is_floating
+        }
+        self.tensors = [ref.deref() for ref in found - self._known]
+
+
+def _delayed(tensors, upstream):
+    """Returns the same values, which no compiler can compute before the gradients."""
+    wait = tf.add_n(
+        [
+            tf.reduce_sum(tf.cast(tf.reshape(gradient, [-1])[:1], tf.float32))
+            for gradient in upstream
+            if _is_float(gradient)
+        ]
+    )
+    wait = tf.minimum(tf.abs(wait), 0)
+    return [
+        t + tf.cast(wait, t.dtype) if t.dtype.is_floating else tf.identity(t)
+        for t in tensors
+    ]
+
+
+def _is_float(value):
+    return tf.is_tensor(value) and value.dtype.is_floating

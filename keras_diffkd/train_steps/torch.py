@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from keras_diffkd.checks import check_labels
+from keras_diffkd.train_steps import checkpointing, torch_remat
 from keras_diffkd.train_steps.divergence import diverged, is_healthy
 from keras_diffkd.train_steps.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.train_steps.masks import masked
@@ -28,6 +29,7 @@ from keras_diffkd.train_steps.untrained import trained_pairs
 
 data_errors_as_value_errors = contextlib.nullcontext
 without_gradients = torch.no_grad
+checkpointing.install(torch_remat.checkpointed)
 
 
 def keras_jit_compile(jit_compile):
