@@ -8,6 +8,7 @@ import keras
 
 from keras_diffkd import checks, train_steps
 from keras_diffkd.arguments import check_integer
+from keras_diffkd.counted_positions import counted_positions
 from keras_diffkd.feature_pairs import check_same_kinds, pair_specs, pair_up, taps_of
 from keras_diffkd.fit_watch import watched
 from keras_diffkd.frozen_teacher import FrozenTeacher
@@ -447,8 +448,10 @@ class Distiller(keras.Model):
         for method, (of_teacher, of_student) in zip(
             self.methods, features, strict=True
         ):
+            mask = counted_positions(self, method, y, y_pred, of_student)
+            masked = {} if mask is None else {"mask": mask}
             results = method.compute_losses(
-                of_teacher, of_student, targets=y, training=training
+                of_teacher, of_student, targets=y, training=training, **masked
             )
             checks.check_loss_names(method, results)
             for name in method.loss_weights:

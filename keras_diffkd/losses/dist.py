@@ -2,10 +2,13 @@
 
 import keras
 
+from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
 
 
-def dist(teacher_logits, student_logits, beta=1.0, gamma=1.0, temperature=1.0):
+def dist(
+    teacher_logits, student_logits, beta=1.0, gamma=1.0, temperature=1.0, mask=None
+):
     """`τ² (β (1 - inter-class correlation) + γ (1 - intra-class correlation))`.
 
     Both are Pearson correlations of the softened probabilities: over the
@@ -18,13 +21,15 @@ def dist(teacher_logits, student_logits, beta=1.0, gamma=1.0, temperature=1.0):
         beta: Float, weight of the correlation over classes.
         gamma: Float, weight of the correlation over the batch.
         temperature: Positive float `τ`.
+        mask: Optional tensor of the shape of the logits without the classes: where it
+            is 0 (`False`), the sample does not count.
 
     Returns:
-        float32 scalar.
+        float32 scalar; 0 if no sample counts.
 
     Raises:
-        ValueError: If the shapes differ, there are fewer than two classes, or
-            the temperature is not positive.
+        ValueError: If the shapes differ, there are fewer than two classes, the
+            temperature is not positive, or the mask has another size.
 
     Example:
 
@@ -36,17 +41,34 @@ def dist(teacher_logits, student_logits, beta=1.0, gamma=1.0, temperature=1.0):
     (arXiv 2205.10536, eq. 8 to 10).
     """
     teacher, student = logits_pair(teacher_logits, student_logits, temperature)
+    teacher, student, counted = only_counted(teacher, student, mask)
     teacher = keras.ops.softmax(teacher / temperature)
     student = keras.ops.softmax(student / temperature)
-    inter_class = 1.0 - keras.ops.mean(pearson(teacher, student, axis=1))
-    intra_class = 1.0 - keras.ops.mean(pearson(teacher, student, axis=0))
+    inter_class = mean_of_counted(1.0 - pearson(teacher, student, axis=1), counted)
+    if counted is None:
+        intra_class = 1.0 - keras.ops.mean(pearson(teacher, student, axis=0))
+    else:
+        column = counted[:, None]
+        within = pearson(teacher, student, axis=0, counted=column)
+        # Without samples nothing correlates, which is no reason to learn.
+        intra_class = keras.ops.max(counted) * (1.0 - keras.ops.mean(within))
     return temperature**2 * (beta * inter_class + gamma * intra_class)
 
 
-def pearson(x, y, axis, epsilon=1e-8):
-    """Returns the Pearson correlation of `x` and `y` along `axis`."""
-    x = x - keras.ops.mean(x, axis=axis, keepdims=True)
-    y = y - keras.ops.mean(y, axis=axis, keepdims=True)
+def pearson(x, y, axis, epsilon=1e-8, counted=None):
+    """Returns the Pearson correlation of `x` and `y` along `axis`.
+
+    Args:
+        x: float32 tensor of two dimensions.
+        y: Tensor of the same shape.
+        axis: Integer.
+        epsilon: Float.
+        counted: What counts along the axis: ones and zeros, or `None` for all.
+    """
+    x = x - mean_of_counted(x, counted, axis=axis, keepdims=True)
+    y = y - mean_of_counted(y, counted, axis=axis, keepdims=True)
+    if counted is not None:
+        x, y = counted * x, counted * y
     covariance = keras.ops.sum(x * y, axis=axis)
     variances = keras.ops.sum(x * x, axis=axis) * keras.ops.sum(y * y, axis=axis)
     # epsilon inside the root keeps the gradient finite for a constant column,

@@ -2,10 +2,19 @@
 
 import keras
 
+from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
 
 
-def dkd(teacher_logits, student_logits, labels, alpha=1.0, beta=8.0, temperature=4.0):
+def dkd(
+    teacher_logits,
+    student_logits,
+    labels,
+    alpha=1.0,
+    beta=8.0,
+    temperature=4.0,
+    mask=None,
+):
     """`τ² (α TCKD + β NCKD)`, mean over samples.
 
     TCKD is the KL divergence between the two probabilities (target class, all
@@ -19,13 +28,16 @@ def dkd(teacher_logits, student_logits, labels, alpha=1.0, beta=8.0, temperature
         alpha: Float, weight of the target-class part.
         beta: Float, weight of the non-target part.
         temperature: Positive float `τ`.
+        mask: Optional tensor of the shape of the logits without the classes: where it
+            is 0 (`False`), the sample does not count, and its label may be any number.
 
     Returns:
-        float32 scalar.
+        float32 scalar; 0 if no sample counts.
 
     Raises:
         ValueError: If the shapes differ, there are fewer than two classes, the
-            labels are missing, or the temperature is not positive.
+            labels are missing, the temperature is not positive, or the mask has
+            another size.
 
     Example:
 
@@ -53,11 +65,15 @@ def dkd(teacher_logits, student_logits, labels, alpha=1.0, beta=8.0, temperature
             "There must be one label for every sample. Received: "
             f"{labels.shape[0]} labels for {teacher.shape[0]} samples"
         )
+    teacher, student, counted = only_counted(teacher, student, mask)
+    if counted is not None:
+        labels = keras.ops.where(counted > 0, labels, keras.ops.zeros_like(labels))
     target = keras.ops.one_hot(labels, teacher.shape[-1], dtype="float32")
 
     target_part = binary_divergence(teacher, student, target, temperature)
     other_part = non_target_divergence(teacher, student, target, temperature)
-    return temperature**2 * keras.ops.mean(alpha * target_part + beta * other_part)
+    parts = alpha * target_part + beta * other_part
+    return temperature**2 * mean_of_counted(parts, counted)
 
 
 def binary_divergence(teacher, student, target, temperature):

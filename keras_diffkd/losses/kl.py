@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
 
 # From this temperature on, `τ²` makes float32's rounding of the divergence visible.
@@ -12,20 +13,23 @@ HOT = 20.0
 SMALL = 1.0
 
 
-def kl_divergence(teacher_logits, student_logits, temperature=1.0):
+def kl_divergence(teacher_logits, student_logits, temperature=1.0, mask=None):
     """`τ² KL(softmax(teacher / τ) ‖ softmax(student / τ))`, mean over samples.
 
     Args:
         teacher_logits: Float tensor of shape `(batch, ..., classes)`.
         student_logits: Tensor of the same shape.
         temperature: Positive float `τ`.
+        mask: Optional tensor of the shape of the logits without the classes: where it
+            is 0 (`False`), the sample does not count.
 
     Returns:
-        float32 scalar, summed over classes and averaged over everything else.
+        float32 scalar, summed over classes and averaged over everything else
+        that counts; 0 if nothing does.
 
     Raises:
-        ValueError: If the shapes differ, there are fewer than two classes, or
-            the temperature is not positive.
+        ValueError: If the shapes differ, there are fewer than two classes, the
+            temperature is not positive, or the mask has another size.
 
     Example:
 
@@ -35,6 +39,7 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0):
     Source: Distilling the Knowledge in a Neural Network (arXiv 1503.02531).
     """
     teacher, student = logits_pair(teacher_logits, student_logits, temperature)
+    teacher, student, counted = only_counted(teacher, student, mask)
     log_teacher = keras.ops.log_softmax(teacher / temperature)
     log_student = keras.ops.log_softmax(student / temperature)
     probabilities = keras.ops.exp(log_teacher)
@@ -42,7 +47,7 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0):
     if temperature >= HOT:
         gap = (teacher - student) / temperature
         divergence = _of_small_gaps(probabilities, gap, divergence)
-    return temperature**2 * keras.ops.mean(divergence)
+    return temperature**2 * mean_of_counted(divergence, counted)
 
 
 def _of_small_gaps(probabilities, gap, otherwise):

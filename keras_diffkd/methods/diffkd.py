@@ -155,6 +155,10 @@ class DiffKD(PyramidMethod):
         return self.distance in OF_LOGITS
 
     @property
+    def needs_targets(self):
+        return self.distance == "dkd"
+
+    @property
     def loss_weights(self):
         weights = {"distill": self.distill_weight, "denoise": self.denoise_weight}
         if self.latent_channels is not None:
@@ -260,6 +264,7 @@ class DiffKD(PyramidMethod):
         targets=None,
         training=True,
         *,
+        mask=None,
         init_noise=None,
         denoise_noise=None,
         timesteps=None,
@@ -272,6 +277,9 @@ class DiffKD(PyramidMethod):
             targets: Class labels, integers or one-hot, used by `distance="dkd"`
                 alone.
             training: Whether batch normalisation uses batch statistics.
+            mask: Optional boolean tensor of the shape of the student's feature without
+                its channels: where it is not, the student does not learn, and the
+                distances of logits do not count.
             init_noise: Optional float tensor with as many values as the latent
                 feature: the noise mixed with the student's feature.
             denoise_noise: The same for the diffusion loss.
@@ -284,6 +292,11 @@ class DiffKD(PyramidMethod):
         """
         teacher, student = self._maps(teacher_features, student_features)
         teacher = keras.ops.stop_gradient(teacher)
+        if mask is not None:
+            mask = as_map(mask[..., None], self.kinds[1], "student")
+            # The denoiser's kernels reach there from the positions that count.
+            constant = keras.ops.stop_gradient(student)
+            student = keras.ops.where(mask > 0, student, constant)
         results = {}
         target, reconstruction = self._target(teacher, training)
         if reconstruction is not None:
@@ -299,12 +312,16 @@ class DiffKD(PyramidMethod):
         if len(teacher_features.shape) == 2:
             # Labels of one-hot form would not match maps of one pixel.
             target, refined = target[:, 0, 0, :], refined[:, 0, 0, :]
+        if mask is not None:
+            nearest = self.resize and "nearest"
+            mask = resize_to(mask, teacher, nearest)
         results["distill"] = distance_between(
             self.distance,
             target,
             refined,
             targets=targets,
             temperature=self.temperature,
+            mask=mask,
         )
         return results
 

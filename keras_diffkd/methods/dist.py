@@ -58,7 +58,12 @@ class DIST(LogitsMethod):
         self.gamma = gamma
 
     def compute_losses(
-        self, teacher_features, student_features, targets=None, training=True
+        self,
+        teacher_features,
+        student_features,
+        targets=None,
+        training=True,
+        mask=None,
     ):
         loss = losses.dist(
             keras.ops.stop_gradient(teacher_features),
@@ -66,6 +71,7 @@ class DIST(LogitsMethod):
             beta=self.beta,
             gamma=self.gamma,
             temperature=self.temperature,
+            mask=mask,
         )
         return {"distill": loss}
 

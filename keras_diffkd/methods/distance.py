@@ -20,7 +20,7 @@ def check_distance(distance, temperature):
     check_number("temperature", temperature, above=0)
 
 
-def distance_between(distance, teacher, student, *, targets, temperature):
+def distance_between(distance, teacher, student, *, targets, temperature, mask=None):
     """Returns the distance of two features as a float32 scalar.
 
     Args:
@@ -30,13 +30,14 @@ def distance_between(distance, teacher, student, *, targets, temperature):
         student: float32 tensor of the same shape.
         targets: Class labels, integers or one-hot, for `"dkd"`.
         temperature: Positive float, for the distances of logits.
+        mask: Optional, which positions count, for the distances of logits.
     """
     if callable(distance):
         return keras.ops.mean(keras.ops.cast(distance(teacher, student), "float32"))
     if distance == "mse":
         return losses.mean_squared_error(teacher, student)
     if distance == "kl":
-        return losses.kl_divergence(teacher, student, temperature)
+        return losses.kl_divergence(teacher, student, temperature, mask=mask)
     if distance == "dist":
-        return losses.dist(teacher, student, temperature=temperature)
-    return losses.dkd(teacher, student, targets, temperature=temperature)
+        return losses.dist(teacher, student, temperature=temperature, mask=mask)
+    return losses.dkd(teacher, student, targets, temperature=temperature, mask=mask)

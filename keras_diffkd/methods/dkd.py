@@ -69,7 +69,12 @@ class DKD(LogitsMethod):
         self.beta = beta
 
     def compute_losses(
-        self, teacher_features, student_features, targets=None, training=True
+        self,
+        teacher_features,
+        student_features,
+        targets=None,
+        training=True,
+        mask=None,
     ):
         loss = losses.dkd(
             keras.ops.stop_gradient(teacher_features),
@@ -78,6 +83,7 @@ class DKD(LogitsMethod):
             alpha=self.alpha,
             beta=self.beta,
             temperature=self.temperature,
+            mask=mask,
         )
         return {"distill": loss}
 

@@ -50,8 +50,15 @@ class LogitsKD(LogitsMethod):
         )
 
     def compute_losses(
-        self, teacher_features, student_features, targets=None, training=True
+        self,
+        teacher_features,
+        student_features,
+        targets=None,
+        training=True,
+        mask=None,
     ):
         teacher = keras.ops.stop_gradient(teacher_features)
-        loss = losses.kl_divergence(teacher, student_features, self.temperature)
+        loss = losses.kl_divergence(
+            teacher, student_features, self.temperature, mask=mask
+        )
         return {"distill": loss}

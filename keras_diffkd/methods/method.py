@@ -1,5 +1,6 @@
 """The interface of a distillation method."""
 
+import inspect
 import types
 
 import keras
@@ -78,6 +79,16 @@ class DistillationMethod(keras.layers.Layer):
             student_shape: The same of the student.
         """
         self.built = True
+
+    @property
+    def takes_mask(self):
+        """Whether `compute_losses` has the keyword `mask`.
+
+        A method that `expects_logits` is then told which positions of the student's
+        logits count: a boolean tensor of their shape without the classes, or nothing
+        where all do.
+        """
+        return declares(type(self), "compute_losses", "mask")
 
     @property
     def loss_weights(self):
@@ -192,6 +203,25 @@ class DistillationMethod(keras.layers.Layer):
                 for name, value in config.items()
             }
         )
+
+
+def declares(cls, function, keyword):
+    """Whether a function of a class has a keyword, or passes it on to one that has.
+
+    Args:
+        cls: The class.
+        function: String, the function's name.
+        keyword: String.
+    """
+    for base in cls.__mro__:
+        if function not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)[function]).parameters
+        if keyword in parameters:
+            return True
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
 
 
 def check_tap(name, tap):

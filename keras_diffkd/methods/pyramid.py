@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.methods.method import DistillationMethod, declares
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -56,6 +56,11 @@ class PyramidMethod(DistillationMethod):
                 self.levels[level] = method
         self.built = True
 
+    @property
+    def takes_mask(self):
+        in_features = declares(type(self), "feature_losses", "mask")
+        return in_features and super().takes_mask
+
     def _kinds_by_level(self, levels):
         if None in self.tapped_kinds:  # Nobody told.
             return dict.fromkeys(levels, (None, None))
@@ -85,6 +90,7 @@ class PyramidMethod(DistillationMethod):
         student_features,
         targets=None,
         training=True,
+        mask=None,
         **draws,
     ):
         """Computes the losses of one batch.
@@ -95,6 +101,8 @@ class PyramidMethod(DistillationMethod):
             student_features: The same of the student.
             targets: The batch's targets, if any.
             training: Whether batch normalisation uses batch statistics.
+            mask: Optional, which positions of one feature of class scores count, for
+                methods whose `feature_losses` have this keyword.
             **draws: For methods with random draws, the draws to use: see
                 `feature_losses`. For a pyramid, dicts by level.
 
@@ -102,6 +110,8 @@ class PyramidMethod(DistillationMethod):
             Dict of float32 scalars; of a pyramid, means over the levels.
         """
         if not self.levels:
+            if mask is not None:
+                draws["mask"] = mask
             return self.feature_losses(
                 teacher_features, student_features, targets, training, **draws
             )
