@@ -5,9 +5,9 @@ import inspect
 import keras
 import numpy as np
 import pytest
+from helpers.strategies import FEW, anything
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FEW, anything
 
 from keras_diffkd import (
     AFD,

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import value_and_gradients
+from helpers.gradients import value_and_gradients
 
 from keras_diffkd import DIST, DKD, DiffKD, Distiller, LogitsKD, losses
 from keras_diffkd.methods.logits_method import LogitsMethod

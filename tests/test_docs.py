@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import cross_entropy, random_batch, small_cnn
+from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import LogitsKD
 from keras_diffkd.taps import output_specs

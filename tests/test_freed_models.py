@@ -6,7 +6,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
-from small_models import cross_entropy, random_batch, small_cnn
+from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import DiffKD, Distiller, FitNet, LogitsKD, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from small_models import cross_entropy, random_batch
+from helpers.small_models import cross_entropy, random_batch
 
 from keras_diffkd import Distiller, FitNet, LogitsKD
 

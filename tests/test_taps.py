@@ -3,7 +3,7 @@ import threading
 import keras
 import numpy as np
 import pytest
-from small_models import SubclassedCNN, small_cnn
+from helpers.small_models import SubclassedCNN, small_cnn
 
 from keras_diffkd.taps import (
     call_with_taps,

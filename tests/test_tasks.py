@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from small_models import cross_entropy
-from small_tasks import (
+from helpers.small_models import cross_entropy
+from helpers.small_tasks import (
     DETECTOR_LEVELS,
     DETECTOR_TAP,
     SEGMENTER_TAP,

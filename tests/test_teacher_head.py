@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from small_models import SubclassedCNN, small_cnn
+from helpers.small_models import SubclassedCNN, small_cnn
 
 from keras_diffkd import DistillationMethod, Distiller
 from keras_diffkd.taps import call_with_taps

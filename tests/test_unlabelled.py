@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_models import cross_entropy
+from helpers.small_models import cross_entropy
 
 from keras_diffkd import DKD, Distiller, LogitsKD
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 from communication import all_reduce_bytes, message_bytes
-from small_models import small_cnn
+from helpers.small_models import small_cnn
 
 from keras_diffkd import Distiller, FitNet
 

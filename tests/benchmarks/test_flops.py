@@ -1,6 +1,6 @@
 import keras
 from flops import forward_flops, step_flops
-from small_models import small_cnn
+from helpers.small_models import small_cnn
 
 from keras_diffkd import DiffKD, Distiller, FitNet
 from keras_diffkd.models import build_model

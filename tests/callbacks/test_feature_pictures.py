@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.small_models import cross_entropy, random_batch, small_cnn, weights_of
 from PIL import Image
-from small_models import cross_entropy, random_batch, small_cnn, weights_of
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD
 from keras_diffkd.callbacks import FeaturePictures

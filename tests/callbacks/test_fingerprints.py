@@ -2,7 +2,7 @@ import re
 
 import keras
 import pytest
-from small_models import cross_entropy, small_cnn
+from helpers.small_models import cross_entropy, small_cnn
 
 from keras_diffkd import Distiller, LogitsKD
 from keras_diffkd.callbacks.fingerprints import (

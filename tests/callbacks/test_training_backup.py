@@ -3,7 +3,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from small_models import cross_entropy
+from helpers.small_models import cross_entropy
 
 from keras_diffkd import Distiller, LogitsKD, TrainingDivergedError
 from keras_diffkd.callbacks import TrainingBackup

@@ -4,9 +4,9 @@ import inspect
 
 import keras
 import pytest
+from helpers.strategies import FEW, anything
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FEW, anything
 
 from keras_diffkd.export import export as module
 from keras_diffkd.export import export_student

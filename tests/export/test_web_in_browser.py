@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
+from helpers.web_pages import Page, chromium, require_runtime, served
 from PIL import Image
-from web_pages import Page, chromium, require_runtime, served
 
 from keras_diffkd import datasets
 from keras_diffkd.export import decoded, export_student, write_web_page

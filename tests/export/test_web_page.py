@@ -12,8 +12,8 @@ import tarfile
 import keras
 import numpy as np
 import pytest
+from helpers.web_pages import fake_runtime
 from PIL import Image
-from web_pages import fake_runtime
 
 from keras_diffkd.export import (
     ExportError,

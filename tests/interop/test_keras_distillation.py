@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from small_models import cross_entropy, random_batch, small_cnn
+from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import DIST, DKD, Distiller, FitNet, LogitsKD
 from keras_diffkd.interop.keras_distillation import KerasDistillation, as_methods

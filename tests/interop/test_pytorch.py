@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from gradients import value_and_gradients
+from helpers.gradients import value_and_gradients
 
 from keras_diffkd import DiffKD
 from keras_diffkd.interop.pytorch import (

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_models import cross_entropy, random_batch, small_cnn, weights_of
+from helpers.small_models import cross_entropy, random_batch, small_cnn, weights_of
 
 from keras_diffkd import Distiller, FitNet
 from keras_diffkd.layers import fused_batch_normalization

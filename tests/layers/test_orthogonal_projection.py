@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import compiled, value_and_gradients
+from helpers.gradients import compiled, value_and_gradients
 
 from keras_diffkd.layers import OrthogonalProjection
 from keras_diffkd.layers.orthogonal_projection import (

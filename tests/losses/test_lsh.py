@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from gradients import value_and_gradients
+from helpers.gradients import value_and_gradients
 from reference.keras_side import assert_compiles, gradient_of, value_of
 
 from keras_diffkd.losses import lsh

@@ -10,13 +10,12 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
 )
-tests = Path(__file__).parents[1]
-sys.path[:0] = [str(tests), str(tests / "methods")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from every_method import METHODS, two_stages  # noqa: E402
-from small_models import cross_entropy, random_batch  # noqa: E402
+from helpers.every_method import METHODS, two_stages  # noqa: E402
+from helpers.small_models import cross_entropy, random_batch  # noqa: E402
 
 from keras_diffkd import Distiller  # noqa: E402
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from every_method import METHODS, two_stages
-from scripts import run_script
-from small_models import cross_entropy, random_batch, weights_of
+from helpers.every_method import METHODS, two_stages
+from helpers.scripts import run_script
+from helpers.small_models import cross_entropy, random_batch, weights_of
 
 import keras_diffkd
 from keras_diffkd import DistillationMethod, Distiller

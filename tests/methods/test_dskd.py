@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from gradients import compiled, value_and_gradients
-from small_models import cross_entropy, random_batch, small_cnn
+from helpers.gradients import compiled, value_and_gradients
+from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import DSKD, DiffKD, Distiller
 

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import value_and_gradients
+from helpers.gradients import value_and_gradients
 
 from keras_diffkd import LogitsKD
 

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from every_method import METHODS, two_stages
-from small_models import cross_entropy
+from helpers.every_method import METHODS, two_stages
+from helpers.small_models import cross_entropy
 
 from keras_diffkd import Distiller, datasets
 from keras_diffkd.export import export_student

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from small_models import cross_entropy, random_batch
+from helpers.small_models import cross_entropy, random_batch
 
 from keras_diffkd import AFD, DiffKD, Distiller, FitNet, LogitsKD, VkD
 

@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from gradients import value_and_gradients
-from small_models import cross_entropy, random_batch, small_cnn, weights_of
+from helpers.gradients import value_and_gradients
+from helpers.small_models import cross_entropy, random_batch, small_cnn, weights_of
 
 from keras_diffkd import Distiller, VkD
 

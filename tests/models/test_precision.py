@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from small_models import SubclassedCNN, small_cnn, weights_of
+from helpers.small_models import SubclassedCNN, small_cnn, weights_of
 
 from keras_diffkd.models import with_dtype_policy
 

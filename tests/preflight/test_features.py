@@ -1,4 +1,4 @@
-from every_method import METHODS, two_stages
+from helpers.every_method import METHODS, two_stages
 
 from keras_diffkd import Distiller, FitNet
 from keras_diffkd.preflight import COLUMNS, feature_rows

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_models import cross_entropy, random_batch, small_cnn, weights_of
+from helpers.small_models import cross_entropy, random_batch, small_cnn, weights_of
 from wrong_input_models import (
     distiller,
     images_and_labels,

@@ -6,9 +6,9 @@ import io
 import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
+from helpers.strategies import FEW, written
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FEW, written
 
 from keras_diffkd.recipes import (
     distill,

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from web_pages import fake_runtime
+from helpers.web_pages import fake_runtime
 
 from keras_diffkd.recipes.metrics_log import read_metrics
 

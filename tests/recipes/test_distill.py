@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard_events import events
+from helpers.tensorboard_events import events
 
 from keras_diffkd import TrainingDivergedError
 from keras_diffkd.callbacks import TrainingBackup

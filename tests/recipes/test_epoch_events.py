@@ -1,5 +1,5 @@
 import keras
-from tensorboard_events import events
+from helpers.tensorboard_events import events
 
 from keras_diffkd.recipes.epoch_events import EpochEvents
 

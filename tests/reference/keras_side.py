@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from gradients import value_and_gradients
+from helpers.gradients import value_and_gradients
 from reference.diffkd_numpy import Units, gradient
 
 

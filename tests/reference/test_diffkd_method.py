@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import value_and_gradients
+from helpers.gradients import value_and_gradients
 from reference import diffkd_numpy as reference
 from reference.keras_side import layers_with_weights, randomise, read_units
 

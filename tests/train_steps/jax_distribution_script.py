@@ -9,7 +9,7 @@ import sys
 import jax
 import keras
 import numpy as np
-from small_models import FixedDraws, cross_entropy, random_batch, small_cnn
+from helpers.small_models import FixedDraws, cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import DistillationMethod, Distiller, LogitsKD
 

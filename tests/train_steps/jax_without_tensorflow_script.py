@@ -10,7 +10,7 @@ sys.modules["tensorflow"] = None
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
+from helpers.small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
 
 import keras_diffkd  # noqa: E402
 from keras_diffkd import DiffKD, Distiller, LogitsKD  # noqa: E402

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
+from helpers.small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
 
 from keras_diffkd import (  # noqa: E402
     DiffKD,

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from small_models import cross_entropy  # noqa: E402
-from small_tasks import (  # noqa: E402
+from helpers.small_models import cross_entropy  # noqa: E402
+from helpers.small_tasks import (  # noqa: E402
     DETECTOR_TAP,
     SEGMENTER_TAP,
     detection_batch,

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from small_models import cross_entropy, random_batch, small_cnn
+from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import (
     DistillationMethod,

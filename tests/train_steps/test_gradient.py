@@ -2,8 +2,8 @@
 
 import keras
 import numpy as np
-from gradients import value_and_gradients
-from small_models import cross_entropy, random_batch, small_cnn
+from helpers.gradients import value_and_gradients
+from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import DistillationMethod, Distiller, train_steps
 

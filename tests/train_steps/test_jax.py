@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from small_models import (
+from helpers.small_models import (
     FixedDraws,
     cross_entropy,
     random_batch,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts import run_script
+from helpers.scripts import run_script
 
 pytestmark = pytest.mark.backend("tensorflow")
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_models import (
+from helpers.small_models import (
     FixedDraws,
     cross_entropy,
     random_batch,

@@ -19,7 +19,7 @@ if "TF_CONFIG" in os.environ:
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
+from helpers.small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
 
 from keras_diffkd import DistillationMethod, Distiller, FitNet, LogitsKD  # noqa: E402
 

@@ -30,9 +30,10 @@ def value_and_gradients(function, tensors, layer=None):
             (moving statistics, seeds) is assigned.
 
     Returns:
-        `(value, slopes, slopes of the weights)`: what the function returned, a list
-        of arrays, and a list of arrays in the order of `layer.trainable_variables`.
-        The gradient to what the function does not depend on is zero.
+        `(value, gradients, gradients of the weights)`: what the function returned, a
+        list of arrays, and a list of arrays in the order of
+        `layer.trainable_variables`. The gradient to what the function does not
+        depend on is zero.
     """
     tensors = [keras.ops.convert_to_tensor(t) for t in tensors]
     weights = list(layer.trainable_variables) if layer is not None else []
@@ -47,14 +48,14 @@ def value_and_gradients(function, tensors, layer=None):
         return scalar, (value, [scope.get_current_value(s) for s in state])
 
     values = [*tensors, *(w.value for w in weights)]
-    (value, new_state), slopes = _differentiate(pure, values)
+    (value, new_state), gradients = _differentiate(pure, values)
     for variable, new in zip(state, new_state, strict=True):
         variable.assign(new)
-    slopes = [
+    gradients = [
         np.zeros(v.shape) if g is None else keras.ops.convert_to_numpy(g)
-        for v, g in zip(values, slopes, strict=True)
+        for v, g in zip(values, gradients, strict=True)
     ]
-    return value, slopes[: len(tensors)], slopes[len(tensors) :]
+    return value, gradients[: len(tensors)], gradients[len(tensors) :]
 
 
 def _differentiate(pure, values):
@@ -62,20 +63,20 @@ def _differentiate(pure, values):
     if keras.backend.backend() == "jax":
         import jax
 
-        slopes, results = jax.grad(pure, has_aux=True)(values)
-        return results, slopes
+        gradients, results = jax.grad(pure, has_aux=True)(values)
+        return results, gradients
     if keras.backend.backend() == "torch":
         import torch
 
         with torch.enable_grad():
             values = [v.detach().requires_grad_() for v in values]
             scalar, results = pure(values)
-            slopes = torch.autograd.grad(scalar, values, allow_unused=True)
-        return keras.tree.map_structure(lambda t: t.detach(), results), slopes
+            gradients = torch.autograd.grad(scalar, values, allow_unused=True)
+        return keras.tree.map_structure(lambda t: t.detach(), results), gradients
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch(values)
         scalar, results = pure(values)
-    slopes = tape.gradient(scalar, values)
-    return results, [None if g is None else tf.convert_to_tensor(g) for g in slopes]
+    gradients = tape.gradient(scalar, values)
+    return results, [None if g is None else tf.convert_to_tensor(g) for g in gradients]
