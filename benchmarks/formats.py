@@ -27,8 +27,8 @@ from report import describe_machine, write_section
 
 from keras_diffkd.export import export_student
 from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.report import read_verification_report
-from keras_diffkd.export.runtimes import RUNTIMES
+from keras_diffkd.export.formats.runtimes import RUNTIMES
+from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.models import load_model
 
 flags.DEFINE_integer("repetitions", 9, "Turns of the timing.", lower_bound=2)

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable
 
-from keras_diffkd.export.detection import is_detector
-from keras_diffkd.export.formats import FORMATS
+from .formats import FORMATS
+from .serving.detection import is_detector
 
 
 def as_json(value, name):

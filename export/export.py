@@ -2,45 +2,46 @@
 
 from pathlib import Path
 
-from keras_diffkd.export import formats as all_formats
-from keras_diffkd.export import manifest as manifests
-from keras_diffkd.export.arguments import (
+from keras_diffkd.weights_hash import hash_weights
+
+from . import formats as all_formats
+from .arguments import (
     as_json,
     check_batch_size,
     check_class_names,
     check_float64,
     check_suppression,
 )
-from keras_diffkd.export.calibration import calibration_warnings, read_calibration
-from keras_diffkd.export.comparison import NOT_MEASURED
-from keras_diffkd.export.detection import describe_detection
-from keras_diffkd.export.errors import ExportError
-from keras_diffkd.export.float32 import check_rebuilt
-from keras_diffkd.export.folder import check_target, recover, replacing
-from keras_diffkd.export.judgement import (
+from .errors import ExportError
+from .formats.onnx import check_opset
+from .formats.requirements import require_packages
+from .formats.writers import write_artefact
+from .proof.comparison import NOT_MEASURED
+from .proof.judgement import (
     QUANTIZED_TOLERANCE,
     TOLERANCE,
     check_tolerance,
 )
-from keras_diffkd.export.metrics import check_metrics
-from keras_diffkd.export.onnx import check_opset
-from keras_diffkd.export.pixels import Preprocessing, check_input, describe_input
-from keras_diffkd.export.predictions import describe_predictions
-from keras_diffkd.export.quiet import quiet
-from keras_diffkd.export.reference import make_reference
-from keras_diffkd.export.report import FILE_NAME as REPORT
-from keras_diffkd.export.report import write_verification_report
-from keras_diffkd.export.requirements import require_packages
-from keras_diffkd.export.samples import read_samples
-from keras_diffkd.export.serving import Serving
-from keras_diffkd.export.sizes import with_sizes
-from keras_diffkd.export.verification import check_artefacts, raise_failures
-from keras_diffkd.export.web.metadata import FOLDER as PAGE
-from keras_diffkd.export.web.metadata import describe_page
-from keras_diffkd.export.web.page import write_web_page
-from keras_diffkd.export.web.runtime import find_runtime
-from keras_diffkd.export.writers import write_artefact
-from keras_diffkd.weights_hash import hash_weights
+from .proof.metrics import check_metrics
+from .proof.reference import make_reference
+from .proof.verification import check_artefacts, raise_failures
+from .quiet import quiet
+from .records import manifest as manifests
+from .records.folder import check_target, recover, replacing
+from .records.page import FOLDER as PAGE
+from .records.page import describe_page
+from .records.report import FILE_NAME as REPORT
+from .records.report import write_verification_report
+from .serving.calibration import calibration_warnings, read_calibration
+from .serving.detection import describe_detection
+from .serving.float32 import check_rebuilt
+from .serving.pixels import Preprocessing, check_input, describe_input
+from .serving.predictions import describe_predictions
+from .serving.samples import read_samples
+from .serving.serving import Serving
+from .serving.sizes import with_sizes
+from .web.page import write_web_page
+from .web.runtime import find_runtime
 
 
 def export_student(

@@ -19,10 +19,10 @@ from absl import flags as absl_flags
 
 from keras_diffkd.export import ExportError, VerificationError, export_student
 from keras_diffkd.export.formats import check_formats, needs_calibration
-from keras_diffkd.export.pixels import Preprocessing
 from keras_diffkd.export.quiet import quiet
-from keras_diffkd.export.report import FILE_NAME as REPORT
-from keras_diffkd.export.report import read_verification_report
+from keras_diffkd.export.records.report import FILE_NAME as REPORT
+from keras_diffkd.export.records.report import read_verification_report
+from keras_diffkd.export.serving.pixels import Preprocessing
 from keras_diffkd.recipes import flags, tasks, tolerances
 from keras_diffkd.recipes.command_line import one_line, run_command
 from keras_diffkd.recipes.data import load_data, take_calibration, take_samples

@@ -18,7 +18,7 @@ from keras_diffkd.export import (
     verify,
     write_verification_report,
 )
-from keras_diffkd.export.report import FILE_NAME as REPORT
+from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.recipes import flags, tasks, tolerances
 from keras_diffkd.recipes.command_line import run_command
 from keras_diffkd.recipes.data import load_data, take_samples

@@ -3,13 +3,13 @@
 import shutil
 from pathlib import Path
 
-from keras_diffkd.export.errors import ExportError, ManifestError
-from keras_diffkd.export.folder import replacing
-from keras_diffkd.export.manifest import digest, find_damage, read_manifest
-from keras_diffkd.export.sealed import write_sealed
-from keras_diffkd.export.web.metadata import FILE_NAME, describe_page, is_page
-from keras_diffkd.export.web.pictures import write_pictures
-from keras_diffkd.export.web.runtime import copy_runtime, find_runtime
+from ..errors import ExportError, ManifestError
+from ..records.folder import replacing
+from ..records.manifest import digest, find_damage, read_manifest
+from ..records.page import FILE_NAME, describe_page, is_page
+from ..records.sealed import write_sealed
+from .pictures import write_pictures
+from .runtime import copy_runtime, find_runtime
 
 STATIC = Path(__file__).parent / "static"
 LICENSE = "onnxruntime_license.txt"

@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from keras_diffkd.export.errors import ExportError
+from ..errors import ExportError
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"

@@ -3,9 +3,9 @@
 import dataclasses
 
 from keras_diffkd.export.errors import ManifestError
-from keras_diffkd.export.manifest import FILE_NAME, read_manifest
-from keras_diffkd.export.report import FILE_NAME as REPORT
-from keras_diffkd.export.report import read_verification_report
+from keras_diffkd.export.records.manifest import FILE_NAME, read_manifest
+from keras_diffkd.export.records.report import FILE_NAME as REPORT
+from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.metrics_log import read_metrics
 from keras_diffkd.recipes.run_directory import RunDirectory, read_flags

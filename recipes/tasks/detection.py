@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_diffkd import datasets
-from keras_diffkd.export.detection import NMS, PerClassSuppression
+from keras_diffkd.export.serving.detection import NMS, PerClassSuppression
 from keras_diffkd.metrics import coco_map, detections
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.tasks.task import Evaluation, Task, evaluate, forward

@@ -13,9 +13,9 @@ from keras_diffkd.export import (
     VerificationError,
     export_student,
     verify,
-    writers,
 )
-from keras_diffkd.export.serving import Serving
+from keras_diffkd.export.formats import writers
+from keras_diffkd.export.serving.serving import Serving
 
 
 def run_saved_model(folder, images):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_diffkd.export.manifest import GENERATOR, VERSION, write_manifest
+from keras_diffkd.export.records.manifest import GENERATOR, VERSION, write_manifest
 from keras_diffkd.recipes import export, flags
 from keras_diffkd.recipes import report as report_package
 from keras_diffkd.recipes.report import missing_packages, write_report

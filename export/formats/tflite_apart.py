@@ -1,0 +1,89 @@
+"""The TFLite quantiser in a process of its own, because it may crash."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ExportError
+from . import tflite_converter
+
+# What TensorFlow says of its own start and of each pass, and no one wants to read.
+_CHATTER = re.compile(r"^([IW]\d{4} |[IW]0000|WARNING|INFO|\s|\d{4}-\d\d-\d\d)")
+
+
+def convert_apart(model, path, examples, input_dtype="int8"):
+    """Writes an int8 TFLite file of a SavedModel.
+
+    Some graphs make TensorFlow's converter abort instead of raising, which would end
+    this process and lose what it has made. On some of its files the LiteRT interpreter
+    does, so each is run once in the same place.
+
+    Args:
+        model: folder.
+        path: file to write.
+        examples: iterable of dicts of arrays by input name, all of one shape.
+        input_dtype: "int8" or "uint8", of float inputs.
+
+    Raises:
+        ExportError: with the converter's own words, if it fails or crashes.
+
+    Example:
+
+    ```python
+    convert_apart("export/saved_model", "student.tflite", [{"image": images[:1]}])
+    ```
+    """
+    examples = list(examples)
+    with tempfile.TemporaryDirectory() as folder:
+        given = Path(folder) / "examples.npz"
+        arrays = {
+            tflite_converter.PREFIX + name: np.stack([e[name] for e in examples])
+            for name in examples[0]
+        }
+        np.savez(given, **arrays)
+        # Not from the folder of the program, which has modules of common names.
+        command = [sys.executable, "-P", tflite_converter.__file__, str(model)]
+        done = subprocess.run(
+            [*command, str(given), input_dtype, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            # The GPU's memory belongs to the process that trains.
+            env={
+                **os.environ,
+                "CUDA_VISIBLE_DEVICES": "-1",
+                "PYTHONWARNINGS": "ignore",
+            },
+        )
+    if done.returncode:
+        raise ExportError(_explain(done.returncode, done.stderr, Path(path).exists()))
+
+
+def _explain(code, stderr, is_written):
+    """Returns what a failed converter said, after what became of it."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    said = [line for line in lines if not _CHATTER.match(line)]
+    errors = [line for line in said if "error:" in line.lower()] or said[-3:]
+    words = " ".join(errors)[-400:] or "nothing."
+    if code > 0:
+        return words
+    who = "the interpreter of the file" if is_written else "TensorFlow's converter"
+    return (
+        f"{who} crashed ({_signal_name(-code)}) in a process of its own; leave this "
+        f"format out. It said: {words}"
+    )
+
+
+def _signal_name(number):
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,1 @@
+"""Proof that the artefacts compute what the Keras student computes."""

@@ -1,0 +1,175 @@
+"""Outputs of an artefact against those of the Keras student, in NumPy."""
+
+import math
+
+import numpy as np
+
+from ..serving.predictions import Prediction
+from .matching import are_detections, match
+
+NOT_MEASURED = {"max_difference": None, "mean_difference": None, "agreement": None}
+# Of many predictions in each example, such as those of pixels, some are ties, and
+# rounding within the tolerance decides them.
+DISAGREEMENT = 0.001
+# Of probabilities, or of the largest value: between two that differ by less rounding
+# decides, also in outputs that are saturated.
+TIE = 2e-4
+# Boxes (of the image's size) and scores that are called the same if nothing else is.
+SAME_DETECTION = 0.05
+
+
+def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True):
+    """Compares all outputs of an artefact with the student's.
+
+    Args:
+        outputs: dict of arrays by output name; first axis: examples.
+        reference: the same from the student.
+        tolerance: float. Largest absolute difference allowed; None for any.
+        predictions: dict of `Prediction`s by output name; None for classes.
+        must_agree: bool. Whether it is wrong to predict another class. Of outputs
+            with several predictions for each example, 0.1%, rounded up, may be others.
+            Two classes between which the student is undecided are the same.
+
+    Returns:
+        `(measured, reasons)`: a dict with the keys of `NOT_MEASURED`, and a list of
+        what is wrong, empty if nothing is.
+
+    Example:
+
+    ```python
+    logits = np.eye(3, dtype="float32")
+    compare({"logits": logits}, {"logits": logits}, 1e-4)
+    # ({"max_difference": 0.0, "mean_difference": 0.0, "agreement": 1.0}, [])
+    ```
+    """
+    reasons = _find_unusable(outputs, reference)
+    if reasons:
+        return NOT_MEASURED, reasons
+    if are_detections(reference):
+        return _compare_detections(outputs, reference, tolerance)
+    differences = np.concatenate(
+        [
+            np.abs(output.astype("float64") - reference[name]).ravel()
+            for name, output in outputs.items()
+        ]
+    )
+    predictions = predictions or dict.fromkeys(outputs, Prediction())
+    agree = [
+        agreement(output, reference[name], predictions[name])
+        for name, output in class_scores(outputs).items()
+        if predictions[name].kind != "number"
+    ]
+    agree_once = all(len(a) == len(_first(outputs)) for a in agree)
+    agree = np.concatenate(agree) if agree else None
+    measured = {
+        "max_difference": float(differences.max()),
+        "mean_difference": float(differences.mean()),
+        "agreement": None if agree is None else float(agree.mean()),
+    }
+    reasons = [
+        f"output '{name}' is constant"
+        for name, output in outputs.items()
+        if is_constant(output) and _varies(reference[name], predictions[name])
+    ]
+    if tolerance is not None and measured["max_difference"] > tolerance:
+        reasons.append(
+            f"out of tolerance: differs from the Keras student by up to "
+            f"{measured['max_difference']:.2g}, allowed is {tolerance:.2g}"
+        )
+    if must_agree and agree is not None:
+        allowed = 0 if agree_once else math.ceil(DISAGREEMENT * agree.size)
+        count = np.sum(~agree)
+        if count > allowed:
+            reasons.append(
+                f"{count} of {agree.size} predictions are not the Keras student's"
+            )
+    return measured, reasons
+
+
+def _find_unusable(outputs, reference):
+    if set(outputs) != set(reference):
+        return [
+            f"outputs are {', '.join(sorted(outputs))}, and the Keras student's "
+            f"{', '.join(sorted(reference))}"
+        ]
+    return [
+        f"output '{name}' has shape {output.shape}, expected {reference[name].shape}"
+        for name, output in outputs.items()
+        if output.shape != reference[name].shape
+    ] or [
+        f"output '{name}' is not finite (NaN or infinity)"
+        for name, output in outputs.items()
+        if not np.all(np.isfinite(output))
+    ]
+
+
+def _compare_detections(outputs, reference, tolerance):
+    near = SAME_DETECTION if tolerance is None else tolerance
+    differences, share = match(outputs, reference, near)
+    measured = {**NOT_MEASURED, "agreement": share}
+    if differences.size:
+        measured["max_difference"] = float(differences.max())
+        measured["mean_difference"] = float(differences.mean())
+    if tolerance is None or share >= 1 - DISAGREEMENT:
+        return measured, []
+    return measured, [
+        f"out of tolerance: {1 - share:.2%} of the detections differ from the Keras "
+        f"student's by more than {tolerance:.2g}, allowed are {DISAGREEMENT:.2%}"
+    ]
+
+
+def class_scores(outputs):
+    """Returns those of the outputs whose largest value is a prediction.
+
+    Example:
+
+    ```python
+    list(class_scores({"boxes": boxes, "cls_logits": logits}))  # ["cls_logits"]
+    ```
+    """
+    name = "cls_logits"  # As detectors call it, whose other outputs are boxes.
+    return {name: outputs[name]} if name in outputs else outputs
+
+
+def agreement(output, reference, prediction):
+    """Returns which predictions of an output are the student's, a flat bool array.
+
+    Args:
+        output: array of an artefact.
+        reference: the same of the student.
+        prediction: `Prediction`, not of a number.
+
+    Example:
+
+    ```python
+    agreement(np.eye(2), np.eye(2), Prediction())  # [True, True]
+    ```
+    """
+    predicted = prediction.of(output)
+    agree = predicted == prediction.of(reference)
+    if prediction.kind != "value":
+        margins = prediction.margins(reference, predicted)
+        agree = agree | (margins <= TIE * prediction.scale(reference))
+    return agree.ravel()
+
+
+def is_constant(output):
+    """Returns whether all of several examples are the same.
+
+    Example:
+
+    ```python
+    is_constant(np.zeros((5, 2)))  # True
+    ```
+    """
+    return len(output) > 1 and bool(np.all(output == output[:1]))
+
+
+def _varies(reference, prediction):
+    """Returns whether the student's examples differ by more than rounding."""
+    values = np.asarray(reference, "float64")
+    return np.ptp(values, axis=0).max() > TIE * prediction.scale(reference)
+
+
+def _first(outputs):
+    return next(iter(outputs.values()))

@@ -1,0 +1,241 @@
+"""Proof that the artefacts of an export compute what the Keras student computes."""
+
+from pathlib import Path
+
+from keras_diffkd.weights_hash import hash_weights
+
+from ..errors import ManifestError, VerificationError
+from ..formats import FORMATS
+from ..formats.requirements import require_packages
+from ..quiet import quiet
+from ..records.folder import recover
+from ..records.manifest import FILE_NAME, read_manifest
+from ..records.page import FOLDER as PAGE
+from ..records.page import find_page_damage
+from ..serving.detection import is_detector
+from ..serving.samples import read_samples
+from ..serving.serving import Serving
+from .artefact import check_artefact
+from .judgement import (
+    QUANTIZED_TOLERANCE,
+    TOLERANCE,
+    check_tolerance,
+)
+from .metrics import check_metrics
+from .reference import make_reference
+
+# As much as float32 takes, and a tenth for what a short measurement is off.
+MORE = 1.1
+
+
+def verify(
+    output_dir,
+    student,
+    samples,
+    *,
+    tolerance=TOLERANCE,
+    quantized_tolerance=QUANTIZED_TOLERANCE,
+    metrics=None,
+):
+    """Compares every artefact of an export with the Keras student.
+
+    Each artefact must be there with the size and sha256 of the manifest, load in the
+    runtime it is meant for (TensorFlow, onnxruntime, LiteRT), have the manifest's
+    names, shapes and dtypes, hold the manifest's metadata, need no operation that the
+    runtime lacks or only training has, and give outputs that are finite and not all
+    the same. A damaged file is not loaded: some runtimes crash on one. A web page
+    beside the artefacts must be as it was written.
+
+    The outputs of float32 artefacts may differ from the student's by at most
+    `tolerance`. Besides, they must predict the same class on every sample (of
+    segmenters and detectors: for all but 0.1% of the pixels or anchors), or, with
+    `metrics`, have every metric within 0.001 of the student's. Those of float16 may
+    differ by 1% of the largest output. Quantised artefacts are judged by their metrics
+    alone, of which more is better: none may be lower than the student's by more than
+    `quantized_tolerance` (float16 likewise); without targets 90% of the predictions
+    must be the student's.
+
+    Detections after non-maximum suppression are compared in whatever order: all but
+    0.1% must be among the student's, with the same class and box and score within
+    `tolerance`.
+
+    Args:
+        output_dir: folder that `export_student` wrote.
+        student: the `keras.Model` that was exported. In half precision it is
+            compared as `export_student` exports it, in float32; a RetinaNet with its
+            boxes decoded, and suppressed where the export's are.
+        samples: what the student takes: float array `(N, ...)`, already normalised,
+            or the dictionary or list of arrays of a student with several inputs; or
+            a tuple `(inputs, targets)`: integer labels `(N,)`, of segmenters
+            `(N, height, width)`, which add the accuracy, or what `metrics` takes.
+            None for 64 seeded random inputs. Artefacts of pixels also take uint8
+            images; float ones are rounded to the pixels that they were made from.
+        tolerance: float. Largest absolute difference allowed, in float32.
+        quantized_tolerance: float. By how much a metric of a quantised artefact may be
+            lower than the student's.
+        metrics: None for the accuracy, or a callable `(outputs, targets) -> dict` of
+            floats by name. `outputs` is a dict of arrays by output name for all
+            samples; `targets`, an array or structure of arrays with the examples as
+            first axis, is what `samples` holds.
+
+    Returns:
+        dict with `output_dir`, `tolerance`, `quantized_tolerance`, `batch_size` of the
+        export, `num_samples`, `samples`, `metrics` (their names), `failures` (file:
+        reasons; empty here), `warnings` (of the whole export), `keras` (`parameters`,
+        `latency_ms`, `num_threads` and each metric by its name) and `artefacts`, which
+        maps each format to `file`, `size` (bytes), `sha256`, `precision`, `ok`,
+        `reasons`, `warnings`, `max_difference`, `mean_difference`, `agreement` (of the
+        predictions of class scores, or of detections, 0 to 1), each metric,
+        `batch_size` (None: any), `latency_ms` (median of one call, on one example if
+        the batch size is any) and its `num_threads`. What was not measured is None.
+        `write_verification_report` writes it as `report.json`.
+
+    Raises:
+        VerificationError: naming each failed artefact with its reasons; the report is
+            the error's `report`.
+        ValueError: if student, samples or metrics are not usable.
+        ImportError: if a runtime is not installed.
+
+    Example:
+
+    ```python
+    report = verify("runs/digits/export", student, (test_images, test_labels))
+    print(format_table(report))
+    ```
+    """
+    check_tolerance(tolerance)
+    check_tolerance(quantized_tolerance, "quantized_tolerance")
+    check_metrics(metrics)
+    output_dir = Path(output_dir).resolve()
+    recover(output_dir)
+    try:
+        manifest = read_manifest(output_dir)
+    except ManifestError as error:
+        raise VerificationError(
+            {"output_dir": str(output_dir), "failures": {FILE_NAME: [str(error)]}}
+        ) from error
+    serving = Serving(
+        student,
+        _suppression(student, manifest),
+        _normalization(manifest),
+        manifest.get("batch_size"),
+    )
+    serving.take_names(manifest.get("inputs"), manifest.get("outputs"))
+    samples = read_samples(serving, samples, metrics)
+    require_packages(manifest["artefacts"], writing=False)
+    reference = make_reference(serving, samples, metrics)
+    report = check_artefacts(
+        output_dir, manifest, reference, tolerance, quantized_tolerance
+    )
+    page = output_dir / PAGE
+    reasons = find_page_damage(page) if page.exists() else []
+    if reasons:
+        report["failures"][PAGE] = reasons
+    raise_failures(output_dir, report)
+    return {"output_dir": str(output_dir), **report}
+
+
+def _suppression(student, manifest):
+    """Returns the `nms` that a detector was exported with."""
+    # What `decoded` gave has it inside already.
+    detection = manifest.get("detection") if is_detector(student) else None
+    return detection and detection["nms"]
+
+
+def _normalization(manifest):
+    """Returns what artefacts do to pixels; None if they take none."""
+    takes_pixels = (manifest.get("input") or {}).get("normalized_by") == "artefact"
+    return manifest.get("normalization") if takes_pixels else None
+
+
+def check_artefacts(folder, manifest, reference, tolerance, quantized_tolerance):
+    """Returns the report of `verify`, whatever it says.
+
+    Args:
+        folder: `Path` with the artefacts.
+        manifest: dict.
+        reference: `Reference` of the student.
+        tolerance: float, of float32.
+        quantized_tolerance: float, of metrics.
+
+    Example:
+
+    ```python
+    check_artefacts(folder, read_manifest(folder), reference, 1e-4, 0.005)["failures"]
+    ```
+    """
+    report = {
+        "tolerance": tolerance,
+        "quantized_tolerance": quantized_tolerance,
+        "batch_size": manifest.get("batch_size"),
+        "num_samples": len(reference.samples),
+        "samples": reference.samples.origin,
+        "metrics": list(reference.values),
+        "keras": {
+            "parameters": reference.parameters,
+            **reference.values,
+            "latency_ms": reference.latency_ms,
+            "num_threads": reference.num_threads,
+        },
+        "artefacts": {},
+        "warnings": [*manifest.get("warnings", []), *_other(manifest, reference)],
+    }
+    for name in manifest["artefacts"]:
+        with quiet():
+            report["artefacts"][name] = check_artefact(
+                name, folder, manifest, reference, tolerance, quantized_tolerance
+            )
+    report["warnings"] += _gained_nothing(report["artefacts"])
+    report["failures"] = {
+        result["file"]: result["reasons"]
+        for result in report["artefacts"].values()
+        if not result["ok"]
+    }
+    return report
+
+
+def _other(manifest, reference):
+    expected = (manifest.get("student") or {}).get("weights_sha256")
+    if expected in (None, hash_weights(reference.serving.network)):
+        return []
+    return ["the student's weights are not those that were exported"]
+
+
+def _gained_nothing(results):
+    """Returns warnings of artefacts slower or larger than float32 of their family."""
+    warnings = []
+    for name, result in results.items():
+        family = FORMATS[name].family
+        float32 = results.get(family)
+        if name == family or float32 is None:
+            continue
+        if result["size"] > MORE * float32["size"]:
+            warnings.append(
+                f"{result['file']} is larger than float32: {result['size']:,} bytes "
+                f"instead of {float32['size']:,}"
+            )
+        found, expected = result["latency_ms"], float32["latency_ms"]
+        if found and expected and found > MORE * expected:
+            warnings.append(
+                f"{result['file']} is slower than float32 here: {found:.3f} ms instead "
+                f"of {expected:.3f} ms"
+            )
+    return warnings
+
+
+def raise_failures(output_dir, report, advice=""):
+    """Raises `VerificationError` if a report of `check_artefacts` has failures.
+
+    Args:
+        output_dir: what was verified.
+        report: dict.
+        advice: str, the end of the message.
+
+    Example:
+
+    ```python
+    raise_failures("export", {"failures": {}})
+    ```
+    """
+    if report["failures"]:
+        raise VerificationError({"output_dir": str(output_dir), **report}, advice)

@@ -1,0 +1,148 @@
+"""Replaces a whole export folder at once, or leaves it as it was."""
+
+import contextlib
+import os
+import shutil
+
+from keras_diffkd.durable import flush, move_into_place
+
+from ..errors import ManifestError
+from .manifest import FILE_NAME, read_manifest
+from .mounted import (
+    OTHERS,
+    is_mount_point,
+    recover_inside,
+    replacing_inside,
+)
+from .page import FOLDER as PAGE
+from .page import is_page
+
+# What may lie beside the artefacts: reports about them, which go with them.
+REPORTS = {"report.html", "report.json"}
+
+
+def check_target(output_dir, source):
+    """Raises if `output_dir` holds anything but an export of the same experiment.
+
+    Args:
+        output_dir: folder that would be replaced.
+        source: dict or None. Exports are of the same experiment when the values of
+            `"experiment"` in their sources are equal.
+
+    Raises:
+        ValueError: if it is a file, a folder that is not ours, holds files that we
+            did not write, or the export of another experiment.
+
+    Example:
+
+    ```python
+    check_target("runs/digits/export", {"experiment": "digits"})
+    ```
+    """
+    if not output_dir.exists():
+        return
+    advice = "Choose another folder, or move its content away. Nothing was written."
+    if not output_dir.is_dir():
+        raise ValueError(
+            f"The output folder is a file. {advice} Received: '{output_dir}'"
+        )
+    present = {path.name for path in output_dir.iterdir()} - REPORTS
+    if is_mount_point(output_dir):
+        present -= OTHERS
+    if not present:
+        return
+    try:
+        manifest = read_manifest(output_dir)
+    except ManifestError as error:
+        raise ValueError(
+            f"The output folder is not empty and not an export "
+            f"({FILE_NAME}: {error}). {advice} Received: '{output_dir}'"
+        ) from error
+    ours = {entry["file"] for entry in manifest["artefacts"].values()}
+    if is_page(output_dir / PAGE):
+        ours.add(PAGE)
+    foreign = sorted(present - ours - {FILE_NAME})
+    if foreign:
+        raise ValueError(
+            "The output folder holds files that are not part of the export: "
+            f"{', '.join(foreign)}. {advice} Received: '{output_dir}'"
+        )
+    old, new = _experiment(manifest.get("source")), _experiment(source)
+    if old != new:
+        raise ValueError(
+            "The output folder holds the export of another experiment. Expected: "
+            f"source['experiment'] to be {old!r}. Received: {new!r} for "
+            f"'{output_dir}'. {advice}"
+        )
+
+
+@contextlib.contextmanager
+def replacing(output_dir):
+    """Yields an empty sibling folder that replaces `output_dir` on success.
+
+    If the body raises, the sibling is removed and `output_dir` is untouched. A
+    process killed at any moment leaves either the old export or the new one: in
+    `output_dir`, or, between the two renames, where `recover` finds it. So does a
+    machine that loses power: what was written is on the disk before it is renamed.
+    A mount point cannot be renamed; see `replacing_inside`.
+
+    Args:
+        output_dir: absolute `Path` that passed `check_target`.
+
+    Example:
+
+    ```python
+    with replacing(Path("export").resolve()) as folder:
+        (folder / "student.onnx").write_bytes(content)
+    ```
+    """
+    if is_mount_point(output_dir):
+        with replacing_inside(output_dir) as folder:
+            yield folder
+        return
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    partial = output_dir.with_name(f".{output_dir.name}.partial")
+    previous = _previous(output_dir)
+    # First what a killed process has left.
+    recover(output_dir)
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(previous, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        # A full disk shows here, while the old export has its name.
+        flush(partial)
+        # A folder cannot be renamed onto one that has files.
+        if output_dir.exists():
+            os.replace(output_dir, previous)
+        move_into_place(partial, output_dir)
+    except BaseException:
+        recover(output_dir)
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def recover(output_dir):
+    """Moves the previous export back if a process was killed between two renames.
+
+    Example:
+
+    ```python
+    recover(Path("export").resolve())
+    ```
+    """
+    if is_mount_point(output_dir):
+        recover_inside(output_dir)
+        return
+    previous = _previous(output_dir)
+    if previous.exists() and not output_dir.exists():
+        os.replace(previous, output_dir)
+
+
+def _previous(output_dir):
+    return output_dir.with_name(f".{output_dir.name}.previous")
+
+
+def _experiment(source):
+    return source.get("experiment") if isinstance(source, dict) else None

@@ -1,0 +1,115 @@
+"""report.json: how an export was verified, where, and with what result."""
+
+import datetime
+import json
+import os
+import platform
+import re
+from pathlib import Path
+
+from keras_diffkd.durable import move_into_place
+
+from ..formats import FORMATS, inspection
+from ..proof import comparison, judgement, metrics
+from .manifest import versions
+
+FILE_NAME = "report.json"
+GENERATOR = "keras_diffkd.export.verify"
+VERSION = 1
+
+
+def write_verification_report(path, report):
+    """Writes a report of `verify` as JSON, whole or not at all.
+
+    Args:
+        path: the file, `report.json` in the folder of the export for instance.
+        report: dict, from `verify` or the attribute `report` of its error.
+
+    Returns:
+        dict, what the file holds: the report, and with it `generator`, `version`,
+        `date` (UTC), `ok`, `thresholds`, `machine` and `versions` (docs/exports.md).
+
+    Example:
+
+    ```python
+    try:
+        report = verify("export", student, samples)
+    except VerificationError as error:
+        report = error.report
+    write_verification_report("export/report.json", report)["ok"]
+    ```
+    """
+    path = Path(path)
+    content = {
+        "generator": GENERATOR,
+        "version": VERSION,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "ok": not report["failures"],
+        **report,
+        "thresholds": _thresholds(report),
+        "machine": describe_machine(),
+        "versions": versions(report.get("artefacts") or FORMATS),
+    }
+    text = json.dumps(content, indent=2, allow_nan=False)
+    # Beside the folder: in it nothing is left over when a process is killed.
+    aside = path.parent.with_name(f".{path.parent.name}.{path.name}.partial")
+    try:
+        aside.write_text(text + "\n", encoding="utf-8")
+        move_into_place(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return content
+
+
+def read_verification_report(path):
+    """Returns what a `report.json` holds; None if there is none that can be read.
+
+    Example:
+
+    ```python
+    read_verification_report("export/report.json")["ok"]  # True
+    ```
+    """
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    is_ours = isinstance(report, dict) and report.get("generator") == GENERATOR
+    return report if is_ours and report.get("version") == VERSION else None
+
+
+def describe_machine():
+    """Returns what the latencies were measured on.
+
+    Example:
+
+    ```python
+    describe_machine()["cores"]  # 8
+    ```
+    """
+    return {
+        "processor": _processor(),
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+    }
+
+
+def _processor():
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.search(r"model name\s*:\s*(.+)", text)
+    return found.group(1) if found else platform.processor() or None
+
+
+def _thresholds(report):
+    """Returns everything that decides whether an artefact is accepted."""
+    return {
+        "tolerance": report.get("tolerance"),
+        "quantized_tolerance": report.get("quantized_tolerance"),
+        "float16_tolerance": judgement.FLOAT16_TOLERANCE,
+        "metric_tolerance": metrics.TOLERANCE,
+        "disagreement_of_pixels": comparison.DISAGREEMENT,
+        "agreement_without_targets": judgement.MIN_AGREEMENT,
+        "share_of_kernel_bytes": inspection.MIN_SHARE,
+    }

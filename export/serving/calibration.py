@@ -1,0 +1,82 @@
+"""The inputs from which a quantiser learns the ranges of activations."""
+
+import math
+
+import numpy as np
+
+from .samples import Samples, read_samples
+from .sizes import unknown_axes
+
+MAX_SAMPLES = 256
+MAX_BYTES = 2**28
+RANDOM_WARNING = (
+    "the activations were calibrated on random inputs, whose ranges are not those of "
+    "real ones: pass `samples` or `calibration_samples`"
+)
+
+
+def read_calibration(serving, calibration_samples, samples):
+    """Checks what the user passed for calibration, or takes some of the samples.
+
+    Args:
+        serving: `Serving`.
+        calibration_samples: inputs as `samples` of `verify` without targets, or None
+            for up to 256 of `samples`, evenly spaced.
+        samples: `Samples` to verify on.
+
+    Returns:
+        `Samples` without targets, whose origin says where they are from.
+
+    Example:
+
+    ```python
+    read_calibration(serving, None, samples).origin  # "256 of the samples"
+    ```
+    """
+    if calibration_samples is not None:
+        if isinstance(calibration_samples, tuple):
+            calibration_samples = calibration_samples[0]
+        given = read_samples(serving, calibration_samples)
+        for name in unknown_axes(serving.inputs):
+            found, expected = (s.inputs[name].shape[1:] for s in (given, samples))
+            if found != expected:
+                raise ValueError(
+                    "Expected the calibration samples to have the size of the samples, "
+                    f"{expected} for the input '{name}'. Received: {found}"
+                )
+        return _thin(given, "given")
+    if samples.origin != "given":
+        return _thin(samples, samples.origin)
+    return _thin(samples, "the samples that are verified on")
+
+
+def describe_calibration(calibration):
+    """Returns what the manifest says of it.
+
+    Example:
+
+    ```python
+    describe_calibration(calibration)  # {"num_samples": 256, "samples": "given"}
+    ```
+    """
+    return {"num_samples": len(calibration), "samples": calibration.origin}
+
+
+def calibration_warnings(calibration):
+    """Returns what the manifest warns of, a list.
+
+    Example:
+
+    ```python
+    calibration_warnings(calibration)  # []
+    ```
+    """
+    return [RANDOM_WARNING] if calibration.origin.startswith("random") else []
+
+
+def _thin(samples, origin):
+    one = sum(array.nbytes for array in samples.batch(0, 1).values())
+    count = min(len(samples), MAX_SAMPLES, max(1, math.floor(MAX_BYTES / one)))
+    chosen = np.linspace(0, len(samples) - 1, count).round().astype(int)
+    inputs = {name: array[chosen] for name, array in samples.inputs.items()}
+    return Samples(inputs, None, origin)

@@ -1,0 +1,65 @@
+import hashlib
+
+import pytest
+
+from keras_diffkd.export.errors import ManifestError
+from keras_diffkd.export.records.manifest import (
+    digest,
+    find_damage,
+    read_manifest,
+    versions,
+    write_manifest,
+)
+
+
+def test_digest_of_a_folder_is_that_of_the_lines_of_sha256sum(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "y").write_bytes(b"second")
+    (tmp_path / "a").write_bytes(b"first")
+    lines = "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+        for name, content in (("a", b"first"), ("b/y", b"second"))
+    )
+
+    found = digest(tmp_path)
+
+    assert found["sha256"] == hashlib.sha256(lines.encode()).hexdigest()
+    assert found["size"] == 11
+    assert list(found["files"]) == ["a", "b/y"]
+    assert find_damage(tmp_path, found) == []
+    assert find_damage(tmp_path, {**found, "sha256": "0"}) == ["sha256 mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("artefacts", "message"),
+    [
+        ({}, "no artefacts"),
+        ({"coreml": {}}, "unknown artefact 'coreml'"),
+        ({"onnx": {"file": "student.onnx", "size": "3"}}, "'size'"),
+        (
+            {
+                "onnx": {
+                    "file": "../../student.onnx",
+                    "size": 3,
+                    "sha256": "",
+                    "inputs": [],
+                    "outputs": [],
+                }
+            },
+            "not in",
+        ),
+    ],
+)
+def test_unusable_entries(artefacts, message, tmp_path):
+    write_manifest(
+        tmp_path,
+        {"generator": "keras_diffkd.export", "version": 1, "artefacts": artefacts},
+    )
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_versions_of_what_was_used():
+    assert "onnx" not in versions(["tflite"])
+    assert versions(["tflite"])["ai-edge-litert"]
+    assert versions(["onnx"])["tensorflow"]
