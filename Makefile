@@ -4,6 +4,7 @@
 # make test-jax, make test-torch   the whole suite on another Keras backend
 # make test-kills   kills many small trainings, which must end as if nothing had happened
 # make test-runtimes   exported files in new environments with NumPy and a runtime alone
+# make docs   the documentation as a site, in build/site
 # All make the virtual environment and install the pinned dependencies first.
 
 PYTHON ?= python3
@@ -11,6 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BACKENDS := $(VENV)/.backends
+DOCS := $(VENV)/.docs
 # What must not break on any backend: the mathematics of the losses, the authors' numbers,
 # a training, what layers assign in a step, save, load and strip, resuming.
 EVERY_BACKEND := tests/losses/test_kl.py::test_value_and_gradient \
@@ -27,7 +29,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 TESTS := test-tensorflow test-part-jax test-part-torch
 
 .PHONY: demo test $(TESTS) test-jax test-torch test-kills \
-	test-runtimes lint format clean
+	test-runtimes docs lint format clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock setup.py pyproject.toml
@@ -69,6 +71,18 @@ test-kills: $(STAMP)
 
 test-runtimes: $(STAMP)
 	$(BIN)/python tests/fresh_environments.py
+
+$(DOCS): $(STAMP) requirements-docs.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+		-c requirements.lock -r requirements-docs.lock
+	touch $(DOCS)
+
+# The reference is read from the sources, in folders laid out as they are installed.
+docs: $(DOCS)
+	rm -rf build/sources build/site
+	mkdir -p build/sources/keras_diffkd
+	ln -s $(abspath $(wildcard keras_diffkd/*) export recipes) build/sources/keras_diffkd
+	$(BIN)/zensical build --clean --strict
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

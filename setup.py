@@ -65,6 +65,7 @@ setup(
         "jax": ["jax>=0.10"],
         "torch": ["torch>=2.13"],
         "cuda": ["tensorflow[and-cuda]>=2.21"],
+        "docs": ["mkdocstrings-python>=2.0", "zensical>=0.0.73"],
         "dev": [
             *export,
             *hub,

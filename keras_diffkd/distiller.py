@@ -321,7 +321,7 @@ class Distiller(keras.Model):
     def preflight(self, x=None, y=None, *args, **kwargs):
         """Checks what `fit` would be given, and changes nothing.
 
-        `fit` does the same by itself: see [what is checked](docs/wrong_inputs.md).
+        `fit` does the same by itself: see docs/wrong_inputs.md.
         It reads the first batches of the data - a data set is iterated once more
         for that - and runs both models on a few hundred samples. A second `fit`
         on the same object does not repeat it. Of a generator, `fit` reads one batch

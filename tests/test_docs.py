@@ -3,21 +3,24 @@
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from helpers.small_models import cross_entropy, random_batch, small_cnn
 
-from keras_diffkd import LogitsKD
+from keras_diffkd import Distiller, LogitsKD, models
 from keras_diffkd.taps import output_specs
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 def test_moving_from_keras_distillation(rng):
-    page = (DOCS / "from_keras_distillation.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names = {"teacher": small_cnn(8), "student": small_cnn(8), "LogitsKD": LogitsKD}
-    exec("\n".join(blocks), names)  # noqa: S102  It is our own page.
+    names = run_blocks(
+        "from_keras_distillation.md",
+        teacher=small_cnn(8),
+        student=small_cnn(8),
+        LogitsKD=LogitsKD,
+    )
 
     x, y = random_batch(rng)
     for distiller in (names["distiller"], names["keras_distiller"]):
@@ -37,10 +40,8 @@ def distiller_logs(distiller, x, y):
 def test_detection_and_segmentation(tmp_path, monkeypatch, capsys):
     pytest.importorskip("keras_hub")
     page = (DOCS / "detection_and_segmentation.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    names = {}
-    exec("\n".join(blocks), names)  # noqa: S102  It is our own page.
+    names = run_blocks("detection_and_segmentation.md")
 
     assert "'mAP50'" in capsys.readouterr().out
     assert (tmp_path / "exported" / "saved_model").exists()
@@ -61,8 +62,53 @@ def _is_tapped(model, path):
     return True
 
 
-def test_links_exist():
-    for page in DOCS.glob("*.md"):
-        text = page.read_text(encoding="utf-8")
-        for link in re.findall(r"\]\(([^)#]+)\)", text):
-            assert "://" in link or (DOCS / link).exists(), (page.name, link)
+@pytest.mark.long
+@pytest.mark.backend("tensorflow")
+def test_getting_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("getting_started.md", replace=("epochs=20", "epochs=1"))
+
+    assert set(names["distiller"].history.history) >= {"task_loss", "diffkd/distill"}
+    assert (tmp_path / "exported" / "student.tflite").exists()
+    assert (tmp_path / "student.keras").exists()
+
+
+@pytest.mark.backend("tensorflow")
+def test_your_data(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    for index in range(40):
+        path = tmp_path / "images" / f"class {index % 10}" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(path, rng.integers(0, 256, (8, 8, 3)), scale=False)
+    student = models.build_model("digits_student", (8, 8, 3), 10)
+    teacher = models.build_model("digits_teacher", (8, 8, 3), 10)
+    names = run_blocks(
+        "your_data.md",
+        replace=("epochs=10", "epochs=1"),
+        keras=keras,
+        folder=str(tmp_path / "images"),
+        height=8,
+        width=8,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        Distiller=Distiller,
+        LogitsKD=LogitsKD,
+        teacher=teacher,
+        student=student,
+        big_teacher=models.build_model("digits_teacher", (16, 16, 3), 10),
+        distiller=compiled(Distiller(teacher, student, [LogitsKD()])),
+    )
+    (task_loss,) = names["distiller"].history.history["task_loss"]
+    assert task_loss == 0  # The last example has no labels.
+
+
+def compiled(distiller):
+    distiller.compile("adam", cross_entropy())
+    return distiller
+
+
+def run_blocks(page, replace=("", ""), **names):
+    """Runs the Python of a page and returns its names."""
+    text = (DOCS / page).read_text(encoding="utf-8").replace(*replace)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec("\n".join(blocks), names)  # noqa: S102  It is our own page.
+    return names
