@@ -2,7 +2,8 @@
 
 `export/` and `recipes/` live at the top of the repository and are installed as
 `keras_diffkd.export` and `keras_diffkd.recipes`, so that nothing with such a
-general name lands in a user's site-packages.
+general name lands in a user's site-packages. The entry points of the commands are
+the package `diffkd_commands`: they start before anything of `keras_diffkd` is imported.
 """
 
 from pathlib import Path
@@ -11,11 +12,14 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 MAPPED = {"keras_diffkd.export": "export", "keras_diffkd.recipes": "recipes"}
+ENTRY_POINTS = {"diffkd_commands": "recipes/entry_points"}
 
-packages = find_packages(include=["keras_diffkd", "keras_diffkd.*"])
+packages = [*ENTRY_POINTS, *find_packages(include=["keras_diffkd", "keras_diffkd.*"])]
 for name, folder in MAPPED.items():
     packages.append(name)
-    packages += [f"{name}.{sub}" for sub in find_packages(folder)]
+    packages += [
+        f"{name}.{sub}" for sub in find_packages(folder, exclude=["entry_points"])
+    ]
 
 COMMANDS = {
     "diffkd-train-teacher": "train_teacher",
@@ -40,7 +44,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=packages,
-    package_dir={"keras_diffkd": "keras_diffkd", **MAPPED},
+    package_dir={"keras_diffkd": "keras_diffkd", **MAPPED, **ENTRY_POINTS},
     package_data={
         "keras_diffkd.recipes": ["experiments/*.flags"],
         "keras_diffkd.recipes.report": ["templates/*"],
@@ -79,8 +83,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            f"{command} = keras_diffkd.recipes.{module}:run"
-            for command, module in COMMANDS.items()
+            f"{command} = diffkd_commands:{function}"
+            for command, function in COMMANDS.items()
         ]
     },
     classifiers=[

@@ -1,0 +1,61 @@
+"""Starts the commands without the lines that TensorFlow logs while it is imported.
+
+`setup.py` installs it as the package `diffkd_commands`, beside `keras_diffkd`: Python
+imports TensorFlow before any module of that package. Native code writes the lines to
+file descriptor 2, and some of them whatever `TF_CPP_MIN_LOG_LEVEL` says.
+"""
+
+import functools
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+
+# The first letters of log lines, by their number in `TF_CPP_MIN_LOG_LEVEL`.
+_SEVERITIES = "IWEF"
+
+
+def _run(name):
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    module = f"keras_diffkd.recipes.{name}"
+    if level not in ("1", "2", "3"):
+        importlib.import_module(module).run()
+        return
+    held = str
+    try:
+        with _held_stderr().hold_stderr() as held:
+            command = importlib.import_module(module)
+    except BaseException:
+        sys.stderr.write(held())
+        raise
+    sys.stderr.writelines(_lines_from(int(level), held()))
+    command.run()
+
+
+def _held_stderr():
+    """Loads the module `keras_diffkd.held_stderr` without its package."""
+    [folder] = importlib.util.find_spec("keras_diffkd").submodule_search_locations
+    path = Path(folder) / "held_stderr.py"
+    spec = importlib.util.spec_from_file_location("held_stderr", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _lines_from(level, text):
+    """Yields log lines of at least a severity, with the lines that go on with them."""
+    is_wanted = False
+    for line in text.splitlines(keepends=True):
+        start = re.match(rf"([{_SEVERITIES}])\d{{4}} |WARNING: All log messages", line)
+        if start:
+            is_wanted = bool(start[1]) and _SEVERITIES.index(start[1]) >= level
+        if is_wanted:
+            yield line
+
+
+train_teacher = functools.partial(_run, "train_teacher")
+distill = functools.partial(_run, "distill")
+evaluate = functools.partial(_run, "evaluate")
+export = functools.partial(_run, "export")
+verify = functools.partial(_run, "verify")
