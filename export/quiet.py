@@ -1,39 +1,56 @@
 """Keeps the chatter of the converters and runtimes off the terminal."""
 
 import contextlib
-import os
-import sys
+import logging
 
 import tensorflow as tf
+
+from keras_diffkd.held_stderr import hold_stderr, without_chatter
 
 
 @contextlib.contextmanager
 def quiet():
-    """Silences TensorFlow's logger and everything written to standard error.
+    """Holds back TensorFlow's logger and everything written to standard error.
 
-    The converters and the LiteRT interpreter write from C++ straight to file
-    descriptor 2, so redirecting `sys.stderr` would not catch them. Exceptions
-    pass through untouched: what matters is in them.
+    Exceptions pass through. Several threads may be quiet at once.
+
+    Yields:
+        A function that returns the text that was held; see `hold_stderr`.
 
     Example:
 
     ```python
-    with quiet():
+    with quiet() as held:
         converter.convert()
     ```
     """
+
+    def is_error(record):
+        return record.levelno >= logging.ERROR
+
+    # A filter of this call's own, where a level would be shared with other threads.
     logger = tf.get_logger()
-    level = logger.level
-    sys.stderr.flush()
-    saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    logger.setLevel("ERROR")
-    os.dup2(nowhere, 2)
+    logger.addFilter(is_error)
     try:
-        yield
+        with hold_stderr() as held:
+            yield held
     finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
-        logger.setLevel(level)
+        logger.removeFilter(is_error)
+
+
+def last_words(text):
+    """Returns the errors in what a converter wrote, or else its last lines.
+
+    Args:
+        text: str.
+
+    Example:
+
+    ```python
+    last_words("I0000 starts\\nloc(x): error: no such operation\\n")
+    # "loc(x): error: no such operation"
+    ```
+    """
+    lines = without_chatter(text)
+    errors = [line for line in lines if "error:" in line.lower()] or lines[-3:]
+    return " ".join(errors)[-400:]

@@ -12,8 +12,8 @@ import sys
 import tempfile
 import threading
 
-# Lines that native libraries log while all is well, and the notice before the first.
-CHATTER = r"[IW]\d{4} |WARNING: All log messages before absl::InitializeLog"
+# The starts of lines that TensorFlow, its converters and Python log while all is well.
+CHATTER = r"[IW]\d{4} |WARNING|INFO|\d{4}-\d\d-\d\d"
 # A process of its own outlives a holder that aborts: its input ends without a byte.
 _WITNESS = """
 import os, re, sys
@@ -63,7 +63,7 @@ def hold_stderr():
 
 
 def without_chatter(text):
-    """Returns the lines that are not remarks of TensorFlow about itself.
+    """Returns the lines that say more than that all is well.
 
     Args:
         text: str, from `hold_stderr` or from another process.

@@ -1,7 +1,6 @@
 """The TFLite quantiser in a process of its own, because it may crash."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,10 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ExportError
+from ..quiet import last_words
 from . import tflite_converter
-
-# What TensorFlow says of its own start and of each pass, and no one wants to read.
-_CHATTER = re.compile(r"^([IW]\d{4} |[IW]0000|WARNING|INFO|\s|\d{4}-\d\d-\d\d)")
 
 
 def convert_apart(model, path, examples, input_dtype="int8"):
@@ -69,10 +66,7 @@ def convert_apart(model, path, examples, input_dtype="int8"):
 
 def _explain(code, stderr, is_written):
     """Returns what a failed converter said, after what became of it."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    said = [line for line in lines if not _CHATTER.match(line)]
-    errors = [line for line in said if "error:" in line.lower()] or said[-3:]
-    words = " ".join(errors)[-400:] or "nothing."
+    words = last_words(stderr) or "nothing."
     if code > 0:
         return words
     who = "the interpreter of the file" if is_written else "TensorFlow's converter"

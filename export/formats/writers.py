@@ -1,7 +1,7 @@
 """Writes one artefact, whatever its format, and describes it."""
 
 from ..errors import ExportError
-from ..quiet import quiet
+from ..quiet import last_words, quiet
 from ..records import manifest as manifests
 from ..serving.calibration import describe_calibration
 from . import FORMATS
@@ -53,18 +53,21 @@ def write_artefact(name, serving, folder, manifest, *, opset, calibration):
     ```
     """
     path = folder / FORMATS[name].file
-    try:
-        with quiet():
+    with quiet() as held:
+        try:
             WRITERS[name](serving, path, **_options(name, opset, calibration))
             embed(FORMATS[name].family, path, describe_file(manifest, name))
             return _describe(name, path, serving, calibration)
-    except Exception as error:  # Converters raise whatever their inside raises.
-        message = " ".join(str(error).split()) or type(error).__name__
-        raise ExportError(
-            f"The student '{serving.student.name}' cannot be written as '{name}'; "
-            "choose other `formats`, or replace the operation in the student. "
-            f"{_advice(message)}Received: {message[:600]}"
-        ) from error
+        except Exception as error:  # Converters raise whatever their inside raises.
+            message = " ".join(str(error).split()) or type(error).__name__
+            words = last_words(held())
+            if words and words not in message:
+                message = f"{message[:600]} It wrote: {words}"
+            raise ExportError(
+                f"The student '{serving.student.name}' cannot be written as '{name}'; "
+                "choose other `formats`, or replace the operation in the student. "
+                f"{_advice(message)}Received: {message[:1000]}"
+            ) from error
 
 
 def _advice(message):
