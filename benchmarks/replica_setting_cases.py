@@ -18,6 +18,7 @@ OWN_MEAN = (
     "each replica divides by its own count of positions or sum of weights; "
     "the replicas weigh by their samples"
 )
+OWN_POSITIONS = "the loss of `LogitsKD` is a mean over the positions of each replica"
 OWN_BATCH = "the loss compares the samples of a batch, each replica those of its share"
 OWN_STATISTICS = "each replica normalizes by the statistics of its share"
 OWN_DRAWS = "each replica draws its own noise"
@@ -220,6 +221,7 @@ def losses():
         )
     yield Setting("`class_weight`", fitted={"class_weight": {0: 1.0, 1: 5.0, 2: 0.3}})
     ignoring = {"student": segmenter, "data": positions, "metrics": list}
+    ignoring["methods"] = lambda: methods()[:1]
     for reduction in ("sum_over_batch_size", "sum"):
         yield Setting(
             f'`ignore_class`, `reduction="{reduction}"`',
@@ -230,6 +232,13 @@ def losses():
             **ignoring,
             differs="" if reduction == "sum" else OWN_MEAN,
         )
+    yield Setting(
+        '`ignore_class`, `reduction="sum"`, `LogitsKD`',
+        lambda: SGD(0.01),
+        lambda: cross_entropy(ignore_class=-1, reduction="sum"),
+        **{**ignoring, "methods": methods},
+        differs=OWN_POSITIONS,
+    )
     for reduction in ("sum_over_batch_size", "sum"):
         yield Setting(
             f'`mask_zero`, `reduction="{reduction}"`',
@@ -237,6 +246,7 @@ def losses():
             lambda reduction=reduction: cross_entropy(reduction=reduction),
             student=tagger,
             data=sentences,
+            methods=lambda: methods()[:1],
             differs="" if reduction == "sum" else OWN_MEAN,
         )
     heads = {"student": two_headed, "methods": lambda: methods()[:1]}
