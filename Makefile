@@ -19,9 +19,9 @@ EVERY_BACKEND := tests/losses/test_kl.py::test_value_and_gradient \
 	tests/losses/test_dkd.py::test_value_and_gradient \
 	tests/interop/test_pytorch.py \
 	tests/test_distiller.py::test_fit_logs_named_losses_and_lowers_them \
-	tests/train_steps/test_step_scope.py::test_state_that_a_layer_reads_after_it_has_assigned_it \
+	tests/training/test_scope.py::test_state_that_a_layer_reads_after_it_has_assigned_it \
 	tests/methods/test_all_methods.py::test_trains_saves_and_leaves_a_clean_student[kd] \
-	tests/callbacks/test_training_backup.py::test_an_interrupted_training_ends_as_if_it_had_not_been[2]
+	tests/resuming/test_training_backup.py::test_an_interrupted_training_ends_as_if_it_had_not_been[2]
 RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -67,7 +67,7 @@ test-jax test-torch: test-%: $(BACKENDS)
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -n auto --dist=worksteal
 
 test-kills: $(STAMP)
-	$(BIN)/python tests/callbacks/kill_anywhere.py --kills=9
+	$(BIN)/python tests/resuming/kill_anywhere.py --kills=9
 
 test-runtimes: $(STAMP)
 	$(BIN)/python tests/fresh_environments.py

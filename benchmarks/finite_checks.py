@@ -48,7 +48,8 @@ def unchecked():
     """Leaves all checks out of the steps that are traced meanwhile."""
     import tensorflow as tf
 
-    from keras_diffkd.train_steps import step_count, tensorflow
+    from keras_diffkd.training import step_count
+    from keras_diffkd.training.tensorflow import step as tensorflow
 
     with contextlib.ExitStack() as patches:
         for owner, name, replacement in (

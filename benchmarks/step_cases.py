@@ -7,8 +7,8 @@ import numpy as np
 from flops import step_flops
 
 from keras_diffkd import DiffKD, DistillationMethod, Distiller
-from keras_diffkd.layers import fused_batch_normalization
 from keras_diffkd.models import build_model, with_dtype_policy
+from keras_diffkd.training.fused_batch_norm import fused_batch_normalization
 
 PAIRS = {
     # teacher, student, input shape, classes, batch size, latent channels of DiffKD

@@ -15,7 +15,8 @@ import numpy as np
 import wrong_input_commands as commands
 from wrong_input_cases import CASES, SECTIONS
 
-from keras_diffkd.preflight import Findings, PreflightWarning
+from keras_diffkd.errors import PreflightWarning
+from keras_diffkd.validation.findings import Findings
 
 PAGE = Path(__file__).parents[1] / "docs" / "wrong_inputs.md"
 LONGEST = 230

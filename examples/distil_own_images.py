@@ -15,12 +15,8 @@ from absl import app, flags
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD
 from keras_diffkd.export import export_student, format_table, verify
-from keras_diffkd.models import (
-    load_model,
-    pretrained_preprocessing,
-    with_preprocessing,
-)
-from keras_diffkd.taps import list_taps
+from keras_diffkd.features.taps import list_taps
+from keras_diffkd.models import load_model, pretrained_preprocessing, with_preprocessing
 
 with contextlib.suppress(ImportError):
     import keras_hub  # noqa: F401  A .keras file may hold one of its models.

@@ -14,6 +14,7 @@ from keras_diffkd import (
     preflight,
 )
 from keras_diffkd.distiller import Distiller
+from keras_diffkd.errors import TrainingDivergedError
 from keras_diffkd.methods import (
     AFD,
     DIST,
@@ -27,7 +28,6 @@ from keras_diffkd.methods import (
     LogitsKD,
     VkD,
 )
-from keras_diffkd.training_diverged_error import TrainingDivergedError
 
 __version__ = "0.1.0"
 

@@ -6,21 +6,30 @@ import warnings
 
 import keras
 
-from keras_diffkd import checks, train_steps
-from keras_diffkd.arguments import check_integer
-from keras_diffkd.counted_positions import counted_positions
-from keras_diffkd.feature_pairs import check_same_kinds, pair_specs, pair_up, taps_of
-from keras_diffkd.fit_watch import watched
-from keras_diffkd.frozen_teacher import FrozenTeacher
+from keras_diffkd.errors import PreflightWarning
+from keras_diffkd.features.head import attach_heads
+from keras_diffkd.features.own_inputs import own_inputs
+from keras_diffkd.features.pairs import check_same_kinds, pair_specs, pair_up, taps_of
+from keras_diffkd.features.taps import call_with_taps
+from keras_diffkd.features.teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
-from keras_diffkd.loss_weights import LossWeights, at_step, serialized, weights_of
-from keras_diffkd.own_inputs import own_inputs
-from keras_diffkd.preflight import Findings, PreflightWarning, check_fit
+from keras_diffkd.methods.checks import check_loss_names
+from keras_diffkd.preflight import check_fit
 from keras_diffkd.preflight.models import check_arguments
 from keras_diffkd.preflight.run import Memory
-from keras_diffkd.taps import call_with_taps
-from keras_diffkd.teacher_head import attach_heads
-from keras_diffkd.train_steps.step_count import StepCount
+from keras_diffkd.training import backend, step
+from keras_diffkd.training.counted_positions import counted_positions
+from keras_diffkd.training.fit_watch import watched
+from keras_diffkd.training.loss_weights import (
+    LossWeights,
+    at_step,
+    serialized,
+    weights_of,
+)
+from keras_diffkd.training.step_count import StepCount
+from keras_diffkd.validation.arguments import check_integer
+from keras_diffkd.validation.findings import Findings
+from keras_diffkd.validation.models import check_model, check_nothing_shared
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -155,8 +164,8 @@ class Distiller(keras.Model):
         Raises:
             ValueError: If it has not. The old teacher stays then.
         """
-        checks.check_model(teacher, "teacher")
-        checks.check_nothing_shared(teacher, self.student)
+        check_model(teacher, "teacher")
+        check_nothing_shared(teacher, self.student)
         previous, self._frozen.model = self._frozen.model, teacher
         try:
             _, shapes, tapped = self._specs()
@@ -248,7 +257,7 @@ class Distiller(keras.Model):
         max_skipped_steps = check_integer("max_skipped_steps", max_skipped_steps, 1)
         if self.teacher is not None:
             # What is trained is decided here: layers may have been unfrozen.
-            checks.check_nothing_shared(self.teacher, self.student)
+            check_nothing_shared(self.teacher, self.student)
         if loss is None and not self.student.compiled and self.learns_from_labels():
             raise ValueError(
                 "There is no task loss: pass `loss` to `compile`, or compile the "
@@ -263,7 +272,7 @@ class Distiller(keras.Model):
             weighted_metrics=weighted_metrics,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
-            jit_compile=train_steps.keras_jit_compile(jit_compile),
+            jit_compile=backend.keras_jit_compile(jit_compile),
             auto_scale_loss=auto_scale_loss,
         )
         self._step.jit_compile = jit_compile
@@ -280,10 +289,10 @@ class Distiller(keras.Model):
         self._step.loss_weights.begin(self)
         self._step.checked = Memory()
         self._step.teacher_variables = (
-            train_steps.only_read(self.teacher, self.student) if self.methods else []
+            step.only_read(self.teacher, self.student) if self.methods else []
         )
-        self._step.assigned = train_steps.layers_metrics(self)
-        self._step.gradients = train_steps.make_gradient_function(
+        self._step.assigned = step.layers_metrics(self)
+        self._step.gradients = backend.make_gradient_function(
             self, jit_compile=False if self.run_eagerly else self._step.jit_compile
         )
 
@@ -309,11 +318,11 @@ class Distiller(keras.Model):
             findings.raise_errors()
             for text in findings.warnings:
                 warnings.warn(text, PreflightWarning, stacklevel=2)
-        train_steps.build_compiled(self, x, y)
+        backend.build_compiled(self, x, y)
         given = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         given.arguments["callbacks"] = watched(self, given.arguments.get("callbacks"))
         try:
-            with train_steps.data_errors_as_value_errors():
+            with backend.data_errors_as_value_errors():
                 return super().fit(*given.args, **given.kwargs)
         finally:
             self._step.epoch = None  # Also for the error about a step after this.
@@ -350,10 +359,10 @@ class Distiller(keras.Model):
         self._frozen.check_weights()
         if self._step.loss_weights.are_of_another_step(self):
             self._make_step()
-        train_steps.make_train_function(self, super().make_train_function, force)
+        backend.make_train_function(self, super().make_train_function, force)
 
     def train_step(self, *args, **kwargs):
-        return train_steps.train_step(self, *args, **kwargs)
+        return backend.train_step(self, *args, **kwargs)
 
     def test_step(self, *args):
         """Evaluates the student alone."""
@@ -363,15 +372,15 @@ class Distiller(keras.Model):
                 "The loss needs labels to evaluate the student. Received: y=None. Pass "
                 "`y`, or a data set of `(x, y)`."
             )
-        return train_steps.test_step(self, super().test_step, *args)
+        return backend.test_step(self, super().test_step, *args)
 
     def predict_step(self, *args):
         """Runs the student alone."""
-        return train_steps.predict_step(self, super().predict_step, *args)
+        return backend.predict_step(self, super().predict_step, *args)
 
     def _maybe_symbolic_build(self, **kwargs):
         # Keras's TensorFlow trainer calls it before it traces.
-        train_steps.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
+        backend.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         own_loss = self.student._compile_loss
@@ -380,7 +389,7 @@ class Distiller(keras.Model):
                 _, _, data = next(iter(iterator))
                 data_batch = data[0] if isinstance(data, (list, tuple)) else next(data)
             _, y, _ = keras.utils.unpack_x_y_sample_weight(data_batch)
-            train_steps.build_task_loss(self, y)
+            step.build_task_loss(self, y)
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def tapped_features(self, x, training=True):
@@ -442,7 +451,7 @@ class Distiller(keras.Model):
         task_loss = self.compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
-        task_loss = keras.ops.cast(train_steps.unscaled(task_loss), "float32")
+        task_loss = keras.ops.cast(backend.unscaled(task_loss), "float32")
         losses = {"task_loss": task_loss}
         total = weights["task_loss"] * task_loss
         for method, (of_teacher, of_student) in zip(
@@ -453,7 +462,7 @@ class Distiller(keras.Model):
             results = method.compute_losses(
                 of_teacher, of_student, targets=y, training=training, **masked
             )
-            checks.check_loss_names(method, results)
+            check_loss_names(method, results)
             for name in method.loss_weights:
                 total = total + weights[f"{method.name}/{name}"] * results[name]
             losses |= {f"{method.name}/{name}": v for name, v in results.items()}
@@ -475,7 +484,7 @@ class Distiller(keras.Model):
         batch = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight}
         own = self._compile_loss is None
         compute = self.student.compute_loss if own else super().compute_loss
-        return train_steps.task_loss(
+        return backend.task_loss(
             lambda: compute(**batch, training=training),
             own and type(self.student).compute_loss is not keras.Model.compute_loss,
         )
@@ -502,7 +511,7 @@ class Distiller(keras.Model):
         """
         if y is not None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
-        measured = [self._compile_metrics, *train_steps.parts_of_task_loss(self)]
+        measured = [self._compile_metrics, *step.parts_of_task_loss(self)]
         return self._results(
             metric
             for metric in self.metrics

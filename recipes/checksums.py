@@ -7,7 +7,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from keras_diffkd.durable import written_aside
+from keras_diffkd.atomic_files import written_aside
 from keras_diffkd.models import UnsafeModelError
 
 

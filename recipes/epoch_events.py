@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_diffkd.durable import written_aside
+from keras_diffkd.atomic_files import written_aside
 
 
 class EpochEvents(keras.callbacks.Callback):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keras_diffkd.durable import sync, written_aside
+from keras_diffkd.atomic_files import sync, written_aside
 
 
 class MetricsLog(keras.callbacks.Callback):

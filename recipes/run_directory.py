@@ -20,8 +20,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from keras_diffkd.callbacks.training_units import TrainingUnits
-from keras_diffkd.durable import flush, written_aside
+from keras_diffkd.atomic_files import flush, written_aside
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.checksums import (
     check_checksum,
@@ -29,6 +28,7 @@ from keras_diffkd.recipes.checksums import (
     hash_file,
     write_checksum,
 )
+from keras_diffkd.resuming.snapshots import TrainingUnits
 
 
 @dataclasses.dataclass(frozen=True)

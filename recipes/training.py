@@ -12,8 +12,6 @@ import tensorflow as tf
 
 from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
-from keras_diffkd.callbacks.fingerprints import OtherTrainingError
-from keras_diffkd.checks import check_finite_weights
 from keras_diffkd.recipes import cluster, flags, tasks
 from keras_diffkd.recipes.data import data_fingerprint, load_data
 from keras_diffkd.recipes.epoch_events import EpochEvents
@@ -21,6 +19,8 @@ from keras_diffkd.recipes.metrics_log import MetricsLog
 from keras_diffkd.recipes.progress import Progress
 from keras_diffkd.recipes.run_directory import RunDirectory, save_model
 from keras_diffkd.recipes.schedules import build_optimizer
+from keras_diffkd.resuming.fingerprints import OtherTrainingError
+from keras_diffkd.validation.models import check_finite_weights
 
 
 def prepare():

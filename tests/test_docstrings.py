@@ -13,7 +13,7 @@ import pytest
 
 import keras_diffkd
 
-BACKEND_MODULES = ("keras_diffkd.train_steps.",)
+BACKEND_MODULES = ("keras_diffkd.training.",)
 
 
 class AnyBackend(doctest.OutputChecker):

@@ -11,7 +11,7 @@ RUNS_CODE = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 UNPICKLES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 # Keras opens model files in one place, which has checked them.
 OPENS_MODELS = {
-    "keras.models.load_model": "keras_diffkd/models/files.py",
+    "keras.models.load_model": "keras_diffkd/models/files/opening.py",
     "keras.saving.load_model": None,
     "keras.config.enable_unsafe_deserialization": None,
 }

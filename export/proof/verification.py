@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_diffkd.weights_hash import hash_weights
+from keras_diffkd.features.weights_fingerprint import hash_weights
 
 from ..errors import ManifestError, VerificationError
 from ..formats import FORMATS

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 
-from keras_diffkd.durable import flush, move_into_place
+from keras_diffkd.atomic_files import flush, move_into_place
 
 from ..errors import ManifestError
 from .manifest import FILE_NAME, read_manifest

@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from keras_diffkd.durable import flush, sync
+from keras_diffkd.atomic_files import flush, sync
 
 PARTIAL = ".partial"
 # The old export while it is moved out, once it is, and when it is not needed any more.

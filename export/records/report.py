@@ -7,7 +7,7 @@ import platform
 import re
 from pathlib import Path
 
-from keras_diffkd.durable import move_into_place
+from keras_diffkd.atomic_files import move_into_place
 
 from ..formats import FORMATS, inspection
 from ..proof import comparison, judgement, metrics

@@ -1,6 +1,6 @@
 """Callbacks that show what a distillation does, and never lose a training."""
 
 from keras_diffkd.callbacks.feature_pictures import FeaturePictures
-from keras_diffkd.callbacks.training_backup import TrainingBackup
+from keras_diffkd.resuming.training_backup import TrainingBackup
 
 __all__ = ["FeaturePictures", "TrainingBackup"]

@@ -3,10 +3,7 @@
 Importing this module registers the data sets `digits` and `digit_scenes` with TFDS.
 """
 
-from keras_diffkd.datasets.classification import (
-    ClassificationData,
-    load_classification,
-)
+from keras_diffkd.datasets.classification import ClassificationData, load_classification
 from keras_diffkd.datasets.detection import DetectionData, load_detection
 from keras_diffkd.datasets.digit_scenes import DigitScenes
 from keras_diffkd.datasets.digits import Digits

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_diffkd.arguments import check_integer
 from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
+from keras_diffkd.validation.arguments import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

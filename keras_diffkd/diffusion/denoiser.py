@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_diffkd.arguments import check_integer
 from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.torch_like import (
     batch_normalization,
@@ -10,6 +9,7 @@ from keras_diffkd.layers.torch_like import (
     check_rank,
     dense,
 )
+from keras_diffkd.validation.arguments import check_integer
 
 MAX_TIMESTEPS = 1280
 

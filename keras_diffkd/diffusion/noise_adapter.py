@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_diffkd.arguments import check_integer
 from keras_diffkd.diffusion.denoiser import check_kernel_size
 from keras_diffkd.layers.bottleneck import Bottleneck
 from keras_diffkd.layers.torch_like import (
@@ -11,6 +10,7 @@ from keras_diffkd.layers.torch_like import (
     check_rank,
     dense,
 )
+from keras_diffkd.validation.arguments import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

@@ -4,8 +4,8 @@ import math
 
 import keras
 
-from keras_diffkd.arguments import check_integer
 from keras_diffkd.diffusion.schedule import NoiseSchedule
+from keras_diffkd.validation.arguments import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_diffkd.arguments import check_integer, check_number
+from keras_diffkd.validation.arguments import check_integer, check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

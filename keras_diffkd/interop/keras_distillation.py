@@ -1,13 +1,13 @@
 """Losses of `keras.distillation` as methods."""
 
-import re
 import warnings
 
 import keras
 
-from keras_diffkd.arguments import check_weight
-from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.training.task import snake_case
+from keras_diffkd.validation.arguments import check_weight
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -114,11 +114,6 @@ def as_methods(methods):
         taken.add(name)
         methods[index] = KerasDistillation(method, name=name)
     return methods
-
-
-def snake_case(name):
-    """Returns `"logits_distillation"` for `"LogitsDistillation"`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _warn_if_no_divergence(loss):

@@ -1,7 +1,6 @@
 """Layers that the diffusion model and the methods share."""
 
 from keras_diffkd.layers.bottleneck import Bottleneck
-from keras_diffkd.layers.fused_batch_norm import fused_batch_normalization
 from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
 from keras_diffkd.layers.random_hyperplanes import RandomHyperplanes
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
@@ -11,5 +10,4 @@ __all__ = [
     "OrthogonalProjection",
     "RandomHyperplanes",
     "ReparameterizedConv2D",
-    "fused_batch_normalization",
 ]

@@ -4,8 +4,8 @@ import math
 
 import keras
 
-from keras_diffkd.arguments import check_integer
 from keras_diffkd.layers.torch_like import check_channels
+from keras_diffkd.validation.arguments import check_integer
 
 # Of the truncated exponential series.
 DEGREE = 9

@@ -2,13 +2,13 @@
 
 import keras
 
-from keras_diffkd.arguments import (
+from keras_diffkd.layers.torch_like import check_channels
+from keras_diffkd.validation.arguments import (
     check_choice,
     check_integer,
     check_number,
     check_seed,
 )
-from keras_diffkd.layers.torch_like import check_channels
 
 # What the middle of a batch can be.
 CENTERS = ("median", "mean")

@@ -10,7 +10,7 @@ import math
 
 import keras
 
-from keras_diffkd.arguments import check_choice
+from keras_diffkd.validation.arguments import check_choice
 
 
 def check_channels(layer, input_shape, channels):

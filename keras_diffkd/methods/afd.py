@@ -4,14 +4,8 @@ import math
 
 import keras
 
-from keras_diffkd.arguments import check_integer, check_weight
 from keras_diffkd.layers.torch_like import batch_normalization, dense
-from keras_diffkd.loss_weights import serialized
-from keras_diffkd.methods.comparable import (
-    check_alike,
-    check_feature_kind,
-    single_kind,
-)
+from keras_diffkd.methods.comparable import check_alike, check_feature_kind, single_kind
 from keras_diffkd.methods.feature_maps import (
     as_map,
     check_several_taps,
@@ -19,6 +13,8 @@ from keras_diffkd.methods.feature_maps import (
     pooled,
 )
 from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.validation.arguments import check_integer, check_weight
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

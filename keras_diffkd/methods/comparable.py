@@ -1,7 +1,7 @@
 """What the features are that a method compares, and whether they can be compared."""
 
-from keras_diffkd.arguments import check_choice
-from keras_diffkd.feature_kinds import KINDS_BY_RANK
+from keras_diffkd.features.kinds import KINDS_BY_RANK
+from keras_diffkd.validation.arguments import check_choice
 
 # What `feature_kind` may be.
 FEATURE_KINDS = ("auto", "tokens", "sequence")

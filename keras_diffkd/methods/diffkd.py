@@ -4,7 +4,6 @@ import types
 
 import keras
 
-from keras_diffkd.arguments import check_choice, check_integer, check_seed, check_weight
 from keras_diffkd.diffusion import (
     DDIMSampler,
     Denoiser,
@@ -14,7 +13,6 @@ from keras_diffkd.diffusion import (
 )
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.torch_like import batch_normalization, dense
-from keras_diffkd.loss_weights import serialized
 from keras_diffkd.losses import mean_squared_error
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.distance import OF_LOGITS, check_distance, distance_between
@@ -27,6 +25,13 @@ from keras_diffkd.methods.feature_maps import (
     resize_to,
 )
 from keras_diffkd.methods.pyramid import PyramidMethod
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.validation.arguments import (
+    check_choice,
+    check_integer,
+    check_seed,
+    check_weight,
+)
 
 # An overcomplete linear autoencoder is legal (the paper's ImageNet set-up has
 # 1024 latent channels on 512), but beyond this factor it is a slip of the pen.

@@ -3,8 +3,8 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_number
 from keras_diffkd.methods.logits_method import LogitsMethod
+from keras_diffkd.validation.arguments import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

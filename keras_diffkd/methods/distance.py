@@ -3,7 +3,7 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_number
+from keras_diffkd.validation.arguments import check_number
 
 # Distances of class scores; they see the last axis as classes.
 OF_LOGITS = ("kl", "dist", "dkd")

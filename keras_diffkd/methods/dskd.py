@@ -2,19 +2,11 @@
 
 import keras
 
-from keras_diffkd import losses, train_steps
-from keras_diffkd.arguments import (
-    check_choice,
-    check_integer,
-    check_number,
-    check_seed,
-    check_weight,
-)
+from keras_diffkd import losses
 from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
 from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
 from keras_diffkd.layers.random_hyperplanes import CENTERS, RandomHyperplanes
 from keras_diffkd.layers.torch_like import dense
-from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -29,6 +21,15 @@ from keras_diffkd.methods.feature_maps import (
 )
 from keras_diffkd.methods.labels import class_probabilities, log_likelihood
 from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.training import backend
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.validation.arguments import (
+    check_choice,
+    check_integer,
+    check_number,
+    check_seed,
+    check_weight,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -313,7 +314,7 @@ class DSKD(DistillationMethod):
             logits = self.teacher_head(from_map(x, teacher_features.shape))
             return keras.ops.sum(log_likelihood(logits, labels))
 
-        return lambda x: train_steps.gradient(total, x)
+        return lambda x: backend.gradient(total, x)
 
     def _denoising_loss(self, clean, noise, timesteps, training):
         noise = self._noise_like(clean, noise)

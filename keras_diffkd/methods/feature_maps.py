@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from keras_diffkd.arguments import check_choice
+from keras_diffkd.validation.arguments import check_choice
 
 
 def map_shape(shape, kind, whose):

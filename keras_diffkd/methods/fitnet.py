@@ -3,9 +3,7 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_weight
 from keras_diffkd.layers.torch_like import dense
-from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -16,6 +14,8 @@ from keras_diffkd.methods.feature_maps import (
     resize_to,
 )
 from keras_diffkd.methods.pyramid import PyramidMethod
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.validation.arguments import check_weight
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

@@ -3,11 +3,11 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_integer, check_seed, check_weight
 from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
+from keras_diffkd.features.surgery import with_replaced_layer
+from keras_diffkd.features.taps import find_layer
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 from keras_diffkd.layers.torch_like import dense
-from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
     as_map,
@@ -21,8 +21,8 @@ from keras_diffkd.methods.feature_maps import (
 )
 from keras_diffkd.methods.labels import class_probabilities, log_likelihood
 from keras_diffkd.methods.method import DistillationMethod
-from keras_diffkd.replacement import with_replaced_layer
-from keras_diffkd.taps import find_layer
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.validation.arguments import check_integer, check_seed, check_weight
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

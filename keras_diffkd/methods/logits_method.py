@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_diffkd.arguments import check_number, check_weight
-from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.feature_maps import check_single_taps
 from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.validation.arguments import check_number, check_weight
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

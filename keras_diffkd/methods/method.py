@@ -5,8 +5,8 @@ import types
 
 import keras
 
-from keras_diffkd.arguments import is_schedule
-from keras_diffkd.taps import check_is_tensor, input_spec, output_specs
+from keras_diffkd.features.taps import check_is_tensor, input_spec, output_specs
+from keras_diffkd.validation.arguments import is_schedule
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")

@@ -3,11 +3,11 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.arguments import check_choice, check_weight
 from keras_diffkd.layers.orthogonal_projection import OrthogonalProjection
-from keras_diffkd.loss_weights import serialized
 from keras_diffkd.methods.feature_maps import pooled, pooled_width
 from keras_diffkd.methods.pyramid import PyramidMethod
+from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.validation.arguments import check_choice, check_weight
 
 EPSILON = 1e-5
 

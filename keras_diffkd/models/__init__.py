@@ -1,7 +1,7 @@
 """Teachers and students: a zoo, Keras applications, KerasHub presets, files."""
 
-from keras_diffkd.models.file_errors import UnsafeModelError
-from keras_diffkd.models.keras_file import inspect_keras_file
+from keras_diffkd.errors import UnsafeModelError
+from keras_diffkd.models.files.keras_file import inspect_keras_file
 from keras_diffkd.models.loading import load_model
 from keras_diffkd.models.precision import with_dtype_policy
 from keras_diffkd.models.preprocessing import (

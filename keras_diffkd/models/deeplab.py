@@ -1,10 +1,7 @@
 """DeepLabV3+ segmenters on KerasHub."""
 
-from keras_diffkd.models.hub import (
-    compute_in_float32,
-    import_keras_hub,
-    resnet_encoder,
-)
+from keras_diffkd.models.hub import compute_in_float32, resnet_encoder
+from keras_diffkd.validation.packages import import_keras_hub
 
 
 def deeplab_v3(

@@ -8,20 +8,16 @@ from pathlib import Path
 
 import keras
 
-from keras_diffkd.models.files import (
+from keras_diffkd.models.files.opening import (
     check_preset_folder,
     is_other_format,
     load_file,
     load_other_format,
 )
-from keras_diffkd.models.hub import import_keras_hub, read_preset
+from keras_diffkd.models.hub import read_preset
 from keras_diffkd.models.retinanet import repair_initial_weights
-from keras_diffkd.models.zoo import (
-    ZOO,
-    build_model,
-    check_image_classes,
-    closest,
-)
+from keras_diffkd.models.zoo import ZOO, build_model, check_image_classes, closest
+from keras_diffkd.validation.packages import import_keras_hub
 
 # What loads a preset for a task.
 HUB_CLASSES = {

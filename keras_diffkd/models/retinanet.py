@@ -4,11 +4,8 @@ import math
 
 import keras
 
-from keras_diffkd.models.hub import (
-    compute_in_float32,
-    import_keras_hub,
-    resnet_encoder,
-)
+from keras_diffkd.models.hub import compute_in_float32, resnet_encoder
+from keras_diffkd.validation.packages import import_keras_hub
 
 # Every anchor starts as an object with this probability (arXiv 1708.02002, 4.1).
 _PRIOR = 0.01

@@ -1,8 +1,9 @@
 """Checks before the first step of a training: never train on nonsense."""
 
+from keras_diffkd.errors import PreflightError, PreflightWarning
 from keras_diffkd.preflight.features import COLUMNS, feature_rows
-from keras_diffkd.preflight.findings import Findings, PreflightError, PreflightWarning
 from keras_diffkd.preflight.run import check_fit
+from keras_diffkd.validation.findings import Findings
 
 __all__ = [
     "COLUMNS",

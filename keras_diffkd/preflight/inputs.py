@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_diffkd.own_inputs import own_inputs
+from keras_diffkd.features.own_inputs import own_inputs
+from keras_diffkd.features.taps import input_spec
 from keras_diffkd.preflight.batches import thinned
-from keras_diffkd.taps import input_spec
 
 
 def check_inputs(findings, look, student, what="training data"):

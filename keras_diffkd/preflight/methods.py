@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from keras_diffkd import train_steps
-from keras_diffkd.taps import call_with_taps
+from keras_diffkd.features.taps import call_with_taps
+from keras_diffkd.training import backend
 
 # Samples that the student runs on.
 NUM_SAMPLES = 8
@@ -57,7 +57,7 @@ def _features(student, x, taps, moved):
         value = value + rng.normal(0.0, 0.1 + np.abs(value).mean(), value.shape)
         value = keras.ops.convert_to_tensor(value.astype("float32"))
         mapping.append((variable, keras.ops.cast(value, variable.dtype)))
-    with keras.StatelessScope(mapping), train_steps.without_gradients():
+    with keras.StatelessScope(mapping), backend.without_gradients():
         x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
         return call_with_taps(student, x, taps, training=False)[1]
 

@@ -1,22 +1,23 @@
 """Checks on what a `Distiller` is made of."""
 
-from keras_diffkd import checks
-from keras_diffkd.arguments import check_weight
-from keras_diffkd.preflight.findings import Findings
+from keras_diffkd.methods.checks import check_methods
+from keras_diffkd.validation.arguments import check_weight
+from keras_diffkd.validation.findings import Findings
+from keras_diffkd.validation.models import check_model, check_nothing_shared
 
 
 def check_arguments(teacher, student, methods, task_loss_weight, teacher_preprocess):
     """Raises `PreflightError` with all that is wrong with a `Distiller`'s arguments."""
     findings = Findings()
     with findings.collecting():
-        checks.check_methods(methods, teacher)
+        check_methods(methods, teacher)
     with findings.collecting():
-        checks.check_model(student, "student")
+        check_model(student, "student")
     with findings.collecting():
         check_weight("task_loss_weight", task_loss_weight)
     if teacher is not None:
         with findings.collecting():
-            checks.check_model(teacher, "teacher")
+            check_model(teacher, "teacher")
     if teacher_preprocess is not None and not callable(teacher_preprocess):
         findings.error(
             "`teacher_preprocess` must be a callable on the batch of inputs, or None. "
@@ -24,4 +25,4 @@ def check_arguments(teacher, student, methods, task_loss_weight, teacher_preproc
         )
     findings.raise_errors()
     if teacher is not None:
-        checks.check_nothing_shared(teacher, student)
+        check_nothing_shared(teacher, student)

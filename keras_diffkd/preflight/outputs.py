@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 
-from keras_diffkd import checks, train_steps
-from keras_diffkd.taps import call_with_taps
+from keras_diffkd.features.logits import are_probabilities, output_activation
+from keras_diffkd.features.taps import call_with_taps
+from keras_diffkd.training import backend
 
 # Fewer decisions say nothing about a teacher.
 FEWEST_DECISIONS = 20
@@ -27,7 +28,7 @@ def run_models(distiller, look):
     of_teacher, of_student = [], []
     try:
         # Nothing that runs in the scope can assign to a variable.
-        with keras.StatelessScope(), train_steps.without_gradients():
+        with keras.StatelessScope(), backend.without_gradients():
             for x, _ in look.chunks:
                 x = keras.tree.map_structure(_tensor, x)
                 if distiller.methods:
@@ -80,7 +81,7 @@ def check_activation(findings, output, student, of_student):
     if output.kind is None or not of_student:
         return
     values = np.concatenate([output.of(each) for each in of_student])
-    last = checks.output_activation(student)
+    last = output_activation(student)
     if output.kind == "binary":
         probable = bool(((values >= 0) & (values <= 1)).all())
         is_logits, activation = not probable, "sigmoid"
@@ -89,7 +90,7 @@ def check_activation(findings, output, student, of_student):
         # Keras divides by their sum what does not sum to 1, as of sigmoids.
         is_logits = bool(((values < 0) | (values > 1)).any())
         activation = "softmax"
-        twice = values.shape[-1] > 1 and checks.are_probabilities(values)
+        twice = values.shape[-1] > 1 and are_probabilities(values)
     if output.from_logits and twice:
         findings.error(
             f"The loss {output.loss_name!r} is compiled with from_logits=True and the "

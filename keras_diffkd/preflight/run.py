@@ -13,10 +13,10 @@ from keras_diffkd.preflight import (
     scaling,
     settings,
     targets,
-    task,
 )
 from keras_diffkd.preflight.batches import look_at
-from keras_diffkd.preflight.findings import Findings
+from keras_diffkd.training import task
+from keras_diffkd.validation.findings import Findings
 
 FIT = inspect.signature(keras.Model.fit)
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_diffkd.arguments import is_schedule
+from keras_diffkd.validation.arguments import is_schedule
 
 # Share of the validation labels whose classes training has not: sorted labels.
 UNSEEN = 0.2

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_diffkd.checks import labels_message
+from keras_diffkd.validation.labels import labels_message
 
 
 def check_targets(findings, look, outputs, what="training data"):

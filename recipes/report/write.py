@@ -4,7 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from keras_diffkd.durable import move_into_place
+from keras_diffkd.atomic_files import move_into_place
 from keras_diffkd.recipes import evaluate, flags
 from keras_diffkd.recipes.pictures import predictions_figure
 from keras_diffkd.recipes.report import figures
@@ -17,12 +17,7 @@ from keras_diffkd.recipes.report.losses import (
     loss_weights,
     named_losses,
 )
-from keras_diffkd.recipes.report.records import (
-    ALONE,
-    DISTILLED,
-    TEACHER,
-    read_record,
-)
+from keras_diffkd.recipes.report.records import ALONE, DISTILLED, TEACHER, read_record
 from keras_diffkd.recipes.report.tables import (
     artefact_warnings,
     artefacts,

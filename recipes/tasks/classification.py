@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_diffkd import checks, datasets
+from keras_diffkd import datasets
+from keras_diffkd.features.logits import output_activation
 from keras_diffkd.recipes.tasks.task import Evaluation, Task
 
 # From this many classes on, top-5 accuracy says something.
@@ -103,7 +104,7 @@ class Accuracy(Evaluation):
 
 def check_outputs_logits(model, name):
     """Raises `ValueError` if the model ends in a softmax or sigmoid."""
-    activation = checks.output_activation(model)
+    activation = output_activation(model)
     if activation in ("softmax", "sigmoid"):
         raise ValueError(
             f"{name} must output logits, which training and export expect. Received: "

@@ -4,16 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_diffkd import (
-    AFD,
-    DIST,
-    DKD,
-    DiffKD,
-    Distiller,
-    FitNet,
-    LogitsKD,
-    VkD,
-)
+from keras_diffkd import AFD, DIST, DKD, DiffKD, Distiller, FitNet, LogitsKD, VkD
 
 layers = keras.layers
 

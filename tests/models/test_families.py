@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from keras_diffkd import DiffKD, Distiller
+from keras_diffkd.features.taps import list_taps, output_specs
 from keras_diffkd.models import build_model, with_preprocessing
-from keras_diffkd.taps import list_taps, output_specs
 
 keras_hub = pytest.importorskip("keras_hub")
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.models import build_model, load_model
-from keras_diffkd.taps import call_with_taps
 
 SHAPE = (64, 64, 3)
 

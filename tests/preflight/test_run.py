@@ -15,7 +15,8 @@ from wrong_input_models import (
 )
 
 from keras_diffkd import Distiller, FitNet, LogitsKD
-from keras_diffkd.preflight import PreflightError, PreflightWarning, outputs
+from keras_diffkd.errors import PreflightError, PreflightWarning
+from keras_diffkd.preflight import outputs
 
 X, Y = images_and_labels()
 

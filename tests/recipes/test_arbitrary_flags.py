@@ -10,14 +10,7 @@ from helpers.strategies import FEW, written
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_diffkd.recipes import (
-    distill,
-    evaluate,
-    export,
-    flags,
-    train_teacher,
-    verify,
-)
+from keras_diffkd.recipes import distill, evaluate, export, flags, train_teacher, verify
 from keras_diffkd.recipes.command_line import guarded, parse_flags
 from keras_diffkd.recipes.preflight import check_flags
 

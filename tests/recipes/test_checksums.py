@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from keras_diffkd import durable
+from keras_diffkd import atomic_files as durable
 from keras_diffkd.models import UnsafeModelError
 from keras_diffkd.recipes.checksums import (
     check_checksum,

@@ -4,13 +4,13 @@ import keras
 import keras_hub
 import pytest
 
+from keras_diffkd.features.taps import output_specs
 from keras_diffkd.models import with_preprocessing
 from keras_diffkd.recipes import distill, flags
 from keras_diffkd.recipes.command_line import EXPERIMENTS, parse_flags
 from keras_diffkd.recipes.methods import build_methods
 from keras_diffkd.recipes.networks import build_network
 from keras_diffkd.recipes.training import build_distiller
-from keras_diffkd.taps import output_specs
 
 FILES = sorted(EXPERIMENTS.glob("*.flags"))
 # The published images are larger; the networks take any size.

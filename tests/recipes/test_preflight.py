@@ -7,7 +7,7 @@ import tensorflow as tf
 from wrong_input_models import distiller, images_and_labels, student, teacher
 
 from keras_diffkd import FitNet, LogitsKD
-from keras_diffkd.preflight import PreflightError
+from keras_diffkd.errors import PreflightError
 from keras_diffkd.recipes.preflight import check_flags, check_training
 
 X, Y = images_and_labels()

@@ -1,7 +1,6 @@
 import keras
 import pytest
 
-from keras_diffkd.callbacks.training_units import TrainingUnits
 from keras_diffkd.recipes import flags, run_directory
 from keras_diffkd.recipes.checksums import check_checksum
 from keras_diffkd.recipes.run_directory import (
@@ -11,6 +10,7 @@ from keras_diffkd.recipes.run_directory import (
     save_model,
     write_flags,
 )
+from keras_diffkd.resuming.snapshots import TrainingUnits
 
 
 @pytest.fixture

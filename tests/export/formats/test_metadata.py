@@ -5,13 +5,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_diffkd.export import VerificationError, verify
-from keras_diffkd.export.formats.metadata import (
-    embed,
-    find_differences,
-    read_metadata,
-)
+from keras_diffkd.export.formats.metadata import embed, find_differences, read_metadata
 from keras_diffkd.export.records.manifest import digest, read_manifest, write_manifest
-from keras_diffkd.weights_hash import hash_weights
+from keras_diffkd.features.weights_fingerprint import hash_weights
 
 FILES = {
     "saved_model": "saved_model",

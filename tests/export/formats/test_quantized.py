@@ -11,12 +11,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_diffkd import datasets
-from keras_diffkd.export import (
-    VerificationError,
-    export_student,
-    format_table,
-    verify,
-)
+from keras_diffkd.export import VerificationError, export_student, format_table, verify
 from keras_diffkd.export.formats import FORMATS
 from keras_diffkd.models import build_model
 

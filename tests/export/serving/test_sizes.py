@@ -8,12 +8,7 @@ import onnx
 import pytest
 from keras import layers
 
-from keras_diffkd.export import (
-    ExportError,
-    VerificationError,
-    export_student,
-    verify,
-)
+from keras_diffkd.export import ExportError, VerificationError, export_student, verify
 from keras_diffkd.export.formats.runtimes import (
     OnnxRuntime,
     SavedModelRuntime,

@@ -1,0 +1,1 @@
+"""What is read out of models: taps, pairs of features, the teacher and its head."""

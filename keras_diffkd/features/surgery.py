@@ -1,0 +1,104 @@
+"""A copy of a model in which one layer is another one."""
+
+import keras
+
+from keras_diffkd.features.taps import find_layer
+
+
+def with_replaced_layer(model, path, make, fill):
+    """Returns a copy of `model`, weights included, with one layer replaced.
+
+    The model itself stays as it is and shares nothing with the copy.
+
+    Args:
+        model: A built functional or sequential `keras.Model`.
+        path: Name or path of the layer; models on the path must be functional
+            or sequential too.
+        make: Callable that maps the layer to the new one, not yet built, of
+            the same name and output shape.
+        fill: Callable `(layer, new layer)` that sets the new layer's weights.
+
+    Raises:
+        ValueError: If there is no such layer, or a model cannot be rebuilt.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
+    >>> copy = with_replaced_layer(
+    ...     model, "fc",
+    ...     make=lambda old: keras.layers.Dense(2, activation="relu", name="fc"),
+    ...     fill=lambda old, new: new.set_weights(old.get_weights()))
+    >>> copy.get_layer("fc").activation.__name__
+    'relu'
+    """
+    names = path.split("/")
+    layer = find_layer(model, path)
+    containers = [
+        find_layer(model, "/".join(names[:depth])) for depth in range(1, len(names))
+    ]
+    clones = {}
+
+    def clone(old):
+        if id(old) not in clones:
+            if old is layer:
+                new = make(old)
+            elif any(old is container for container in containers):
+                new = _rebuilt(old, clone)
+            else:
+                new = old.__class__.from_config(old.get_config())
+            clones[id(old)] = old, new
+        return clones[id(old)][1]
+
+    copy = _rebuilt(model, clone)
+    for old, new in clones.values():
+        if old is layer:
+            fill(old, new)
+        elif not any(old is container for container in containers):
+            _copy_variables(old, new)
+    return copy
+
+
+def _rebuilt(model, clone):
+    """Returns the model made of the clones of its layers."""
+    reason = "it is no functional or sequential model"
+    if isinstance(model, keras.Sequential) or getattr(model, "outputs", None):
+        try:
+            copy = keras.models.clone_model(
+                model, input_tensors=_new_inputs(model), clone_function=clone
+            )
+        except (NotImplementedError, TypeError, ValueError) as error:
+            reason = str(error)
+        else:
+            if type(copy) is type(model):
+                # To set it sets that of all layers, which have their own already.
+                if copy.trainable != model.trainable:
+                    copy.trainable = model.trainable
+                return copy
+            reason = f"a copy of it is a {type(copy).__name__}"
+    raise ValueError(
+        "A layer can only be replaced in models that Keras can rebuild from the "
+        f"configurations of their layers. Received: {type(model).__name__} "
+        f"{getattr(model, 'name', '')!r} ({reason}). Define it with keras.Input and "
+        "`get_config` of every layer, or use another method."
+    )
+
+
+def _new_inputs(model):
+    """Returns inputs of the same names, or `None` where Keras does it right."""
+    if isinstance(model, keras.Sequential):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: (
+            type(tensor._keras_history.operation)
+            .from_config(tensor._keras_history.operation.get_config())
+            .output
+        ),
+        model.input,
+    )
+
+
+def _copy_variables(old, new):
+    for source, target in zip(
+        getattr(old, "variables", ()), getattr(new, "variables", ()), strict=True
+    ):
+        target.assign(keras.ops.convert_to_numpy(source.value))

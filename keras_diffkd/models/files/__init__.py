@@ -1,0 +1,1 @@
+"""Opening model files that are not trusted."""

@@ -1,0 +1,239 @@
+"""Which classes a model file may name: an allow-list, checked before any is built."""
+
+import inspect
+import sys
+
+import keras
+
+from keras_diffkd.errors import UnsafeModelError
+from keras_diffkd.validation.packages import import_keras_hub
+
+# Real models have about 11 levels, and each model inside a model adds 4.
+MAX_DEPTH = 64
+# Sizes of layers, images and vocabularies are smaller. Some classes make a list of as
+# many items as a config says.
+MAX_INTEGER = 2**24
+# What a file may name of Keras and KerasHub: these and their subclasses. A layer and
+# everything of `keras.ops` is an `Operation`.
+_BASES = (
+    keras.Operation,
+    keras.initializers.Initializer,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+    keras.losses.Loss,
+    keras.metrics.Metric,
+    keras.optimizers.Optimizer,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.dtype_policies.DTypePolicy,
+    keras.dtype_policies.DTypePolicyMap,
+    keras.quantizers.Quantizer,
+    keras.quantizers.QuantizationConfig,
+    keras.random.SeedGenerator,
+    keras.distillation.DistillationLoss,
+)
+# Run code that is in the file, or that it points to. Nothing can allow them.
+_RUN_CODE = (
+    keras.layers.Lambda,
+    keras.layers.TFSMLayer,
+    keras.layers.TorchModuleWrapper,
+    keras.layers.JaxLayer,
+    keras.layers.FlaxLayer,
+)
+# Read files whose path is in the config, as their subclasses do; those of KerasHub by
+# name, because it need not be installed. No image model needs them.
+_READ_FILES = {"IndexLookup", "TextVectorization", "Tokenizer"}
+# Where Keras looks for a class whose config has no module.
+_FAMILIES = (
+    keras,
+    keras.layers,
+    keras.initializers,
+    keras.regularizers,
+    keras.constraints,
+    keras.losses,
+    keras.metrics,
+    keras.optimizers,
+    keras.optimizers.schedules,
+    keras.dtype_policies,
+    keras.quantizers,
+)
+_PACKAGES = ("keras", "keras_hub", "keras_diffkd")
+_FUNCTION_MODULES = (keras.activations, keras.losses, keras.metrics)
+_NOT_MATHEMATICS = {"serialize", "deserialize", "get"}
+# Plain values.
+_VALUES = {"__keras_tensor__", "__bytes__", "__slice__", "__ellipsis__"}
+_DTYPES = {
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+}
+
+
+def check_classes(config, allow_classes=()):
+    """Raises unless every class that a config names, at any depth, is allowed.
+
+    Allowed are the layers, models, operations, initialisers, regularisers,
+    constraints, losses, metrics, optimisers, dtype policies and quantisers of Keras
+    and KerasHub, the functions of `keras.activations`, `keras.losses` and
+    `keras.metrics`, and everything that keras_diffkd registers; without what runs code
+    (`Lambda`, `TFSMLayer`, `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer`) and what
+    reads files (lookup layers, tokenizers). A name is looked up as Keras will look it
+    up, but in modules alone that are imported already; nothing is built or called.
+
+    Args:
+        config: What `config.json` holds, parsed. `"compile_config"` of the outermost
+            object is not looked at: it is not used by a model that is loaded with
+            `compile=False`.
+        allow_classes: Further names, as `keras.saving.get_registered_name` gives
+            them (`"my_package>MyLayer"`), or `"module>Name"` of what Keras has.
+
+    Raises:
+        UnsafeModelError: Naming the first class that is not allowed, and where it is.
+
+    Example:
+
+    >>> dense = keras.saving.serialize_keras_object(keras.layers.Dense(2))
+    >>> check_classes(dense)
+    """
+    names = frozenset(allow_classes)
+    if isinstance(config, dict):
+        config = {key: config[key] for key in config if key != "compile_config"}
+    _check(config, names, ("config.json",))
+
+
+def _check(value, names, place):
+    """Checks a value; `place` is the keys that lead to it."""
+    if len(place) > MAX_DEPTH:
+        raise UnsafeModelError(f"it is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        if value.get("class_name") in ("__numpy__", "__tensor__"):
+            _check_array(value, place)
+            return
+        if "class_name" in value:
+            _check_object(value, names, place)
+        for key, child in value.items():
+            _check(child, names, (*place, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _check(child, names, (*place, str(index)))
+    elif isinstance(value, str):
+        # Keras takes such a string for what is registered by that name.
+        _check_registered(value, names, place)
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+        _check_large(value, place)
+
+
+def _check_large(value, place):
+    # What is not a size: seeds, and numbers by which shared objects are found.
+    if not place[-1].endswith(("seed", "shared_object_id")):
+        raise UnsafeModelError(f"the number {value} at {_format(place)} is no size")
+
+
+def _check_registered(name, names, place):
+    found = keras.saving.get_registered_object(name)
+    if found is not None and not _is_allowed(found, name, names):
+        raise _refusal(name, place)
+
+
+def _check_object(config, names, place):
+    name = config["class_name"]
+    others = (config.get("module"), config.get("registered_name"))
+    if not isinstance(name, str) or any(not isinstance(x, str | None) for x in others):
+        raise UnsafeModelError(f"a name that is no string at {_format(place)}")
+    if name in _VALUES:
+        return
+    if name == "function":
+        _check_function(config, names, place)
+        return
+    label = _label(config)
+    found = _resolve(config)
+    if found is None and label in names:
+        raise UnsafeModelError(
+            f"the class {label!r} at {_format(place)} is allowed but not known here: "
+            "import the module that registers it first (the commands do, if they are "
+            f"told --allow_classes=MODULE:{label})"
+        )
+    if found is None or not _is_allowed(found, label, names):
+        raise _refusal(label, place)
+
+
+def _check_array(config, place):
+    inner = config.get("config")
+    dtype = inner.get("dtype") if isinstance(inner, dict) else None
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise UnsafeModelError(f"an array of dtype {dtype!r} at {_format(place)}")
+
+
+def _check_function(config, names, place):
+    name = config.get("config")
+    if not isinstance(name, str):
+        raise UnsafeModelError(f"a name that is no string at {_format(place)}")
+    # One that is registered is looked up by the check of strings.
+    is_registered = keras.saving.get_registered_object(name) is not None
+    if not is_registered and not _is_mathematics(name, config.get("module")):
+        raise _refusal(f"{config.get('module')}>{name}", place, "function")
+
+
+def _is_mathematics(name, module):
+    if name in _NOT_MATHEMATICS or name.startswith("_"):
+        return False
+    return any(
+        module in ("builtins", known.__name__)
+        and inspect.isfunction(getattr(known, name, None))
+        for known in _FUNCTION_MODULES
+    )
+
+
+def _resolve(config):
+    """Returns what Keras would take the name for, or `None`; imports nothing new."""
+    name, module = config["class_name"], config.get("module")
+    registered = config.get("registered_name") or name
+    package = (module or "").partition(".")[0]
+    if package == "keras_hub":
+        import_keras_hub("This model file")
+    found = keras.saving.get_registered_object(registered)
+    # A class that is not registered is registered by its own name.
+    if found is not None or registered != name:
+        return found
+    if module is None:
+        known = (getattr(family, name, None) for family in _FAMILIES)
+        return next((item for item in known if inspect.isclass(item)), None)
+    if package in _PACKAGES and module in sys.modules:
+        return vars(sys.modules[module]).get(name)
+    return None
+
+
+def _is_allowed(found, label, names):
+    if not inspect.isclass(found):
+        return label in names
+    if issubclass(found, _RUN_CODE):
+        return False
+    if label in names:
+        return True
+    package = found.__module__.partition(".")[0]
+    if package == "keras_diffkd":
+        return True
+    if any(base.__name__ in _READ_FILES for base in found.__mro__):
+        return False
+    return package in _PACKAGES and issubclass(found, _BASES)
+
+
+def _label(config):
+    registered = config.get("registered_name")
+    if isinstance(registered, str) and ">" in registered:
+        return registered
+    return f"{config.get('module')}>{config['class_name']}"
+
+
+def _refusal(label, place, kind="class"):
+    advice = (
+        f" (if it is yours, allow it by name: allow_classes=[{label!r}], or "
+        f"--allow_classes=MODULE:{label} on the command line)"
+    )
+    return UnsafeModelError(
+        f"the {kind} {label!r} at {_format(place)} is not among those that a model "
+        f"file may name{advice if kind == 'class' else ''}"
+    )
+
+
+def _format(place):
+    path = "/".join(place)
+    return path if len(path) < 200 else f"...{path[-200:]}"

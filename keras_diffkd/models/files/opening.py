@@ -1,0 +1,175 @@
+"""Model files: checked, then opened by Keras."""
+
+import re
+import warnings
+from pathlib import Path
+
+import keras
+from keras.src.saving.serialization_lib import in_safe_mode
+
+from keras_diffkd.errors import UnsafeModelError
+from keras_diffkd.models.files.allowed_classes import check_classes
+from keras_diffkd.models.files.hdf5_file import inspect_weights
+from keras_diffkd.models.files.keras_file import (
+    CONFIG,
+    MAX_SIZES,
+    inspect_keras_file,
+    parse_config,
+)
+from keras_diffkd.models.files.weight_limit import limit_weights
+
+# Older ones build what they should refuse from files that are made for it.
+OLDEST_KERAS = (3, 15, 1)
+_SAVE = "Save the model with model.save('NAME.keras')"
+_FROM_KERAS = f"Load it where it comes from. {_SAVE}"
+_FROM_PICKLE = f"Unpickling runs whatever code the file holds. {_SAVE}"
+_FROM_TORCH = f"Build the model in Keras and copy the weights. {_SAVE}"
+# What is likely to be given instead of a `.keras` file, and what to do.
+_OTHER_FORMATS = {
+    ".h5": _FROM_KERAS,
+    ".hdf5": _FROM_KERAS,
+    ".pkl": _FROM_PICKLE,
+    ".pickle": _FROM_PICKLE,
+    ".pt": _FROM_TORCH,
+    ".pth": _FROM_TORCH,
+}
+
+
+def load_file(path, allow_classes=()):
+    """Loads a `.keras` file that passes `inspect_keras_file`.
+
+    Args:
+        path: String or path.
+        allow_classes: As in `check_classes`.
+
+    Returns:
+        A `keras.Model` without optimizer and loss.
+
+    Raises:
+        ValueError: If there is no such file, or its parts do not fit together.
+        UnsafeModelError: If it is damaged, or holds what no model needs to hold.
+
+    Example:
+
+    ```python
+    load_file("student.keras")
+    ```
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no model file {str(path)!r}.")
+    _check_safe_mode(path)
+    number = inspect_keras_file(path, allow_classes=allow_classes)
+    try:
+        with limit_weights(number):
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+    except UnsafeModelError as error:
+        raise _refusal(path, error) from error
+    # It holds what it should, but not what fits together: anything may happen.
+    except Exception as error:
+        raise ValueError(
+            f"The model file {str(path)!r} could not be loaded. It is not a complete "
+            "Keras model, or it needs classes that are not imported "
+            f"here: {error}"
+        ) from error
+
+
+def is_other_format(path):
+    """Whether this is a file or folder of a model, though not a `.keras` file.
+
+    Example:
+
+    >>> is_other_format("student.h5"), is_other_format("resnet20")
+    (True, False)
+    """
+    return Path(path).suffix in _OTHER_FORMATS or Path(path).exists()
+
+
+def load_other_format(path, is_allowed):
+    """Refuses what is not a `.keras` file, or opens it with a warning.
+
+    Args:
+        path: String or path.
+        is_allowed: Boolean, whether it is to be opened.
+
+    Raises:
+        UnsafeModelError: If it is not to be opened. Says what to do instead.
+        ValueError: If Keras cannot read it.
+
+    Example:
+
+    ```python
+    load_other_format("old.h5", is_allowed=True)
+    ```
+    """
+    path = Path(path)
+    advice = _OTHER_FORMATS.get(path.suffix, _SAVE)
+    if not is_allowed:
+        raise UnsafeModelError(
+            f"{str(path)!r} is refused: models are loaded from .keras files alone, "
+            f"which are checked first. {advice}. If you made the file yourself, "
+            "allow_unsafe_formats (--allow_unsafe_formats) opens it unchecked, should "
+            "Keras know the format."
+        )
+    warnings.warn(
+        f"{str(path)!r} is opened without any check of its classes, sizes and "
+        "checksums: it may read files, take all memory, or run code.",
+        stacklevel=4,
+    )
+    _check_safe_mode(path)
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Every format has its own.
+        raise ValueError(
+            f"Keras could not load {str(path)!r}. {advice}. Received: {error}"
+        ) from error
+
+
+def check_preset_folder(folder, allow_classes=()):
+    """Checks the files of a KerasHub preset as those inside a `.keras` file.
+
+    Args:
+        folder: String or path, as `save_to_preset` writes it.
+        allow_classes: As in `check_classes`.
+
+    Raises:
+        UnsafeModelError: If one of them holds what no model needs to hold.
+
+    Example:
+
+    ```python
+    check_preset_folder("presets/resnet")
+    ```
+    """
+    for path in sorted(Path(folder).iterdir()):
+        try:
+            if path.suffix == ".json":
+                if path.stat().st_size > MAX_SIZES[CONFIG]:
+                    raise UnsafeModelError(f"more than {MAX_SIZES[CONFIG]} bytes")
+                # As an item: KerasHub uses the outermost "compile_config" too.
+                check_classes([parse_config(path.read_bytes())], allow_classes)
+            elif path.suffix == ".h5":
+                inspect_weights(path)
+        except UnsafeModelError as error:
+            raise _refusal(path, error) from error
+
+
+def _check_safe_mode(path):
+    """Raises if Keras would run the code that a file brings along."""
+    if in_safe_mode() is False:
+        raise _refusal(
+            path,
+            "unsafe deserialization is enabled in this process, so that a model file "
+            "could run any code. Remove keras.config.enable_unsafe_deserialization()",
+        )
+    version = tuple(int(part) for part in re.findall(r"\d+", keras.__version__)[:3])
+    if version < OLDEST_KERAS:
+        raise _refusal(
+            path,
+            f"Keras {keras.__version__} loads files that it should not: pip install "
+            "'keras>=3.15.1'",
+        )
+
+
+def _refusal(path, reason):
+    return UnsafeModelError(f"The model file {str(path)!r} is refused: {reason}.")

@@ -1,0 +1,280 @@
+"""Folders that hold a training at one step, complete and checked."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+import ml_dtypes  # noqa: F401  Registers bfloat16 and its like with NumPy.
+import numpy as np
+
+from keras_diffkd.atomic_files import move_into_place, sync
+
+FORMAT = 2
+KEPT = 2
+# A second unit of the same step, such as the end of the epoch, has a number behind.
+_NAME = re.compile(r"step-(\d{9,})(?:-(\d+))?")
+_TEMPORARY = ".partial-"
+# From folder to what is being written there, in a thread of this process.
+_WRITING = {}
+_KERAS_BACKUP = ("training_metadata.json", "latest.weights.h5", "seeds.json")
+
+
+class DamagedUnitError(Exception):
+    """A unit whose files are not what was written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """A training at one step.
+
+    Attributes:
+        path: Its folder.
+        arrays: Dict from name to NumPy array.
+        state: Dict of what JSON can hold.
+    """
+
+    path: Path
+    arrays: dict
+    state: dict
+
+
+class TrainingUnits:
+    """The units of one training, in a folder of their own.
+
+    A unit is a folder `step-000001234` of `variables.npz` (one flat array for each
+    dtype) and `state.json` (what is where in those, everything else, and the SHA-256
+    of both files). It is written under another name, and gets its own when the disk
+    has all of it; the newest two are kept. A thread does that, while the training goes
+    on: the disk takes longer than reading the variables.
+
+    Args:
+        directory: The folder. It need not exist.
+
+    Example:
+
+    >>> import tempfile
+    >>> units = TrainingUnits(tempfile.mkdtemp())
+    >>> units.write(12, {"kernel": np.ones((2, 3), "float32")}, {"epoch": 4})
+    >>> unit = units.newest()
+    >>> unit.path.name, unit.arrays["kernel"].shape, unit.state
+    ('step-000000012', (2, 3), {'epoch': 4})
+    """
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self._damaged = []
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+
+    def paths(self):
+        """Returns the folders of the units, the oldest first, intact or not."""
+        if self._key in _WRITING:
+            concurrent.futures.wait([_WRITING[self._key]])
+        return self._paths()
+
+    @property
+    def _key(self):
+        return self.directory.absolute()
+
+    def _paths(self):
+        if not self.directory.is_dir():
+            return []
+        found = [
+            path for path in self.directory.iterdir() if _NAME.fullmatch(path.name)
+        ]
+        return sorted(found, key=_order)
+
+    def newest(self):
+        """Reads the newest unit that is intact.
+
+        Returns:
+            `Unit`, or `None` if there are no units at all.
+
+        Warns:
+            For every newer unit that is damaged, with what is wrong with it.
+
+        Raises:
+            ValueError: If all units are damaged, one has a format that this version
+                does not know, the folder is a file, or it holds a backup of another
+                kind.
+        """
+        self.check_kind()
+        self._damaged, reasons = [], []
+        for path in reversed(self.paths()):
+            try:
+                unit = _read(path)
+            except DamagedUnitError as error:
+                self._damaged.append(path)
+                reasons.append(f"{path}: {error}")
+                continue
+            for reason in reasons:
+                warnings.warn(
+                    f"A backup of the training is damaged and left out: {reason}. "
+                    f"Resuming from {path} instead.",
+                    stacklevel=3,
+                )
+            return unit
+        if reasons:
+            raise ValueError(
+                "All backups of this training are damaged, and nothing is trained "
+                f"from the start without being asked for: {'; '.join(reasons)}. Bring "
+                f"one back from a copy, or delete {self.directory} to start anew."
+            )
+        return None
+
+    def write(self, step, arrays, state):
+        """Begins to add a unit, and to remove all but the newest two.
+
+        Args:
+            step: Integer, steps trained so far.
+            arrays: Dict from name to NumPy array. They may change afterwards.
+            state: Dict of what JSON can hold, which may not.
+
+        Raises:
+            OSError: If the unit before could not be written.
+        """
+        self.wait()
+        packed, layout = _pack(arrays)
+        _WRITING[self._key] = self._thread.submit(
+            self._write, step, packed, layout, state
+        )
+
+    def wait(self):
+        """Waits until all is written.
+
+        Raises:
+            OSError: If it could not be.
+        """
+        if self._key in _WRITING:
+            _WRITING.pop(self._key).result()
+
+    def _write(self, step, packed, layout, state):
+        self.clean()
+        path = self._free_path(step)
+        temporary = self.directory / f"{_TEMPORARY}{path.name}"
+        temporary.mkdir()
+        content = io.BytesIO()
+        np.savez(content, **packed)
+        content = content.getvalue()
+        (temporary / "variables.npz").write_bytes(content)
+        (temporary / "state.json").write_text(
+            _sealed(
+                {
+                    "format": FORMAT,
+                    "variables_sha256": hashlib.sha256(content).hexdigest(),
+                    "layout": layout,
+                    "state": state,
+                }
+            )
+        )
+        move_into_place(temporary, path)
+        intact = [other for other in self._paths() if other not in self._damaged]
+        for other in (*self._damaged, *intact[:-KEPT]):
+            self._remove(other)
+        self._damaged = []
+
+    def clean(self):
+        """Makes the folder, and removes what a killed training left half-written."""
+        if not self.directory.exists():
+            self.directory.mkdir(parents=True)
+            sync(self.directory.parent)
+        for path in self.directory.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(path)
+
+    def _free_path(self, step):
+        name = f"step-{step:09d}"
+        same = [path for path in self._paths() if _order(path)[0] == step]
+        if same:
+            name = f"{name}-{_order(same[-1])[1] + 1}"
+        return self.directory / name
+
+    def _remove(self, path):
+        # Half a unit under the name of a unit would look like damage.
+        hidden = path.with_name(f"{_TEMPORARY}{path.name}")
+        path.rename(hidden)
+        shutil.rmtree(hidden)
+
+    def check_kind(self):
+        """Raises `ValueError` if this is no folder, or holds another kind of backup."""
+        existing = next(
+            path for path in (self._key, *self._key.parents) if path.exists()
+        )
+        if not existing.is_dir():
+            raise ValueError(
+                "Backups need a folder of their own, which is made if it does not "
+                f"exist. Received: {self.directory}, where {existing} is a file."
+            )
+        for name in _KERAS_BACKUP:
+            if (self.directory / name).exists():
+                raise ValueError(
+                    f"{self.directory} holds a backup of Keras's BackupAndRestore, "
+                    "as earlier versions wrote it, which cannot be resumed from here. "
+                    f"Received: {name}, expected folders step-000000000. Finish "
+                    "with the version that wrote it, or train anew in another folder."
+                )
+
+
+def _order(path):
+    step, repeated = _NAME.fullmatch(path.name).groups()
+    return int(step), int(repeated or 1)
+
+
+def _pack(arrays):
+    """Joins arrays by dtype: hundreds of small ones take several times as long."""
+    groups, layout = {}, []
+    for name, array in arrays.items():
+        groups.setdefault(array.dtype, []).append(array.ravel())
+        layout.append((name, array.dtype, array.shape))
+    packed = {}
+    for dtype, parts in groups.items():
+        joined = np.concatenate(parts)
+        # NumPy's files know its own dtypes only; bfloat16 is kept as bytes.
+        packed[dtype.name] = joined.view("uint8") if dtype.kind == "V" else joined
+    names = {dtype: dtype.name for dtype in groups}  # Each takes a while.
+    return packed, [(name, names[dtype], shape) for name, dtype, shape in layout]
+
+
+def _unpack(packed, layout):
+    arrays, used = {}, dict.fromkeys(packed, 0)
+    packed = {dtype: flat.view(np.dtype(dtype)) for dtype, flat in packed.items()}
+    for name, dtype, shape in layout:
+        begin, used[dtype] = used[dtype], used[dtype] + math.prod(shape)
+        arrays[name] = packed[dtype][begin : used[dtype]].reshape(shape)
+    return arrays
+
+
+def _sealed(content):
+    text = json.dumps(content, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f'{{"sha256": "{digest}", "content": {text}}}\n'
+
+
+def _read(path):
+    try:
+        sealed = (path / "state.json").read_bytes()
+        variables = (path / "variables.npz").read_bytes()
+    except OSError as error:
+        raise DamagedUnitError(f"a file cannot be read: {error}") from None
+    try:
+        content = json.loads(sealed)["content"]
+        intact = _sealed(content).encode() == sealed
+    except (ValueError, KeyError, TypeError, RecursionError):
+        intact = False
+    if not intact:
+        raise DamagedUnitError("state.json is not what was written")
+    if content["format"] != FORMAT:
+        raise ValueError(
+            f"{path} was written by another version of keras-diffkd. Received: format "
+            f"{content['format']}, expected {FORMAT}. Resume with that version."
+        )
+    if hashlib.sha256(variables).hexdigest() != content["variables_sha256"]:
+        raise DamagedUnitError("variables.npz is not what was written")
+    with np.load(io.BytesIO(variables), allow_pickle=False) as file:
+        arrays = _unpack(dict(file), content["layout"])
+    return Unit(path, arrays, content["state"])

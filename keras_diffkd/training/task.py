@@ -1,0 +1,165 @@
+"""What the task's losses expect of the targets and of the student's outputs."""
+
+import dataclasses
+import re
+
+import keras
+
+KINDS = {
+    "sparse_categorical_crossentropy": "sparse",
+    "categorical_crossentropy": "categorical",
+    "categorical_focal_crossentropy": "categorical",
+    "binary_crossentropy": "binary",
+    "binary_focal_crossentropy": "binary",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskOutput:
+    """One output of the student and the loss on it.
+
+    Attributes:
+        name: Key or index of the output; `None` if it is the only one.
+        alias: Name of an output that has an index, by which targets may be given.
+        spec: The output as a `KerasTensor`.
+        kind: `"sparse"`, `"categorical"`, `"binary"`, or `None` for other losses.
+        loss_name: String for messages.
+        from_logits: Whether the loss takes logits.
+        ignore_class: Label that does not count, or `None`.
+    """
+
+    name: object
+    alias: str | None
+    spec: object
+    kind: str | None
+    loss_name: str
+    from_logits: bool
+    ignore_class: int | None
+
+    @property
+    def classes(self):
+        """The size of the output's last axis, or `None`."""
+        return self.spec.shape[-1]
+
+    @property
+    def label_classes(self):
+        """How many classes labels may name, or `None` where they name none."""
+        if self.kind is None:
+            return None
+        # One output of a binary loss decides between two classes.
+        return 2 if self.kind == "binary" and self.classes == 1 else self.classes
+
+    @property
+    def title(self):
+        """How messages call what belongs to this output."""
+        return (
+            "" if self.name is None else f" of the output {self.alias or self.name!r}"
+        )
+
+    def is_in(self, structure):
+        """Whether targets or outputs have a part that belongs to this output."""
+        if isinstance(structure, dict):
+            return self.name is None or not {self.name, self.alias}.isdisjoint(
+                structure
+            )
+        if isinstance(structure, (list, tuple)) and isinstance(self.name, int):
+            return self.name < len(structure)
+        return self.name is None or structure is None
+
+    def of(self, structure):
+        """Returns the part of targets or outputs that belongs to this output."""
+        if self.name is None:
+            return structure
+        if isinstance(structure, dict):
+            return structure.get(self.name, structure.get(self.alias))
+        try:
+            return structure[self.name]
+        except (IndexError, TypeError):
+            return None
+
+
+def task_outputs(distiller):
+    """Returns the list of `TaskOutput`s that a compiled distiller trains.
+
+    Empty where the student has a `compute_loss` of its own, which alone knows.
+
+    Args:
+        distiller: A compiled `Distiller`.
+    """
+    losses, outputs = _losses(distiller), distiller.output_spec
+    if losses is None:
+        return []
+    if isinstance(outputs, dict):
+        of = losses if isinstance(losses, dict) else dict.fromkeys(outputs, losses)
+        named = [(key, None, of.get(key), outputs[key]) for key in outputs]
+    elif isinstance(outputs, (list, tuple)):
+        aliases = getattr(distiller, "output_names", None) or [None] * len(outputs)
+        if isinstance(losses, dict):
+            losses = [losses.get(alias) for alias in aliases]
+        many = isinstance(losses, (list, tuple)) and len(losses) == len(outputs)
+        if not many and isinstance(losses, (list, tuple)):
+            return []
+        of = losses if many else [losses] * len(outputs)
+        named = list(zip(range(len(outputs)), aliases, of, outputs, strict=True))
+    else:
+        single = keras.tree.flatten(losses)
+        named = [(None, None, single[0] if len(single) == 1 else None, outputs)]
+    return [_output(*each) for each in named if each[2] is not None]
+
+
+def check_structure(findings, distiller):
+    """Adds a problem if losses are compiled for outputs that there are not."""
+    losses, outputs = _losses(distiller), distiller.output_spec
+    if isinstance(losses, dict):
+        names = set(outputs) if isinstance(outputs, dict) else None
+        if names is None:
+            names = set(getattr(distiller.student, "output_names", None) or losses)
+        unknown = sorted(set(losses) - names)
+        if unknown:
+            findings.error(
+                f"`loss` must name outputs of the student, {sorted(names)}. Received: "
+                f"{unknown}. Rename the losses in `compile`, or the outputs."
+            )
+    elif isinstance(losses, (list, tuple)):
+        count = len(keras.tree.flatten(outputs))
+        if len(losses) != count:
+            findings.error(
+                f"The student has {count} outputs and needs as many losses. Received: "
+                f"{len(losses)}. Pass one loss for each output to `compile`."
+            )
+
+
+def _losses(distiller):
+    if distiller._compile_loss is not None:
+        return distiller.loss
+    own = distiller.student
+    if type(own).compute_loss is keras.Model.compute_loss:
+        return own.loss
+    return None
+
+
+def _output(name, alias, loss, spec):
+    text = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
+    text = snake_case(text or _loss_class(loss))
+    return TaskOutput(
+        name=name,
+        alias=alias,
+        spec=spec,
+        kind=KINDS.get(text),
+        loss_name=text,
+        from_logits=bool(getattr(loss, "from_logits", False)),
+        ignore_class=getattr(loss, "ignore_class", None),
+    )
+
+
+def _loss_class(loss):
+    """Returns the name of the Keras class that a loss is or is derived from."""
+    for base in type(loss).__mro__:
+        if snake_case(base.__name__) in KINDS:
+            return base.__name__
+    return type(loss).__name__
+
+
+def snake_case(name):
+    """Returns `"logits_distillation"` for `"LogitsDistillation"`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,51 @@
+"""The training step on TensorFlow."""
+
+from keras_diffkd.training.tensorflow.replica_values import (
+    assign_replicas,
+    is_chief,
+    numbers_of_workers,
+    read,
+    replica_reader,
+)
+from keras_diffkd.training.tensorflow.replicas import (
+    task_loss,
+    unscaled,
+)
+from keras_diffkd.training.tensorflow.step import (
+    assign_generators,
+    build_compiled,
+    data_errors_as_value_errors,
+    gradient,
+    keras_jit_compile,
+    make_gradient_function,
+    make_train_function,
+    predict_step,
+    read_generators,
+    symbolic_build,
+    test_step,
+    train_step,
+    without_gradients,
+)
+
+__all__ = [
+    "assign_replicas",
+    "is_chief",
+    "numbers_of_workers",
+    "read",
+    "replica_reader",
+    "task_loss",
+    "unscaled",
+    "assign_generators",
+    "build_compiled",
+    "data_errors_as_value_errors",
+    "gradient",
+    "keras_jit_compile",
+    "make_gradient_function",
+    "make_train_function",
+    "predict_step",
+    "read_generators",
+    "symbolic_build",
+    "test_step",
+    "train_step",
+    "without_gradients",
+]

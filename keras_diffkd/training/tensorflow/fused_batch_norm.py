@@ -1,0 +1,73 @@
+"""Batch normalisation as one operation, for TensorFlow graphs without XLA."""
+
+import keras
+import tensorflow as tf
+
+from keras_diffkd.features.hooks import CallShadow
+
+
+def fused(*layers):
+    """See `keras_diffkd.layers.fused_batch_normalization`."""
+    return _shadow.over(
+        layer
+        for outer in layers
+        for layer in outer._flatten_layers()
+        if type(layer) is keras.layers.BatchNormalization
+    )
+
+
+def _fusing(layer, plain):
+    def call(inputs, training=None, mask=None):
+        if mask is None and _fits(layer, inputs, training):
+            return _normalize(layer, inputs, training)
+        return plain(inputs, training=training, mask=mask)
+
+    return call
+
+
+_shadow = CallShadow(_fusing)
+
+
+def _fits(layer, inputs, training):
+    """Whether the operation computes what the layer would."""
+    return (
+        len(inputs.shape) == 4
+        and layer.axis in (-1, 3)
+        and keras.backend.standardize_dtype(inputs.dtype) != "float64"
+        and not layer.renorm
+        and not (layer.synchronized and training)
+    )
+
+
+def _normalize(layer, inputs, training):
+    x = tf.cast(inputs, tf.float32)
+    channels = [x.shape[-1]]
+    from_batch = bool(training and layer.trainable)
+    statistics = {"mean": tf.zeros([0]), "variance": tf.zeros([0])}
+    if not from_batch:
+        statistics = {
+            "mean": _float32(layer.moving_mean),
+            "variance": _float32(layer.moving_variance),
+        }
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=_float32(layer.gamma) if layer.scale else tf.ones(channels),
+        offset=_float32(layer.beta) if layer.center else tf.zeros(channels),
+        epsilon=layer.epsilon,
+        is_training=from_batch,
+        **statistics,
+    )
+    if from_batch:
+        # The operation gives the unbiased variance, Keras keeps the biased one.
+        count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+        _move(layer.moving_mean, mean, layer.momentum)
+        _move(layer.moving_variance, variance * ((count - 1) / count), layer.momentum)
+    return tf.cast(outputs, layer.compute_dtype)
+
+
+def _move(average, value, momentum):
+    average.assign(_float32(average) * momentum + value * (1.0 - momentum))
+
+
+def _float32(variable):
+    return tf.cast(tf.convert_to_tensor(variable), tf.float32)

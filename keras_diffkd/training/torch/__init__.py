@@ -1,0 +1,47 @@
+"""The training step on PyTorch."""
+
+from keras_diffkd.training.one_replica import (
+    assign_replicas,
+    numbers_of_workers,
+    read,
+    replica_reader,
+    task_loss,
+    unscaled,
+)
+from keras_diffkd.training.torch.step import (
+    assign_generators,
+    build_compiled,
+    data_errors_as_value_errors,
+    gradient,
+    is_chief,
+    keras_jit_compile,
+    make_gradient_function,
+    make_train_function,
+    predict_step,
+    read_generators,
+    test_step,
+    train_step,
+    without_gradients,
+)
+
+__all__ = [
+    "assign_replicas",
+    "numbers_of_workers",
+    "read",
+    "replica_reader",
+    "task_loss",
+    "unscaled",
+    "assign_generators",
+    "build_compiled",
+    "data_errors_as_value_errors",
+    "gradient",
+    "is_chief",
+    "keras_jit_compile",
+    "make_gradient_function",
+    "make_train_function",
+    "predict_step",
+    "read_generators",
+    "test_step",
+    "train_step",
+    "without_gradients",
+]

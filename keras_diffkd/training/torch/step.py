@@ -1,0 +1,160 @@
+"""The training step on PyTorch."""
+
+import contextlib
+
+import keras
+import numpy as np
+import torch
+
+from keras_diffkd.training import checkpointing
+from keras_diffkd.training.divergence import diverged, is_healthy
+from keras_diffkd.training.finite import finiteness, has_overflowed, keep_if_skipped
+from keras_diffkd.training.masks import masked
+from keras_diffkd.training.step import (
+    objective,
+    state_variables,
+    teacher_variables,
+    update_metrics,
+)
+from keras_diffkd.training.torch import remat as torch_remat
+from keras_diffkd.training.untrained import trained_pairs
+from keras_diffkd.validation.labels import check_labels
+
+data_errors_as_value_errors = contextlib.nullcontext
+without_gradients = torch.no_grad
+checkpointing.install(torch_remat.checkpointed)
+
+
+def keras_jit_compile(jit_compile):
+    """Returns `False`: `evaluate` and `predict` run eagerly."""
+    return False
+
+
+def make_gradient_function(distiller, jit_compile):
+    """Returns the pure function of a step, under `torch.compile` or not.
+
+    It maps `(trainable, state, teacher, weights, x, y, sample_weight, seed,
+    loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
+    `"auto"` runs eagerly.
+    """
+
+    def gradients(trainable, state, teacher, weights, x, *others):
+        trainable = [value.detach().requires_grad_() for value in trainable]
+        loss, results = objective(
+            distiller, trainable, state, teacher, weights, x, *others
+        )
+        slopes = list(torch.autograd.grad(loss, trainable, allow_unused=True))
+        finite = finiteness(distiller, x, slopes, *results)
+        results = finite, *results[:-1]
+        return slopes, *keras.tree.map_structure(_detached, results)
+
+    return torch.compile(gradients) if jit_compile is True else gradients
+
+
+def make_train_function(distiller, make, force):
+    """Makes what runs a batch: Keras's own."""
+    make(force=force)
+
+
+def build_compiled(distiller, x, y):
+    """Does nothing: Keras builds optimizer, loss and metrics before training."""
+
+
+def train_step(distiller, data):
+    """Runs one step of training and returns the logs."""
+    # Batches come in the host's memory; both models want them on the device.
+    x, y, sample_weight = keras.tree.map_structure(
+        lambda t: None if t is None else keras.ops.convert_to_tensor(t),
+        keras.utils.unpack_x_y_sample_weight(data),
+    )
+    if torch.is_tensor(y):
+        check_labels(y, distiller.num_label_classes())
+    distiller._step.loss_weights.refresh(distiller)
+    optimizer = distiller.optimizer
+    variables = distiller.trainable_variables
+    slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
+        [v.value for v in variables],
+        [v.value for v in state_variables(distiller)],
+        # No gradient is wanted of them, so none of its intermediates is kept.
+        [v.value.detach() for v in teacher_variables(distiller)],
+        distiller._step.loss_weights.next(optimizer),
+        x,
+        y,
+        sample_weight,
+        0,
+        optimizer.scale_loss(1.0),
+    )
+    state = state_variables(distiller)  # Now that what is assigned is known.
+    with torch.no_grad():
+        count = distiller._step.count
+        skipped = torch.tensor(False)
+        if count.can_skip:
+            skipped = has_overflowed(distiller, finite)
+            old_state = [v.value for v in state]
+            new_state = keep_if_skipped(skipped, old_state, new_state)
+        count.update_state(skipped)
+        if not is_healthy(distiller, finite):
+            finite, batch = keras.tree.map_structure(
+                _array, (finite, (x, y, sample_weight))
+            )
+            raise diverged(distiller, finite, batch, count.steps, count.in_a_row)
+        # As in plain Keras: the optimizer moves what the forward pass has assigned.
+        for variable, value in zip(state, new_state, strict=True):
+            variable.assign(value)
+        optimizer.apply(*trained_pairs(distiller, slopes))
+        return update_metrics(distiller, losses, x, y, masked(*y_pred), sample_weight)
+
+
+def test_step(distiller, keras_test_step, data):
+    """Evaluates the student, without the logs of training."""
+    logs = keras_test_step(data)
+    return distiller.validation_logs(logs)
+
+
+def predict_step(distiller, keras_predict_step, data):
+    """Runs the student as Keras does."""
+    return keras_predict_step(data)
+
+
+def read_generators():
+    """Returns the states of the global generators: of the CPU, and of each GPU."""
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states += torch.cuda.get_rng_state_all()
+    return [np.array(state) for state in states]
+
+
+def assign_generators(states):
+    """Sets the states of the global generators; see `training`."""
+    expected = len(read_generators())
+    if len(states) != expected:
+        raise ValueError(
+            "A training on PyTorch goes on with the random numbers of its devices. "
+            f"Received: the states of {len(states)} generators, expected {expected} "
+            "(the CPU's and one for each GPU). Resume it on a machine like the one "
+            "before, or train anew in another folder."
+        )
+    torch.set_rng_state(torch.from_numpy(states[0].copy()))
+    for device, state in enumerate(states[1:]):
+        torch.cuda.set_rng_state(torch.from_numpy(state.copy()), device)
+
+
+def is_chief(model):
+    """Whether this process writes what all have in common."""
+    return True
+
+
+def gradient(function, x):
+    """Returns the gradient of a scalar function, as a constant."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        value = function(x)
+    return torch.autograd.grad(value, x)[0]
+
+
+def _detached(tensor):
+    return None if tensor is None else tensor.detach()
+
+
+def _array(tensor):
+    return None if tensor is None else keras.ops.convert_to_numpy(tensor)

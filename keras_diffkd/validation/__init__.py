@@ -1,0 +1,1 @@
+"""What says no: arguments, models, labels, and the findings that collect it."""

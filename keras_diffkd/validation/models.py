@@ -1,0 +1,63 @@
+"""Checks on models: built, finite, and no weights in common."""
+
+import keras
+
+
+def check_model(model, whose):
+    """Raises `ValueError` unless `model` is a built `keras.Model`."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`{whose}` must be a keras.Model. Received: {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(
+            f"`{whose}` must be built: its layers have no weights yet. Received: "
+            f"{type(model).__name__} {model.name!r}. Call `model.build(input_shape)` "
+            "or run it on one batch first."
+        )
+
+
+def check_finite_weights(model):
+    """Raises `ValueError` naming the first weight that is not finite."""
+    for variable in model.variables:
+        value = keras.ops.convert_to_tensor(variable.value)
+        if not bool(keras.ops.all(keras.ops.isfinite(value))):
+            raise ValueError(
+                f"The weights of {model.name!r} must be finite. Received: NaN or "
+                f"infinity in {variable.path!r}. Train again, or from an older "
+                "backup, with a smaller learning rate."
+            )
+
+
+def check_nothing_shared(teacher, student):
+    """Raises `ValueError` if training the student would change the teacher."""
+    if teacher is student:
+        raise ValueError(
+            "Teacher and student must not share weights: they are two models. "
+            f"Received: {student.name!r} twice. Make a copy with "
+            "`keras.models.clone_model` and `set_weights`."
+        )
+    of_teacher = {id(variable) for variable in teacher.variables}
+    shared = [v for v in _moving_variables(student) if id(v) in of_teacher]
+    if shared:
+        raise ValueError(
+            "Teacher and student must not share weights that train: training would "
+            f"change both. Received: {len(shared)} shared, {shared[0].path!r} for one. "
+            "Make a copy with `keras.models.clone_model` and `set_weights`, or freeze "
+            "the shared layers (`layer.trainable = False`)."
+        )
+
+
+def _moving_variables(model):
+    """Returns the weights that training may change.
+
+    Those of a frozen layer stay as they are, and the statistics of a frozen batch
+    normalisation too.
+    """
+    frozen = {
+        id(weight)
+        for layer in model._flatten_layers()
+        if not layer.trainable
+        for weight in layer.weights
+    }
+    return [w for w in model.weights if w.trainable or id(w) not in frozen]

@@ -1,0 +1,20 @@
+"""KerasHub, which is an optional dependency."""
+
+import importlib
+
+
+def import_keras_hub(what):
+    """Returns the module `keras_hub`.
+
+    Args:
+        what: String, what needs it, for the error.
+
+    Raises:
+        ImportError: If KerasHub is not installed; says how to install it.
+    """
+    try:
+        return importlib.import_module("keras_hub")
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs KerasHub: pip install keras-diffkd[hub]"
+        ) from error
