@@ -81,7 +81,7 @@ $(DOCS): $(STAMP) requirements-docs.lock
 docs: $(DOCS)
 	rm -rf build/sources build/site
 	mkdir -p build/sources/keras_diffkd
-	ln -s $(abspath $(wildcard keras_diffkd/*) export recipes) build/sources/keras_diffkd
+	@ln -s $(abspath $(wildcard keras_diffkd/*) export recipes) build/sources/keras_diffkd
 	$(BIN)/zensical build --clean --strict
 
 lint: $(STAMP)

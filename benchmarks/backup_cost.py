@@ -92,9 +92,8 @@ def main(argv):
     header = ["training", "s", "backups", "MB each", "ms each", "share of the time"]
     epochs, every = recipe_flags.EPOCHS.value, recipe_flags.SAVE_EVERY.value
     text = f"""\
-The experiment `digits.flags`, {epochs} epochs of 21 steps, at the default
-`--save_every={every}`: the seconds of the training, and how long it waits for its
-backups. A thread writes them while it goes on.
+`digits.flags`, {epochs} epochs of 21 steps, `--save_every={every}`: how long the
+training takes and how long it waits for backups, which a thread writes.
 
 {markdown_table(header, rows)}
 
