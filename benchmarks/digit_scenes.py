@@ -106,11 +106,10 @@ def train_all(tasks, seeds):
 def report(results, seeds):
     """Returns the tables as Markdown."""
     parts = [
-        f"4,000 scenes for training, 512 for the test, {seeds} seeds: each with a "
-        "teacher of its own, for all its students. Mean ± standard deviation; "
-        "gains over the student alone, seed by seed, with 95% intervals, and the p of "
-        "the paired t-test, adjusted by Holm's method. Settings: those of the "
-        "experiment files, the same for all methods; nothing was tuned for a method."
+        f"4,000 scenes to train, 512 to test, {seeds} seeds with a teacher each. Mean "
+        "± standard deviation; gains over the student alone with 95% intervals; p of "
+        "the paired t-test, adjusted by Holm's method. Settings of the experiment "
+        "files; nothing was tuned for a method."
     ]
     for task, (experiment, metrics, _) in TASKS.items():
         for key, name in metrics.items():
@@ -147,7 +146,7 @@ def main(argv):
     minutes = (time.perf_counter() - start) / 60
     text += (
         f"\n\n{describe_machine()}; {minutes:.0f} minutes with {options.workers} "
-        f"processes for what was not done before. Command: `python "
+        f"processes. Command: `python "
         f"benchmarks/digit_scenes.py --seeds={options.seeds}`."
     )
     print(text)

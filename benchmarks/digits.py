@@ -129,33 +129,30 @@ def write_report(options, accuracies, teacher_accuracy, seconds, best, minutes):
 Teacher `digits_teacher`, {sizes["digits_teacher"]:,} parameters,
 {100 * teacher_accuracy:.2f}% on the test split; student `digits_student`,
 {sizes["digits_student"]:,} parameters. {options.epochs} epochs of batches of
-{BATCH_SIZE}, SGD with momentum {MOMENTUM}, cosine, no XLA; {options.seeds} seeds for
-every method, mean ± standard deviation over seeds.
+{BATCH_SIZE}, SGD with momentum {MOMENTUM}, cosine, no XLA; {options.seeds} seeds, mean
+± standard deviation.
 
-Tuning: {len(SETTINGS)} settings for every method (learning rate and weight of the
-matching loss; for the student alone, learning rates), {len(TUNING_SEEDS)} seeds each,
-judged on 20% of the training split that these runs were not trained on. The test split
-was used for nothing but this table. It has 445 images: one is 0.22 points.
+Every method was tuned over {len(SETTINGS)} settings (learning rate, weight) with
+{len(TUNING_SEEDS)} seeds each, on 20% of the training split. The test split, 445
+images, was used for this table alone: one image is 0.22 points.
 
-Gains over the student alone: mean over seeds with 95% interval; p: paired t-test over
-seeds, adjusted for the number of comparisons in the table by Holm's method. ms/step:
-medians of {TURNS} turns of {STEPS} steps, all methods in turns in one process.
+Gains: over the student alone, with 95% intervals; p: paired t-test, adjusted by Holm's
+method. ms/step: medians of {TURNS} turns of {STEPS} steps, methods in turns.
 
 {gains_table(methods, BASELINE, columns)}
 
 ![Accuracy against milliseconds per step]({figure.name})
 
-**DiffKD (features + logits) against every other method**: difference of the other one.
+**Against DiffKD (features + logits)**
 
 {gains_table(methods, DIFFKD)}
 
-**Variants of DiffKD (features + logits)**, with the setting tuned for it.
+**Variants of DiffKD (features + logits)**, same setting
 
 {gains_table(variants, DIFFKD)}
 
-{describe_machine()}; {minutes:.0f} minutes with {options.workers} processes for what
-was not done before. Command: `python benchmarks/digits.py --seeds={options.seeds}
---epochs={options.epochs}`."""
+{describe_machine()}; {minutes:.0f} minutes with {options.workers} processes. Command:
+`python benchmarks/digits.py --seeds={options.seeds} --epochs={options.epochs}`."""
     print(text)
     write_section(options.output, TITLE, text)
 

@@ -149,7 +149,7 @@ def main(argv):
         )
     header = ["", "turns", "ms/step without", "with", "ratio", "ratio of processor"]
     text = (
-        "Steps with and without the checks of [numerics.md](numerics.md), batches of "
+        "Steps with and without the [checks](numerics.md), batches of "
         f"{BATCH_SIZE}, no XLA; ratios with quartiles. The machine did other work at "
         f"the same time.\n\n{markdown_table(header, rows)}\n\n"
         f"{describe_machine()}. Command: `python benchmarks/finite_checks.py`."

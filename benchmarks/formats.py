@@ -128,29 +128,25 @@ def write_report(results, load, minutes):
         parts.append(f"**{case.title}**: {text}; {samples}.\n\n{table(report, times)}")
     tables = "\n\n".join(parts)
     text = f"""\
-All files take raw uint8 pixels and are compared with the Keras student on real test
-images; quantisers learned from {students.NUM_CALIBRATION_SAMPLES} training images.
-kB: all files of a SavedModel together. Points: the metric less the Keras student's.
-ms: batch 1, one thread (TensorFlow and Keras too), mean ± standard deviation of the
-medians of {options.repetitions} turns, all rows in turns in one process; of `predict`:
-median of the ratios within a turn. `tf.function` and `keras predict` take normalised
-images. The students were trained for a minute, seed 0 (which does not make training
-on several threads repeatable): the metrics say what a format loses, not how good a
-student can be.
+Files take raw uint8 pixels and are compared with the Keras student on test images;
+quantization learned from {students.NUM_CALIBRATION_SAMPLES} training images. Points:
+the metric less the Keras student's. ms: batch 1, one thread, mean ± standard deviation
+of the medians of {options.repetitions} turns; of `predict`: median of the ratios within
+a turn. `tf.function` and `keras predict` take normalized images. Students were trained
+for a minute: metrics show the loss of a format, not the best student.
 
 {targets(results)}
 
 {tables}
 
-Larger or torn files, as the verifications found them:
+Warnings of the verification:
 
 {notes(results) or "- none"}
 
 {explanations(results)}
 
-{describe_machine()}, {runtimes}; load average {load:.1f} at the start (of other work,
-if above 1), {minutes:.0f} minutes with the training that was not there before. Command:
-`python benchmarks/formats.py`."""
+{describe_machine()}, {runtimes}; load average {load:.1f} at the start,
+{minutes:.0f} minutes. Command: `python benchmarks/formats.py`."""
     print(text)
     if options.output:
         write_section(options.output, TITLE, text)

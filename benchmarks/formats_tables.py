@@ -90,24 +90,20 @@ def notes(results):
 
 def explanations(results):
     """Says why int8 files are larger than a quarter of the float32 ones."""
-    lines = ["`diffkd-export` would refuse what loses more than 0.5 points."]
+    lines = ["`diffkd-export` refuses a loss of more than 0.5 points."]
     if "digits_student" in results:
         report = results["digits_student"][1]
         size = {name: found["size"] for name, found in report["artefacts"].items()}
         weights = 4 * report["keras"]["parameters"]
         lines.append(
-            "The digits student's int8 file cannot be a quarter of the float32 one: of "
-            f"its {size['tflite']:,} bytes, {weights:,} are weights, and the rest "
-            "(graph, names, metadata) stays as it is. int8 adds scales and zero "
-            f"points, {size['tflite_int8']:,} bytes in all. The digits teacher, with a "
-            "hundred times as many weights, shows what is left when the weights are "
-            "what counts."
+            f"Of the {size['tflite']:,} bytes of the digits student's float32 file, "
+            f"{weights:,} are weights; the rest does not shrink, and int8 adds scales "
+            f"and zero points ({size['tflite_int8']:,} bytes in all)."
         )
     if "mobilenet_v2" in results:
         # Counted in the file; the same after any training.
         lines.append(
-            "MobileNetV2's int8 file is held up by its 17,066 channels: each has "
-            "scales and zero points of kernel and bias (24 bytes) and a 32-bit bias, "
-            "478 kB beside 2,203 kB of int8 weights."
+            "MobileNetV2 has 17,066 channels, each with scales, zero points and a "
+            "32-bit bias: 478 kB beside 2,203 kB of int8 weights."
         )
     return "\n".join(lines)

@@ -60,7 +60,7 @@ def _reason(text):
     if "RESOURCE_EXHAUSTED" not in text:
         return first
     case = first.split(": its process")[0]
-    return f"{case}: no memory was left on the device, which all cases shared"
+    return f"{case}: out of memory, which all cases share"
 
 
 def step_tables(steps, device):
@@ -83,10 +83,9 @@ def step_tables(steps, device):
     if tables:
         tables.insert(
             0,
-            "Step times: medians over turns, all cases in turns, nothing else on the "
-            "device; ratio: median over the turns of the ratio to the first row. First "
-            "step: tracing and compiling, while the other cases of the precision do so "
-            "on the same processor. Memory: peak of the process on the device.",
+            "Medians over turns, cases in turns, nothing else on the device; ratio: to "
+            "the first row, median over the turns. First step: tracing and compiling, "
+            "several cases at once. Memory: peak of the process on the device.",
         )
     return tables
 
@@ -149,12 +148,12 @@ def training_tables(results, least_seeds=1):
         teacher = results["teacher"]["accuracy"]
         tables.insert(
             0,
-            "Accuracies on the test images of Fashion-MNIST. Teacher `fashion_teacher` "
-            f"(176,090 parameters): {100 * teacher:.2f}%, trained on all training "
-            "images; student `fashion_student` (20,146 parameters), SGD 0.05, momentum "
-            "0.9, cosine, batch 128, no augmentation. The weights 5, 10 and 30 were "
-            "the best of earlier trials that were judged on the same test images. "
-            "Gains: paired over seeds, which draw images, weights and order.",
+            "Test accuracy. Teacher `fashion_teacher` (176,090 parameters): "
+            f"{100 * teacher:.2f}%, trained on all training images; student "
+            "`fashion_student` (20,146 parameters), SGD 0.05, momentum 0.9, cosine, "
+            "batch 128, no augmentation. The weights 5, 10 and 30 were the best of "
+            "earlier trials on the same test images. Gains: paired over seeds, which "
+            "draw images, weights and order.",
         )
     return tables
 

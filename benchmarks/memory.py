@@ -119,12 +119,11 @@ def main(argv):
         rows.append([kind, *(f"{growth:.1f}" for growth, _ in found), str(alive)])
     header = ["trained", "MB each", "MB each, with clear_session", "models not freed"]
     text = f"""\
-{TRAININGS} small trainings in one process, on TensorFlow, as in a search over
-hyper-parameters: by how much the process grows with each of the last
-{TRAININGS - LEFT_OUT}.
-The student has 143 weights. All models are freed; the process grows nevertheless, and
-more with larger graphs: plain Keras with a graph as large as DiffKD's (20 blocks of
-Dense, BatchNormalization and ReLU) is the row to compare DiffKD with.
+{TRAININGS} small trainings in one process, on TensorFlow: growth of the process with
+each of the last {TRAININGS - LEFT_OUT}.
+The student has 143 weights. All models are freed, yet the process grows, more with
+larger graphs. Compare DiffKD with the second row: plain Keras with a graph as large (20
+blocks of Dense, BatchNormalization and ReLU).
 
 {markdown_table(header, rows)}
 

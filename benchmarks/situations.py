@@ -9,6 +9,7 @@ from pathlib import Path
 from situation_cases import CASES, SECTIONS
 
 PAGE = Path(__file__).parents[1] / "docs" / "situations.md"
+HEADER = "| situation | loss in plain Keras | `Distiller` |"
 START, END = "<!-- tables: python benchmarks/situations.py -->", "<!-- end -->"
 
 
@@ -30,7 +31,7 @@ def main():
             except Exception:  # noqa: BLE001  All situations are to be tried.
                 failed += 1
                 print("FAIL", case.given, traceback.format_exc()[-700:], flush=True)
-        table = "| situation | plain Keras | `Distiller` |\n| --- | --- | --- |\n"
+        table = f"{HEADER}\n| --- | --- | --- |\n"
         parts.append(f"## {title}\n\n{table}" + "\n".join(rows))
     if failed:
         raise SystemExit(f"{failed} of {len(CASES)} situations differ; nothing written")

@@ -51,11 +51,10 @@ def header(options):
         f"--turns={options.turns} --steps={options.steps}"
     )
     return f"""\
-Seconds of a step inside `fit`, first step of every `fit` left out: medians over
-{options.turns} turns of {options.steps} steps, all cases of a table in turns; ratio:
-median over the turns of the ratio to the first row. Optimizer (SGD with momentum) and
-loss are in every row. First step: tracing, compiling and running it. Memory: peak of a
-process that trains only this case.
+Seconds per step inside `fit`: medians over {options.turns} turns of {options.steps}
+steps, cases in turns; ratio: to the first row, median over the turns. All rows include
+the optimizer (SGD with momentum) and a loss. First step: with tracing and compiling.
+Memory: peak of a process that trains this case alone.
 
 {describe_machine()}, device: {accelerator() or "CPU"}. Command: `{command}`."""
 
@@ -101,9 +100,9 @@ def cases_table(pair, options):
 
 
 def student_table(options):
-    """Compares batch normalisations in the student's forward and backward pass."""
+    """Compares batch normalizations in the student's forward and backward pass."""
     passes = {
-        "Keras's own batch normalisation": student_pass(fused=False),
+        "Keras's own batch normalization": student_pass(fused=False),
         "fused": student_pass(fused=True),
     }
     times = in_turns(
@@ -113,11 +112,11 @@ def student_table(options):
         },
         options,
     )
-    first = times["Keras's own batch normalisation"]
+    first = times["Keras's own batch normalization"]
     rows = [
         [name, seconds(values), ratio(first, values)] for name, values in times.items()
     ]
-    table = markdown_table(["batch normalisation", "s", "times faster"], rows)
+    table = markdown_table(["batch normalization", "s", "times faster"], rows)
     return (
         "**Forward and backward pass of wrn_40_1 alone, 32x32, batch 64, no XLA**"
         f"\n\n{table}"
@@ -157,7 +156,7 @@ def replicas_table(options):
     table = markdown_table(["replicas", "s/step", "images/s"], rows)
     return (
         "**DiffKD features, WRN pair: `MirroredStrategy` on logical devices of the "
-        "same cores, global batch 64**: what distribution costs, not what it gains; "
+        "same cores, global batch 64**: the cost of distribution, not its gain; "
         f"each in a process of its own\n\n{table}"
     )
 
