@@ -1,7 +1,9 @@
 """The documentation as a site: what `make docs` would fail on, without building it."""
 
+import ast
 import importlib
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -58,6 +60,17 @@ def test_links_between_pages_resolve(name):
         assert target.exists(), (name, link)
         if anchor:
             assert anchor in anchors(target.read_text("utf-8")), (name, link)
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("name", PAGES)
+def test_python_parses_and_imports_exist(name):
+    """Of every page; tests/test_docs.py runs those that are whole programs."""
+    for block in re.findall(r"```python\n(.*?)```", PAGES[name], re.DOTALL):
+        for node in ast.walk(ast.parse(textwrap.dedent(block))):
+            if isinstance(node, ast.ImportFrom) and "keras_diffkd" in node.module:
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names), name
 
 
 def test_included_files_exist():
