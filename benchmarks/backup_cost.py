@@ -99,7 +99,7 @@ training takes and how long it waits for backups, which a thread writes.
 
 {describe_machine()}. Command: `python benchmarks/backup_cost.py`."""
     print(text)
-    write_section(OUTPUT.value, "What it costs", text)
+    write_section(OUTPUT.value, "Cost", text)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def main(argv):
         f"{describe_machine()}. Command: `python benchmarks/finite_checks.py`."
     )
     print(text)
-    write_section(flags.FLAGS.output, "What it costs to check every step", text)
+    write_section(flags.FLAGS.output, "Cost of the checks in each step", text)
 
 
 if __name__ == "__main__":
