@@ -87,14 +87,14 @@ def draw_accuracy_against_time(accuracies, seconds, path):
     FigureCanvasAgg(figure)  # Where labels go is measured in its pixels.
     axes = figure.add_subplot()
     names = sorted(accuracies, key=lambda name: np.mean(accuracies[name]))
-    colours = {True: "#b5651d", False: "#3b6ea5"}
+    colors = {True: "#b5651d", False: "#3b6ea5"}
     points = {}
     for name in names:
         mean, half = interval_of_mean(100 * np.array(accuracies[name]))
         points[name] = (1000 * seconds[name], mean)
-        colour = colours[name.startswith("DiffKD")]
+        color = colors[name.startswith("DiffKD")]
         axes.errorbar(
-            *points[name], yerr=half, fmt="o", color=colour, capsize=3, alpha=0.9
+            *points[name], yerr=half, fmt="o", color=color, capsize=3, alpha=0.9
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")

@@ -15,7 +15,7 @@ def forward_flops(model):
     """Returns the operations of a functional model's forward pass, for one sample.
 
     Multiplications and additions of convolutions and dense layers; what is left
-    (normalisation, activations) is a few per cent.
+    (normalization, activations) is a few per cent.
     """
     return sum(layer_flops(layer, layer.output.shape[1:-1]) for layer in model.layers)
 

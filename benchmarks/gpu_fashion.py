@@ -43,7 +43,7 @@ METHODS = {
 
 
 def load(folder):
-    """Returns `{"train": (images, labels), "test": ...}`, normalised."""
+    """Returns `{"train": (images, labels), "test": ...}`, normalized."""
 
     def prepare(images, labels):
         images = (images[..., None] / np.float32(255) - MEAN) / STD

@@ -17,7 +17,7 @@ PAIRS = {
 }
 TITLES = {
     "a": "teacher forward, student forward and backward",
-    "a_plain": "the same with Keras's own batch normalisation",
+    "a_plain": "the same with Keras's own batch normalization",
     "b": "`keras.distillation.Distiller`, LogitsDistillation",
     "c": "DiffKD features",
     "d": "DiffKD features + logits",
@@ -26,7 +26,7 @@ TITLES = {
 
 
 class PlainBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation that the step does not fuse, being a class of its own."""
+    """Batch normalization that the step does not fuse, being a class of its own."""
 
 
 class ForwardOnly(DistillationMethod):
@@ -131,7 +131,7 @@ class SteadyState(keras.callbacks.Callback):
 
 
 def plain(model):
-    """Returns a copy whose batch normalisations are not fused."""
+    """Returns a copy whose batch normalizations are not fused."""
 
     def clone(layer):
         config = layer.get_config()

@@ -346,7 +346,7 @@ IMAGES = [
         fit={"validation_data": (255 * X, Y)},
     ),
     fit_case(
-        "batches of one image, with batch normalisation",
+        "batches of one image, with batch normalization",
         "has one sample",
         fit={"batch_size": 1},
     ),

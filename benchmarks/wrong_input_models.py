@@ -42,7 +42,7 @@ def teacher(order=None, scale=1.0, **changes):
 
 
 def student(**changes):
-    """Returns a small student with batch normalisation."""
+    """Returns a small student with batch normalization."""
     return network(3, normalize=True, **changes)
 
 
