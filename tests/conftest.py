@@ -16,7 +16,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from helpers.garbage import collect_less
 
+collect_less()
 TESTS = Path(__file__).parent
 BACKEND = keras.backend.backend()
 # What these test is made with TensorFlow, whatever trains.

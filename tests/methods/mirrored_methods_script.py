@@ -2,24 +2,18 @@
 
 import json
 import sys
-from pathlib import Path
 
-import tensorflow as tf
+import keras
+import numpy as np
+from helpers.devices import mirrored_on_two_devices
+from helpers.every_method import METHODS, two_stages
+from helpers.garbage import collect_less
+from helpers.small_models import cross_entropy, random_batch
 
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-)
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from keras_diffkd import Distiller
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from helpers.every_method import METHODS, two_stages  # noqa: E402
-from helpers.small_models import cross_entropy, random_batch  # noqa: E402
-
-from keras_diffkd import Distiller  # noqa: E402
-
-STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+collect_less()
+STRATEGY = mirrored_on_two_devices()
 
 
 def train(name):

@@ -146,3 +146,4 @@ def test_every_method_trains_on_two_replicas():
         assert copies
         for first, second in copies:
             np.testing.assert_array_equal(first, second, err_msg=name)
+            assert np.all(np.isfinite(first)), name

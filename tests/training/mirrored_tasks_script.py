@@ -6,20 +6,13 @@ A process of its own: logical devices must be set before TensorFlow is used.
 import contextlib
 import json
 import sys
-from pathlib import Path
 
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-)
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from helpers.small_models import cross_entropy  # noqa: E402
-from helpers.small_tasks import (  # noqa: E402
+import keras
+import numpy as np
+from helpers.devices import mirrored_on_two_devices
+from helpers.garbage import collect_less
+from helpers.small_models import cross_entropy
+from helpers.small_tasks import (
     DETECTOR_TAP,
     SEGMENTER_TAP,
     detection_batch,
@@ -28,10 +21,10 @@ from helpers.small_tasks import (  # noqa: E402
     segmenters,
 )
 
-from keras_diffkd import DiffKD, Distiller, LogitsKD  # noqa: E402
+from keras_diffkd import DiffKD, Distiller, LogitsKD
 
-# One for all: the collective operations of two strategies get in each other's way.
-STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+collect_less()
+STRATEGY = mirrored_on_two_devices()
 HALF = 4
 
 

@@ -7,19 +7,15 @@ import contextlib
 import json
 import sys
 
-import tensorflow as tf
+import keras
+import numpy as np
+from helpers.devices import mirrored_on_two_devices
+from helpers.garbage import collect_less
 
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-)
+from keras_diffkd import Distiller, LogitsKD
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-
-from keras_diffkd import Distiller, LogitsKD  # noqa: E402
-
-STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+collect_less()
+STRATEGY = mirrored_on_two_devices()
 SGD, AdamW = keras.optimizers.SGD, keras.optimizers.AdamW
 scaled = keras.optimizers.LossScaleOptimizer
 OPTIMIZERS = {

@@ -1,15 +1,13 @@
 """The step on JAX; what is true on every backend is in test_distiller.py."""
 
 import importlib.util
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from helpers.scripts import run_script
 from helpers.small_models import (
     FixedDraws,
     cross_entropy,
@@ -20,7 +18,6 @@ from helpers.small_models import (
 
 from keras_diffkd import Distiller, FitNet, LogitsKD
 
-TESTS = Path(__file__).parents[1]
 needs_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None,
     reason="JAX is not installed: pip install '.[jax]'",
@@ -28,22 +25,10 @@ needs_jax = pytest.mark.skipif(
 on_jax = pytest.mark.backend("jax")
 
 
-def run_script(name, *arguments, **environment):
-    """Runs a script of this folder in a process of its own; returns its JSON."""
-    result = subprocess.run(
-        [sys.executable, TESTS / "training" / name, *arguments],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "PYTHONPATH": str(TESTS),
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+def run_on_jax(name, *arguments, **environment):
+    """Runs a script of this folder; returns its JSON."""
+    path = Path(__file__).with_name(name)
+    return run_script(path, *arguments, KERAS_BACKEND="jax", **environment)
 
 
 def make_distiller(methods=None, teacher_seed=1, **arguments):
@@ -66,7 +51,7 @@ def step(distiller, rng_seed=0):
 @needs_jax
 def test_trains_and_strips_where_tensorflow_is_missing(tmp_path):
     path = tmp_path / "student.keras"
-    results = run_script("jax_without_tensorflow_script.py", path)
+    results = run_on_jax("jax_without_tensorflow_script.py", path)
     assert results["distill"][-1] < results["distill"][0]
     assert results["same_predictions"]
     assert "tensorflow" in results["datasets"]
@@ -81,7 +66,7 @@ def test_trains_and_strips_where_tensorflow_is_missing(tmp_path):
 @pytest.mark.long
 @needs_jax
 def test_data_parallelism_on_two_devices():
-    results = run_script(
+    results = run_on_jax(
         "jax_distribution_script.py",
         XLA_FLAGS=f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         JAX_PLATFORMS="cpu",

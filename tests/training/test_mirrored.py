@@ -10,7 +10,7 @@ pytestmark = pytest.mark.backend("tensorflow")
 
 
 def check_two_replicas_train_as_one(results, name, alone):
-    """After 21 steps: weights, all logs, validation on uneven batches, predictions."""
+    """Weights, all logs, validation on uneven batches, predictions."""
     ours, theirs = results[name], results[alone]
     for a, b in zip(ours["weights"], theirs["weights"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -19,14 +19,6 @@ def check_two_replicas_train_as_one(results, name, alone):
     for log, value in theirs["logs"].items():
         np.testing.assert_allclose(ours["logs"][log], value, rtol=1e-4, err_msg=log)
     np.testing.assert_allclose(ours["outputs"], theirs["outputs"], rtol=1e-3, atol=1e-4)
-
-
-def check_moving_statistics_are_the_same_on_every_replica(results):
-    assert results["two_moving"]["moved"]
-    for copies in results["two_moving"]["copies"]:
-        assert len(copies) == 2
-        np.testing.assert_array_equal(*copies)
-        assert np.all(np.isfinite(copies[0]))
 
 
 def check_replicas_draw_different_noise(results):
@@ -72,7 +64,6 @@ def test_replicas_and_xla_change_nothing():
     check_two_replicas_train_as_one(results, "two", "one")
     check_two_replicas_train_as_one(results, "two_xla", "one")
     check_two_replicas_train_as_one(results, "two_synchronized", "one_synchronized")
-    check_moving_statistics_are_the_same_on_every_replica(results)
     check_replicas_draw_different_noise(results)
     check_what_is_assigned_ends_as_on_one_replica(results)
     check_an_overflow_on_one_replica_skips_the_step_on_all(results)

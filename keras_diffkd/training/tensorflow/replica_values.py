@@ -23,7 +23,7 @@ def numbers_of_workers(model, number):
         context = tf.distribute.get_replica_context()
         return context.all_gather(tf.constant([number], tf.int64), axis=0)
 
-    gathered = tf.function(lambda: strategy.run(of_this_replica))()
+    gathered = tf.function(lambda: strategy.run(of_this_replica), autograph=False)()
     return strategy.experimental_local_results(gathered)[0].numpy().tolist()
 
 
@@ -47,7 +47,7 @@ def replica_reader(model, variables):
         values = [tf.convert_to_tensor(v.value)[tf.newaxis] for v in variables]
         return context.all_gather(values, axis=0)
 
-    gather = tf.function(lambda: strategy.run(of_this_replica))
+    gather = tf.function(lambda: strategy.run(of_this_replica), autograph=False)
     # All replicas have gathered the same.
     return lambda: [
         strategy.experimental_local_results(value)[0].numpy() for value in gather()

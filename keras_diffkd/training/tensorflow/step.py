@@ -77,7 +77,9 @@ def make_gradient_function(distiller, jit_compile):
 
     if not jit_compile:
         return gradients
-    compiled = tf.function(gradients, jit_compile=True)
+    # As in Keras's own step: AutoGraph would rewrite all code that a step calls, which
+    # takes seconds, and let models train that neither predict nor are exported.
+    compiled = tf.function(gradients, jit_compile=True, autograph=False)
 
     def gradients_of_all(share, trainable, state, *others):
         # Tracing tells what else is assigned. Compiled code must not do that itself.
