@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_diffkd.datasets.preparation import prepared_builder
-from keras_diffkd.recipes import cluster, flags, tasks
+
+from . import cluster, flags, tasks
 
 # What the images that artefacts are compared on may take up.
 MAX_SAMPLE_BYTES = 2**30

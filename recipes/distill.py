@@ -18,14 +18,15 @@ import keras
 from absl import flags as absl_flags
 
 from keras_diffkd.models import with_dtype_policy
-from keras_diffkd.recipes import cluster, flags
-from keras_diffkd.recipes.command_line import run_command
-from keras_diffkd.recipes.data import load_data
-from keras_diffkd.recipes.methods import build_methods
-from keras_diffkd.recipes.networks import build_network, keep_teacher, load_teacher
-from keras_diffkd.recipes.preflight import check_flags, check_training
-from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.training import build_distiller, claim, prepare, train
+
+from . import cluster, flags
+from .command_line import run_command
+from .data import load_data
+from .methods import build_methods
+from .networks import build_network, keep_teacher, load_teacher
+from .preflight import check_flags, check_training
+from .run.directory import RunDirectory
+from .training import build_distiller, claim, prepare, train
 
 BASELINE = absl_flags.DEFINE_boolean(
     "baseline",

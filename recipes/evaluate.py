@@ -13,13 +13,14 @@ import keras
 import numpy as np
 from absl import flags as absl_flags
 
-from keras_diffkd.recipes import flags, tasks
-from keras_diffkd.recipes.command_line import run_command
-from keras_diffkd.recipes.data import load_data
-from keras_diffkd.recipes.model_files import load_model
-from keras_diffkd.recipes.pictures import draw_predictions
-from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.tables import format_table
+from . import flags, tasks
+from .command_line import run_command
+from .data import load_data
+from .pictures import draw_predictions
+from .run import experiment
+from .run.directory import RunDirectory
+from .run.model_files import load_checked_model
+from .tables import format_table
 
 PICTURE = absl_flags.DEFINE_string(
     "picture",
@@ -34,7 +35,7 @@ def main(argv):
     flags.require("run_dir")
     run = RunDirectory(Path(flags.RUN_DIR.value))
     settings = run.check_finished()
-    flags.adopt(settings)
+    experiment.adopt(settings)
     for path in (run.teacher, run.student):
         if not path.exists() and not (
             path == run.teacher and settings["method"] == "none"
@@ -65,7 +66,7 @@ def load_networks(run, data):
         "distilled student": run.student,
     }
     return {
-        name: load_model(str(path), input_shape=data.image_shape)
+        name: load_checked_model(str(path), input_shape=data.image_shape)
         for name, path in paths.items()
         if path.exists()
     }

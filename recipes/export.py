@@ -23,14 +23,15 @@ from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.export.serving.pixels import Preprocessing
-from keras_diffkd.recipes import flags, tasks, tolerances
-from keras_diffkd.recipes.command_line import one_line, run_command
-from keras_diffkd.recipes.data import load_data, take_calibration, take_samples
-from keras_diffkd.recipes.model_files import load_model
-from keras_diffkd.recipes.networks import student_to_ship
-from keras_diffkd.recipes.report import missing_packages, write_report
-from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.verify import print_report
+
+from . import flags, tasks, verify
+from .command_line import one_line, run_command
+from .data import load_data, take_calibration, take_samples
+from .networks import student_to_ship
+from .report.write import missing_packages, write_report
+from .run import experiment
+from .run.directory import RunDirectory
+from .run.model_files import load_checked_model
 
 WEB = "web"
 FORMATS = absl_flags.DEFINE_list(
@@ -86,7 +87,7 @@ OUTPUT_DIR = absl_flags.DEFINE_string(
 )
 
 # Part of the help of this command.
-absl_flags.adopt_module_key_flags(tolerances)
+absl_flags.adopt_module_key_flags(verify)
 
 
 def main(argv):
@@ -95,9 +96,9 @@ def main(argv):
     try:
         folder, data = write_artefacts()
     except VerificationError as error:
-        print_report(error.report)
+        verify.print_report(error.report)
         raise
-    print_report(read_verification_report(folder / REPORT))
+    verify.print_report(read_verification_report(folder / REPORT))
     print(f"Artefacts: {folder}")
     if WEB in FORMATS.value:
         print(f"Web page: python -m http.server --directory {folder / WEB}")
@@ -117,7 +118,7 @@ def write_artefacts():
     run = RunDirectory(Path(flags.RUN_DIR.value))
     settings = run.check_finished()
     path = student_to_ship(run, settings)
-    flags.adopt(settings)
+    experiment.adopt(settings)
     data = load_data()
     return export_run(run, settings, path, data), data
 
@@ -159,7 +160,7 @@ def export_run(run, settings, path, data):
     Returns:
         `Path` of the folder.
     """
-    student = load_model(
+    student = load_checked_model(
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
     folder = Path(OUTPUT_DIR.value or run.export)
@@ -175,7 +176,7 @@ def export_run(run, settings, path, data):
         labels=data.label_names,
         normalization=data.normalization,
         source={
-            "experiment": flags.identity(settings),
+            "experiment": experiment.identity(settings),
             "run_dir": str(run.root),
             "student": str(path),
         },
@@ -199,7 +200,7 @@ def export_file():
             f"--student={path} --output_dir={OUTPUT_DIR.value or ''}"
         )
     export_student(
-        load_model(path),
+        load_checked_model(path),
         OUTPUT_DIR.value,
         source={"experiment": path, "student": path},
         **options(),
@@ -233,8 +234,8 @@ def options(samples=None):
         "opset": OPSET.value,
         "batch_size": batch_size(),
         "nms": {} if NMS.value else None,
-        "tolerance": tolerances.TOLERANCE.value,
-        "quantized_tolerance": tolerances.QUANTIZED_TOLERANCE.value,
+        "tolerance": verify.TOLERANCE.value,
+        "quantized_tolerance": verify.QUANTIZED_TOLERANCE.value,
     }
 
 

@@ -1,7 +1,5 @@
 """The flags that the commands share, and which of them make two runs different."""
 
-from pathlib import Path
-
 from absl import flags
 from absl.flags import FLAGS
 
@@ -275,106 +273,10 @@ JIT_COMPILE = flags.DEFINE_enum(
     "XLA for the training step; auto: where it pays, which is on accelerators.",
 )
 
-# The same experiment may be continued from another place or on another machine.
-_PLACE = (
-    "run_dir",
-    "data_dir",
-    "download",
-    "debug",
-    "strategy",
-    "cluster_timeout",
-    "virtual_devices",
-    "jit_compile",
-    "picture_every",
-    "max_skipped_steps",
-    "save_every",
-)
-# What is trusted is said by who runs a command, never by a file that a run holds.
-_TRUST = ("allow_classes", "allow_unsafe_formats")
-_DISTILLATION = (
-    "student",
-    "teacher_dtype",
-    "method",
-    "teacher_tap",
-    "student_tap",
-    "teacher_taps",
-    "student_taps",
-    "representative_keys",
-    "student_convolution",
-    "share_denoiser",
-    "resize",
-    "latent_channels",
-    "num_inference_steps",
-    "temperature",
-    "task_loss_weight",
-    "distill_weight",
-    "denoise_weight",
-    "reconstruction_weight",
-)
-
 
 def shared():
     """Returns the flags that are defined here, as absl's `Flag` objects."""
     return FLAGS.get_flags_for_module(__name__)
-
-
-def recorded(**overrides):
-    """Returns the shared flags as text, by name: what `flags.txt` holds.
-
-    Args:
-        overrides: values to put in place of the current ones.
-
-    Returns:
-        dict of str to str, in alphabetical order; unset flags are left out. A
-        value reads back through the flag's own parser.
-    """
-    values = {flag.name: overrides.get(flag.name, flag.value) for flag in shared()}
-    return {
-        name: _as_text(value)
-        for name, value in sorted(values.items())
-        if value is not None and name not in _TRUST
-    }
-
-
-def identity(settings, *, teacher_stage=False):
-    """Returns the part of `recorded()` settings that makes an experiment what it is.
-
-    Args:
-        settings: dict as `recorded()` returns it.
-        teacher_stage: whether only what matters for training the teacher counts.
-    """
-    left_out = _PLACE + (_DISTILLATION if teacher_stage else ())
-    kept = {name: text for name, text in settings.items() if name not in left_out}
-    if kept.get("teacher", "").endswith(".keras"):
-        # Where the file lies does not matter: what it holds is compared.
-        kept["teacher"] = Path(kept["teacher"]).name
-    return kept
-
-
-def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_size")):
-    """Sets the shared flags to a run's recorded settings.
-
-    Args:
-        settings: dict as `recorded()` returns it, read from a `flags.txt`.
-        keep: flags whose value wins over the recorded one if the user gave it.
-
-    Raises:
-        ValueError: if the user asked for another data set than the recorded one.
-    """
-    dataset = FLAGS["dataset"]
-    if dataset.present and dataset.value != settings.get("dataset"):
-        raise ValueError(
-            f"this run was trained on --dataset={settings.get('dataset')}. "
-            f"Received: --dataset={dataset.value}"
-        )
-    for name, text in settings.items():
-        if name in _TRUST:
-            raise ValueError(
-                f"the flags.txt of this run sets --{name}, which no run may do. Remove "
-                "the line, and give the flag to the command if you trust the files"
-            )
-        if name in FLAGS and not (name in keep and FLAGS[name].present):
-            FLAGS[name].parse(text)
 
 
 def require(*names):
@@ -382,11 +284,3 @@ def require(*names):
     for name in names:
         if not FLAGS[name].value:
             raise ValueError(f"--{name} is required. {FLAGS[name].help}")
-
-
-def _as_text(value):
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value)

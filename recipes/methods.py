@@ -12,7 +12,8 @@ from keras_diffkd import (
     LogitsKD,
     VkD,
 )
-from keras_diffkd.recipes import flags, tasks
+
+from . import flags, tasks
 
 
 def build_methods(names):

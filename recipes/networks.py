@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 from keras_diffkd.models import pretrained_preprocessing, with_preprocessing
-from keras_diffkd.recipes import flags, tasks
-from keras_diffkd.recipes.checksums import check_checksum
-from keras_diffkd.recipes.model_files import load_model
-from keras_diffkd.recipes.run_directory import (
-    read_flags,
+
+from . import flags, tasks
+from .run.checksums import check_checksum
+from .run.experiment import read_flags
+from .run.model_files import (
+    load_checked_model,
     save_model,
     written_with_checksum,
 )
@@ -31,7 +32,7 @@ def build_network(spec, data):
         ValueError: if there is no such model, or it does not fit the data.
     """
     task = tasks.current()
-    model = load_model(
+    model = load_checked_model(
         spec,
         input_shape=data.image_shape,
         num_classes=data.num_classes,
@@ -76,7 +77,7 @@ def load_teacher(run, data, methods):
             )
         return build_network(spec, data)
     compares_logits = any(method.expects_logits for method in methods)
-    return load_model(
+    return load_checked_model(
         str(path),
         input_shape=data.image_shape,
         num_classes=data.num_classes if compares_logits else None,

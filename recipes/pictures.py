@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_diffkd.recipes import tasks
+from . import tasks
 
 
 def draw_predictions(networks, data, path, count=4):

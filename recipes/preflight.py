@@ -7,13 +7,14 @@ import keras
 import numpy as np
 
 from keras_diffkd.preflight import COLUMNS, feature_rows
-from keras_diffkd.recipes import cluster, flags, tasks
-from keras_diffkd.recipes.data import image_size
-from keras_diffkd.recipes.methods import build_methods
-from keras_diffkd.recipes.schedules import build_schedule
-from keras_diffkd.recipes.tables import format_table
-from keras_diffkd.recipes.tasks.task import evaluate, forward
 from keras_diffkd.validation.findings import Findings
+
+from . import cluster, flags, tasks
+from .data import image_size
+from .methods import build_methods
+from .schedules import build_schedule
+from .tables import format_table
+from .tasks.task import evaluate, forward
 
 # What fits into the integers of TensorFlow's operations.
 LARGEST_INTEGER = 2**31 - 1

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.optimizers import CoupledSGD
+from . import flags
+from .optimizers import CoupledSGD
 
 
 def build_optimizer(steps_per_epoch):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import keras
 
-from keras_diffkd.recipes import cluster, flags
-from keras_diffkd.recipes.command_line import run_command
-from keras_diffkd.recipes.data import load_data
-from keras_diffkd.recipes.networks import build_network
-from keras_diffkd.recipes.preflight import check_flags, check_training
-from keras_diffkd.recipes.run_directory import RunDirectory
-from keras_diffkd.recipes.training import build_distiller, claim, prepare, train
+from . import cluster, flags
+from .command_line import run_command
+from .data import load_data
+from .networks import build_network
+from .preflight import check_flags, check_training
+from .run.directory import RunDirectory
+from .training import build_distiller, claim, prepare, train
 
 
 def main(argv):

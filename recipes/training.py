@@ -12,15 +12,17 @@ import tensorflow as tf
 
 from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
-from keras_diffkd.recipes import cluster, flags, tasks
-from keras_diffkd.recipes.data import data_fingerprint, load_data
-from keras_diffkd.recipes.epoch_events import EpochEvents
-from keras_diffkd.recipes.metrics_log import MetricsLog
-from keras_diffkd.recipes.progress import Progress
-from keras_diffkd.recipes.run_directory import RunDirectory, save_model
-from keras_diffkd.recipes.schedules import build_optimizer
 from keras_diffkd.resuming.fingerprints import OtherTrainingError
 from keras_diffkd.validation.models import check_finite_weights
+
+from . import cluster, flags, tasks
+from .data import data_fingerprint, load_data
+from .run.directory import RunDirectory
+from .run.epoch_events import EpochEvents
+from .run.metrics_log import MetricsLog
+from .run.model_files import save_model
+from .run.progress import Progress
+from .schedules import build_optimizer
 
 
 def prepare():

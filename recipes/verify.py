@@ -19,15 +19,27 @@ from keras_diffkd.export import (
     write_verification_report,
 )
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
-from keras_diffkd.recipes import flags, tasks, tolerances
-from keras_diffkd.recipes.command_line import run_command
-from keras_diffkd.recipes.data import load_data, take_samples
-from keras_diffkd.recipes.model_files import load_model
-from keras_diffkd.recipes.networks import student_to_ship
-from keras_diffkd.recipes.run_directory import RunDirectory
 
-# Part of the help of this command.
-absl_flags.adopt_module_key_flags(tolerances)
+from . import flags, tasks
+from .command_line import run_command
+from .data import load_data, take_samples
+from .networks import student_to_ship
+from .run import experiment
+from .run.directory import RunDirectory
+from .run.model_files import load_checked_model
+
+TOLERANCE = absl_flags.DEFINE_float(
+    "tolerance",
+    1e-4,
+    "Largest difference to the student's outputs that is accepted, in float32.",
+    lower_bound=0.0,
+)
+QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
+    "quantized_tolerance",
+    0.005,
+    "How much lower a metric of a quantised artefact may be than the student's.",
+    lower_bound=0.0,
+)
 
 
 def main(argv):
@@ -37,13 +49,13 @@ def main(argv):
     run = RunDirectory(Path(flags.RUN_DIR.value))
     settings = run.check_finished()
     path = student_to_ship(run, settings)
-    flags.adopt(settings)
+    experiment.adopt(settings)
     if not run.export.is_dir():
         raise FileNotFoundError(
             f"{run.export} does not exist: run diffkd-export --run_dir={run.root} first"
         )
     data = load_data()
-    student = load_model(
+    student = load_checked_model(
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
     try:
@@ -51,8 +63,8 @@ def main(argv):
             run.export,
             student,
             take_samples(data),
-            tolerance=tolerances.TOLERANCE.value,
-            quantized_tolerance=tolerances.QUANTIZED_TOLERANCE.value,
+            tolerance=TOLERANCE.value,
+            quantized_tolerance=QUANTIZED_TOLERANCE.value,
             metrics=tasks.current().metrics(student, data),
         )
     except VerificationError as error:

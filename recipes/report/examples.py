@@ -6,10 +6,10 @@ import heapq
 import keras
 import numpy as np
 
-from keras_diffkd.recipes import tasks
-from keras_diffkd.recipes.pictures import columns_figure, visible
-from keras_diffkd.recipes.report.figures import pixels_png, png
-from keras_diffkd.recipes.report.records import DISTILLED, TEACHER
+from .. import tasks
+from ..pictures import columns_figure, visible
+from .figures import pixels_png, png
+from .records import DISTILLED, TEACHER
 
 # Test images among which disagreements are looked for.
 MAX_COMPARED = 1024

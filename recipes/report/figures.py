@@ -4,7 +4,7 @@ import base64
 import io
 import re
 
-from keras_diffkd.recipes.report.records import ALONE, DISTILLED, TEACHER
+from .records import ALONE, DISTILLED, TEACHER
 
 # matplotlib draws in stand-ins; the style sheet says what they are in light and dark.
 TEXT = "#0000f0"

@@ -1,7 +1,7 @@
 """What in a run deserves a warning."""
 
-from keras_diffkd.recipes.report.losses import gammas, named_losses
-from keras_diffkd.recipes.report.records import ALONE, DISTILLED
+from .losses import gammas, named_losses
+from .records import ALONE, DISTILLED
 
 ZERO = 1e-8
 FLAT_GAMMA = 0.01

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.methods import build_methods
+from .. import flags
+from ..methods import build_methods
 
 # What no loss explains, such as weight regularisation, from this share on.
 MIN_REST = 0.005
@@ -29,7 +29,7 @@ class Share:
 def loss_weights():
     """Returns the weight of every loss, by its name in `metrics.jsonl`.
 
-    The flags must be those of the run (`flags.adopt`).
+    The flags must be those of the run (`experiment.adopt`).
     """
     weights = {"task_loss": flags.TASK_LOSS_WEIGHT.value}
     for method in build_methods(flags.METHOD.value):

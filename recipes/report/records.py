@@ -6,9 +6,10 @@ from keras_diffkd.export.errors import ManifestError
 from keras_diffkd.export.records.manifest import FILE_NAME, read_manifest
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
-from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.metrics_log import read_metrics
-from keras_diffkd.recipes.run_directory import RunDirectory, read_flags
+
+from ..run import experiment
+from ..run.directory import RunDirectory
+from ..run.metrics_log import read_metrics
 
 # The names are those of `diffkd-evaluate`.
 TEACHER = "teacher"
@@ -89,7 +90,7 @@ def read_record(run, export):
     Raises:
         FileNotFoundError: if the folder holds no run.
     """
-    settings = read_flags(run.root)
+    settings = experiment.read_flags(run.root)
     if settings is None:
         raise FileNotFoundError(
             f"{run.root} has no flags.txt and is no run: run diffkd-distill "
@@ -157,7 +158,7 @@ def _read_seeds(run, settings, metric):
     counted, results, skipped = {settings.get("seed")}, [], []
     folders = [path for path in run.root.glob("seeds/*") if path.is_dir()]
     for folder in sorted(folders, key=_by_number):
-        found = read_flags(folder)
+        found = experiment.read_flags(folder)
         curves = {} if found is None else _read_curves(RunDirectory(folder), found)
         reason = _why_not(found, curves, settings, counted)
         if reason:
@@ -188,7 +189,7 @@ def _same_but_for_the_seed(found, settings):
     if found.get("teacher", "").endswith(".keras"):
         left_out.add("teacher")
     first, second = (
-        {n: v for n, v in flags.identity(each).items() if n not in left_out}
+        {n: v for n, v in experiment.identity(each).items() if n not in left_out}
         for each in (found, settings)
     )
     return first == second

@@ -3,7 +3,8 @@
 import keras
 
 import keras_diffkd
-from keras_diffkd.recipes.report.records import ALONE, DISTILLED, TEACHER
+
+from .records import ALONE, DISTILLED, TEACHER
 
 # What the page says first, of all flags.
 SHOWN_FLAGS = ("method", "epochs", "batch_size", "optimizer", "learning_rate", "seed")

@@ -5,20 +5,27 @@ import json
 from pathlib import Path
 
 from keras_diffkd.atomic_files import move_into_place
-from keras_diffkd.recipes import evaluate, flags
-from keras_diffkd.recipes.pictures import predictions_figure
-from keras_diffkd.recipes.report import figures
-from keras_diffkd.recipes.report.examples import disagreements
-from keras_diffkd.recipes.report.findings import find_warnings
-from keras_diffkd.recipes.report.gains import gain_over, summarise
-from keras_diffkd.recipes.report.losses import (
+
+from .. import evaluate
+from ..pictures import predictions_figure
+from ..run import experiment
+from . import figures
+from .examples import disagreements
+from .findings import find_warnings
+from .gains import gain_over, summarise
+from .losses import (
     gammas,
     loss_shares,
     loss_weights,
     named_losses,
 )
-from keras_diffkd.recipes.report.records import ALONE, DISTILLED, TEACHER, read_record
-from keras_diffkd.recipes.report.tables import (
+from .records import (
+    ALONE,
+    DISTILLED,
+    TEACHER,
+    read_record,
+)
+from .tables import (
     artefact_warnings,
     artefacts,
     distilled_what,
@@ -67,7 +74,7 @@ def write_report(run, path=None, *, data=None):
         )
     path = Path(path or run.export / "report.html")
     record = read_record(run, path.parent)
-    flags.adopt(record.settings)
+    experiment.adopt(record.settings)
     page = _render(_contents(record, data))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Aside is beside the folder: one that is replaced as a whole holds no leftovers.

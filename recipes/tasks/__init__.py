@@ -1,10 +1,10 @@
 """What `--task` means: one file for each kind of data set."""
 
-from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.tasks.classification import Classification
-from keras_diffkd.recipes.tasks.detection import Detection
-from keras_diffkd.recipes.tasks.segmentation import Segmentation
-from keras_diffkd.recipes.tasks.task import evaluate, forward
+from .. import flags
+from .classification import Classification
+from .detection import Detection
+from .segmentation import Segmentation
+from .task import evaluate, forward
 
 __all__ = [
     "Classification",

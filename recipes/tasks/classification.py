@@ -5,7 +5,8 @@ import numpy as np
 
 from keras_diffkd import datasets
 from keras_diffkd.features.logits import output_activation
-from keras_diffkd.recipes.tasks.task import Evaluation, Task
+
+from .task import Evaluation, Task
 
 # From this many classes on, top-5 accuracy says something.
 MIN_CLASSES_FOR_TOP5 = 100

@@ -6,8 +6,9 @@ import numpy as np
 from keras_diffkd import datasets
 from keras_diffkd.export.serving.detection import NMS, PerClassSuppression
 from keras_diffkd.metrics import coco_map, detections
-from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.tasks.task import Evaluation, Task, evaluate, forward
+
+from .. import flags
+from .task import Evaluation, Task, evaluate, forward
 
 # Boxes of lower scores are not drawn.
 SHOWN_SCORE = 0.5

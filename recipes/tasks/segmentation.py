@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from keras_diffkd import datasets
-from keras_diffkd.recipes.tasks.classification import check_outputs_logits
-from keras_diffkd.recipes.tasks.task import Evaluation, Task
+
+from .classification import check_outputs_logits
+from .task import Evaluation, Task
 
 
 class Segmentation(Task):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd.recipes.cluster import read_tf_config, wait_for_workers
-from keras_diffkd.recipes.metrics_log import read_metrics
+from keras_diffkd.recipes.run.metrics_log import read_metrics
 
 COMMAND = [
     sys.executable,

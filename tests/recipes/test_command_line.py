@@ -8,6 +8,7 @@ from keras_diffkd.recipes.command_line import (
     parse_flags,
     resolve_flagfiles,
 )
+from keras_diffkd.recipes.run import experiment
 
 
 def outcome(capsys, *arguments):
@@ -22,7 +23,7 @@ def test_help_shows_every_flag_and_succeeds(parse, capsys, help_flag):
     code, out, err = outcome(capsys, "--epochs=3", help_flag)
     assert (code, err) == (0, "")
     assert "Distils a teacher into a student" in out
-    for name in [*flags.recorded(), "data_dir", "dataset", "teacher", "baseline"]:
+    for name in [*experiment.recorded(), "data_dir", "dataset", "teacher", "baseline"]:
         assert f"--{name}:" in out or f"--[no]{name}:" in out
     # With the defaults.
     assert "on all devices.\n    (default: '64')" in out

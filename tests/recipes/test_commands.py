@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.web_pages import fake_runtime
 
-from keras_diffkd.recipes.metrics_log import read_metrics
+from keras_diffkd.recipes.run.metrics_log import read_metrics
 
 TINY = ("--flagfile=digits.flags", "--epochs=1", "--steps_per_epoch=2")
 

@@ -11,11 +11,11 @@ from helpers.tensorboard_events import events
 from keras_diffkd import TrainingDivergedError
 from keras_diffkd.callbacks import TrainingBackup
 from keras_diffkd.recipes import distill, training
-from keras_diffkd.recipes.checksums import forget_checksum
-from keras_diffkd.recipes.metrics_log import read_metrics
-from keras_diffkd.recipes.progress import Progress
 from keras_diffkd.recipes.report.records import read_record
-from keras_diffkd.recipes.run_directory import RunDirectory
+from keras_diffkd.recipes.run.checksums import forget_checksum
+from keras_diffkd.recipes.run.directory import RunDirectory
+from keras_diffkd.recipes.run.metrics_log import read_metrics
+from keras_diffkd.recipes.run.progress import Progress
 from keras_diffkd.resuming.snapshots import TrainingUnits
 
 

@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from keras_diffkd.recipes import networks
-from keras_diffkd.recipes.run_directory import RunDirectory
+from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.recipes.tasks.classification import check_outputs_logits
 
 

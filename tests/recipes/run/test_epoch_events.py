@@ -1,7 +1,7 @@
 import keras
 from helpers.tensorboard_events import events
 
-from keras_diffkd.recipes.epoch_events import EpochEvents
+from keras_diffkd.recipes.run.epoch_events import EpochEvents
 
 
 class StandIn:

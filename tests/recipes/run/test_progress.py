@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from keras_diffkd.recipes import progress
-from keras_diffkd.recipes.progress import Progress
+from keras_diffkd.recipes.run import progress
+from keras_diffkd.recipes.run.progress import Progress
 
 
 class Terminal(io.StringIO):

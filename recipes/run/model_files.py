@@ -1,13 +1,16 @@
-"""Model files that commands read: compared with their checksum, then checked."""
+"""Model files of a run, read and written with their checksums."""
 
+import contextlib
 import importlib
 
 from keras_diffkd import models
-from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.checksums import check_checksum
+from keras_diffkd.atomic_files import flush, written_aside
+
+from .. import flags
+from .checksums import check_checksum, forget_checksum, hash_file, write_checksum
 
 
-def load_model(spec, **options):
+def load_checked_model(spec, **options):
     """Loads a model as the flags about trust say.
 
     Args:
@@ -29,6 +32,28 @@ def load_model(spec, **options):
         allow_unsafe_formats=flags.ALLOW_UNSAFE_FORMATS.value,
         **options,
     )
+
+
+def save_model(model, path):
+    """Saves a model under a temporary name and moves it into place when complete.
+
+    Args:
+        model: a `keras.Model`.
+        path: where the `.keras` file is to be.
+    """
+    with written_with_checksum(path) as aside:
+        model.save(aside)
+
+
+@contextlib.contextmanager
+def written_with_checksum(path):
+    """`written_aside`, and the SHA-256 of what was written beside it."""
+    with written_aside(path) as aside:
+        yield aside
+        flush(aside)
+        digest = hash_file(aside)
+        forget_checksum(path)
+    write_checksum(path, digest)
 
 
 def _allowed_classes():

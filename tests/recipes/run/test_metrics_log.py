@@ -3,8 +3,8 @@ import json
 import keras
 import numpy as np
 
-from keras_diffkd.recipes import metrics_log
-from keras_diffkd.recipes.metrics_log import MetricsLog, read_metrics
+from keras_diffkd.recipes.run import metrics_log
+from keras_diffkd.recipes.run.metrics_log import MetricsLog, read_metrics
 
 
 class StandIn:

@@ -9,9 +9,9 @@ from keras_diffkd import models
 from keras_diffkd.recipes import distill, evaluate, tasks, train_teacher
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.methods import build_methods
-from keras_diffkd.recipes.metrics_log import read_metrics
-from keras_diffkd.recipes.report import write_report
-from keras_diffkd.recipes.run_directory import RunDirectory
+from keras_diffkd.recipes.report.write import write_report
+from keras_diffkd.recipes.run.directory import RunDirectory
+from keras_diffkd.recipes.run.metrics_log import read_metrics
 
 FILES = {
     "detection": "digit_scenes_retinanet.flags",

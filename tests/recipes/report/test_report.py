@@ -8,12 +8,13 @@ import pytest
 from scipy import stats
 
 from keras_diffkd.export.records.manifest import GENERATOR, VERSION, write_manifest
-from keras_diffkd.recipes import export, flags
-from keras_diffkd.recipes import report as report_package
-from keras_diffkd.recipes.report import missing_packages, write_report
+from keras_diffkd.recipes import export
+from keras_diffkd.recipes.report import write as write_module
 from keras_diffkd.recipes.report.gains import paired_gain
 from keras_diffkd.recipes.report.losses import loss_shares
-from keras_diffkd.recipes.run_directory import RunDirectory, write_flags
+from keras_diffkd.recipes.report.write import missing_packages, write_report
+from keras_diffkd.recipes.run import experiment
+from keras_diffkd.recipes.run.directory import RunDirectory
 
 EPOCHS = 6
 # A PNG of one pixel.
@@ -52,7 +53,7 @@ def distilled(final, **names):
 
 def write_stage(folder, settings, lines):
     folder.mkdir(parents=True, exist_ok=True)
-    write_flags(folder, settings)
+    experiment.write_flags(folder, settings)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "metrics.jsonl").write_text(text)
 
@@ -92,7 +93,7 @@ def write_run(parse, tmp_path):
             "--denoise_weight=2",
             *arguments,
         )
-        settings = flags.recorded(run_dir=str(tmp_path))
+        settings = experiment.recorded(run_dir=str(tmp_path))
         alone = {**settings, "method": "none"}
         write_stage(tmp_path, settings, student or distilled(0.95))
         if baseline is not None:
@@ -113,7 +114,7 @@ def write_run(parse, tmp_path):
 def without_curves(monkeypatch):
     """Draws nothing, which takes the most time."""
     monkeypatch.setattr(
-        report_package.write.figures, "draw_curves", lambda *_, **__: "<svg></svg>"
+        write_module.figures, "draw_curves", lambda *_, **__: "<svg></svg>"
     )
 
 
@@ -395,7 +396,9 @@ def test_seeds_that_do_not_compare_do_not_count(write_run):
     run = write_run(seeds=[(0.96, 0.92), (0.96, 0.92), (0.96, 0.92), (0.97, 0.93)])
     for seed, name, value in ((1, "seed", "0"), (2, "learning_rate", "9.0")):
         folder = run.root / "seeds" / str(seed)
-        write_flags(folder, {**flags.recorded(), "seed": str(seed), name: value})
+        experiment.write_flags(
+            folder, {**experiment.recorded(), "seed": str(seed), name: value}
+        )
     path = run.root / "seeds" / "3" / "baseline" / "metrics.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
@@ -416,7 +419,7 @@ def test_missing_packages_are_named(write_run, monkeypatch):
     assert missing_packages() == []
     run = write_run()
     packages = {"no_such_package": "NoSuch", "jinja2": "Jinja2"}
-    monkeypatch.setattr(report_package.write, "PACKAGES", packages)
+    monkeypatch.setattr(write_module, "PACKAGES", packages)
     assert missing_packages() == ["NoSuch"]
     with pytest.raises(ImportError, match=r"NoSuch.*pip install.*plot"):
         write_report(run)

@@ -5,7 +5,7 @@ import pytest
 
 from keras_diffkd import atomic_files as durable
 from keras_diffkd.models import UnsafeModelError
-from keras_diffkd.recipes.checksums import (
+from keras_diffkd.recipes.run.checksums import (
     check_checksum,
     forget_checksum,
     hash_file,

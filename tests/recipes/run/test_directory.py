@@ -1,15 +1,7 @@
-import keras
 import pytest
 
-from keras_diffkd.recipes import flags, run_directory
-from keras_diffkd.recipes.checksums import check_checksum
-from keras_diffkd.recipes.run_directory import (
-    RunDirectory,
-    differences,
-    read_flags,
-    save_model,
-    write_flags,
-)
+from keras_diffkd.recipes.run import experiment
+from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.resuming.snapshots import TrainingUnits
 
 
@@ -22,31 +14,12 @@ def back_up(stage):
     TrainingUnits(stage.checkpoints).write(7, {}, {})
 
 
-def test_flags_txt_reads_back_through_absl(parse, tmp_path):
-    parse(
-        "--dataset=digits",
-        "--method=kd,fitnet",
-        "--weight_decay=5e-4",
-        "--nesterov",
-        "--milestones=1,2",
-        "--run_dir=a b",
-    )
-    before = flags.recorded()
-    write_flags(tmp_path, before)
-    parse(f"--flagfile={tmp_path / 'flags.txt'}")
-    assert flags.recorded() == before
-    assert flags.METHOD.value == ["kd", "fitnet"]
-    assert flags.NESTEROV.value is True
-    assert flags.TEMPERATURE.value is None
-    assert read_flags(tmp_path) == before
-
-
 def test_claim_leaves_nothing_behind_when_nothing_comes_of_it(run, parse, tmp_path):
     stage = run.stages()["baseline"]
 
     def fail():
         with stage.claim():
-            assert read_flags(stage.folder) is not None
+            assert experiment.read_flags(stage.folder) is not None
             (stage.folder / "metrics.jsonl").write_text("half")
             (stage.folder / "tensorboard").mkdir()
             raise ValueError("bad label")
@@ -135,7 +108,7 @@ def test_a_folder_that_is_no_run_is_refused(run, parse):
     (run.root / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="not empty and holds no run"):
         run.check_is_one()
-    write_flags(run.root, flags.recorded())
+    experiment.write_flags(run.root, experiment.recorded())
     run.check_is_one()
 
 
@@ -153,45 +126,4 @@ def test_an_unfinished_run_is_named(run, parse):
     with pytest.raises(FileNotFoundError, match="run diffkd-distill"):
         run.check_finished()
     run.student.write_text("")
-    assert run.check_finished() == flags.recorded()
-
-
-def test_save_model_keeps_the_old_file_when_saving_fails(tmp_path, monkeypatch):
-    path = tmp_path / "student.keras"
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    save_model(model, path)
-    before = path.read_bytes()
-    names = ["student.keras", "student.keras.sha256"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == names
-    check_checksum(path)
-
-    def cut_off(target):
-        target.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(model, "save", cut_off)
-    with pytest.raises(OSError, match="disk full"):
-        save_model(model, path)
-    assert path.read_bytes() == before
-    assert sorted(file.name for file in tmp_path.iterdir()) == names
-    check_checksum(path)
-
-
-def test_a_new_model_is_never_beside_an_old_checksum(tmp_path, monkeypatch):
-    path = tmp_path / "student.keras"
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    save_model(model, path)
-
-    def killed(*arguments):
-        raise RuntimeError
-
-    monkeypatch.setattr(run_directory, "write_checksum", killed)
-    with pytest.raises(RuntimeError):
-        save_model(model, path)
-    assert [file.name for file in tmp_path.iterdir()] == ["student.keras"]
-    check_checksum(path)
-
-
-def test_differences_name_what_is_unset():
-    text = differences({"a": "1", "b": "2"}, {"a": "1", "c": "3"})
-    assert text == "--b was 2, now unset, --c was unset, now 3"
+    assert run.check_finished() == experiment.recorded()

@@ -6,8 +6,9 @@ import pytest
 
 from keras_diffkd.models import UnsafeModelError
 from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.model_files import load_model
-from keras_diffkd.recipes.run_directory import save_model
+from keras_diffkd.recipes.run import experiment, model_files
+from keras_diffkd.recipes.run.checksums import check_checksum
+from keras_diffkd.recipes.run.model_files import load_checked_model, save_model
 
 MODULE = """
 import keras
@@ -31,10 +32,10 @@ def saved(tmp_path):
 
 
 def test_model_and_its_options(saved, parse):
-    assert load_model(str(saved), num_classes=2).output_shape == (None, 2)
+    assert load_checked_model(str(saved), num_classes=2).output_shape == (None, 2)
     with pytest.raises(ValueError, match="another number of classes"):
-        load_model(str(saved), num_classes=3)
-    assert load_model("digits_student", input_shape=(8, 8, 1), num_classes=3)
+        load_checked_model(str(saved), num_classes=3)
+    assert load_checked_model("digits_student", input_shape=(8, 8, 1), num_classes=3)
 
 
 def test_every_changed_bit_is_found_before_the_file_is_opened(saved, parse):
@@ -49,13 +50,13 @@ def test_every_changed_bit_is_found_before_the_file_is_opened(saved, parse):
         changed[place] ^= 1 << int(rng.integers(8))
         saved.write_bytes(changed)
         with pytest.raises(UnsafeModelError, match="is corrupt or was changed"):
-            load_model(str(saved))
+            load_checked_model(str(saved))
     for length in rng.integers(0, len(content), 20):
         saved.write_bytes(content[:length])
         with pytest.raises(UnsafeModelError, match="is corrupt or was changed"):
-            load_model(str(saved))
+            load_checked_model(str(saved))
     saved.write_bytes(content)
-    load_model(str(saved))
+    load_checked_model(str(saved))
 
 
 def test_class_that_the_user_adds(tmp_path, parse, monkeypatch):
@@ -71,15 +72,15 @@ def test_class_that_the_user_adds(tmp_path, parse, monkeypatch):
     registered.pop("mine>Doubled")
     try:
         with pytest.raises(UnsafeModelError, match="'mine>Doubled'"):
-            load_model(str(path))
+            load_checked_model(str(path))
         parse("--allow_classes=mine>Doubled")
         with pytest.raises(UnsafeModelError, match="import the module"):
-            load_model(str(path))
+            load_checked_model(str(path))
         parse("--allow_classes=other>Other,my_layers:mine>Doubled")
-        assert load_model(str(path)).layers[-1](np.ones((1, 1))) == 2
+        assert load_checked_model(str(path)).layers[-1](np.ones((1, 1))) == 2
         parse("--allow_classes=no_such_module:mine>Doubled")
         with pytest.raises(ImportError, match="no_such_module"):
-            load_model(str(path))
+            load_checked_model(str(path))
     finally:
         registered.pop("mine>Doubled", None)
 
@@ -88,18 +89,54 @@ def test_other_formats(tmp_path, parse):
     path = str(tmp_path / "old.h5")
     small(keras.layers.Dense(2)).save(path)
     with pytest.raises(UnsafeModelError, match="--allow_unsafe_formats"):
-        load_model(path)
+        load_checked_model(path)
     parse("--allow_unsafe_formats")
     with pytest.warns(UserWarning, match="without any check"):
-        load_model(path)
+        load_checked_model(path)
 
 
 def test_a_run_cannot_say_what_is_trusted(parse):
     parse("--allow_classes=os:a>b", "--allow_unsafe_formats")
-    settings = flags.recorded()
+    settings = experiment.recorded()
     assert not any("allow" in name for name in settings)
     parse()
     for name, text in (("allow_classes", "os:a>b"), ("allow_unsafe_formats", "true")):
         with pytest.raises(ValueError, match=f"sets --{name}, which no run may do"):
-            flags.adopt({**settings, name: text})
+            experiment.adopt({**settings, name: text})
     assert flags.ALLOW_CLASSES.value == []
+
+
+def test_save_model_keeps_the_old_file_when_saving_fails(tmp_path, monkeypatch):
+    path = tmp_path / "student.keras"
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    save_model(model, path)
+    before = path.read_bytes()
+    names = ["student.keras", "student.keras.sha256"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    check_checksum(path)
+
+    def cut_off(target):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(model, "save", cut_off)
+    with pytest.raises(OSError, match="disk full"):
+        save_model(model, path)
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    check_checksum(path)
+
+
+def test_a_new_model_is_never_beside_an_old_checksum(tmp_path, monkeypatch):
+    path = tmp_path / "student.keras"
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    save_model(model, path)
+
+    def killed(*arguments):
+        raise RuntimeError
+
+    monkeypatch.setattr(model_files, "write_checksum", killed)
+    with pytest.raises(RuntimeError):
+        save_model(model, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["student.keras"]
+    check_checksum(path)

@@ -20,15 +20,10 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from keras_diffkd.atomic_files import flush, written_aside
-from keras_diffkd.recipes import flags
-from keras_diffkd.recipes.checksums import (
-    check_checksum,
-    forget_checksum,
-    hash_file,
-    write_checksum,
-)
 from keras_diffkd.resuming.snapshots import TrainingUnits
+
+from . import experiment
+from .checksums import check_checksum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +33,7 @@ class Stage:
     Args:
         folder: holds `flags.txt`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`.
         model_path: the `.keras` file that exists once the training is finished.
-        settings: dict of str to str from `flags.recorded()`, what is to be trained.
+        settings: dict of str to str from `experiment.recorded()`, the training.
         teacher_stage: whether this stage trains the teacher.
     """
 
@@ -78,7 +73,7 @@ class Stage:
         Or one whose training cannot be resumed by this version, or whose finished
         model is damaged.
         """
-        recorded = read_flags(self.folder)
+        recorded = experiment.read_flags(self.folder)
         if recorded is None:
             if self.model_path.exists():
                 raise ValueError(
@@ -86,11 +81,12 @@ class Stage:
                     "command. Give another --run_dir"
                 )
             return
-        before = flags.identity(recorded, teacher_stage=self.teacher_stage)
-        now = flags.identity(self.settings, teacher_stage=self.teacher_stage)
+        before = experiment.identity(recorded, teacher_stage=self.teacher_stage)
+        now = experiment.identity(self.settings, teacher_stage=self.teacher_stage)
         if before != now:
+            changed = experiment.changed_flags(before, now)
             raise ValueError(
-                f"{self.folder} holds another experiment: {differences(before, now)}. "
+                f"{self.folder} holds another experiment: {changed}. "
                 "Give another --run_dir, or the same flags to resume"
             )
         if self.finished:
@@ -110,7 +106,7 @@ class Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             if self.folder / "flags.txt" not in before:
-                write_flags(self.folder, self.settings)
+                experiment.write_flags(self.folder, self.settings)
             yield
         except BaseException:
             if not self.resumable:
@@ -156,8 +152,8 @@ class RunDirectory:
 
     def stages(self):
         """The stages, by name, with the current flags as their settings."""
-        settings = flags.recorded()
-        alone = flags.recorded(method=["none"])
+        settings = experiment.recorded()
+        alone = experiment.recorded(method=["none"])
         folder = self.baseline.parent
         return {
             "teacher": Stage(self.root / "teacher", self.teacher, settings, True),
@@ -184,69 +180,18 @@ class RunDirectory:
         """Reads what the finished distillation was trained with.
 
         Returns:
-            dict of str to str: its flags, as `flags.recorded()` gives them.
+            dict of str to str: its flags, as `experiment.recorded()` gives them.
 
         Raises:
             FileNotFoundError: if `diffkd-distill` has not finished here.
         """
-        recorded = read_flags(self.root)
+        recorded = experiment.read_flags(self.root)
         if recorded is None or not self.student.exists():
             raise FileNotFoundError(
                 f"{self.root} holds no finished distillation: run diffkd-distill "
                 f"--run_dir={self.root} first"
             )
         return recorded
-
-
-def read_flags(folder):
-    """Reads a `flags.txt` into a dict of str to str; None if there is none."""
-    path = Path(folder) / "flags.txt"
-    if not path.exists():
-        return None
-    lines = [line for line in path.read_text().splitlines() if line.startswith("--")]
-    return dict(line.removeprefix("--").partition("=")[::2] for line in lines)
-
-
-def write_flags(folder, settings):
-    """Writes settings as a `flags.txt` that `--flagfile` reads back."""
-    lines = [f"--{name}={text}\n" for name, text in settings.items()]
-    _replace_text(Path(folder) / "flags.txt", "".join(lines))
-
-
-def save_model(model, path):
-    """Saves a model under a temporary name and moves it into place when complete.
-
-    Args:
-        model: a `keras.Model`.
-        path: where the `.keras` file is to be.
-    """
-    with written_with_checksum(path) as aside:
-        model.save(aside)
-
-
-@contextlib.contextmanager
-def written_with_checksum(path):
-    """`written_aside`, and the SHA-256 of what was written beside it."""
-    with written_aside(path) as aside:
-        yield aside
-        flush(aside)
-        digest = hash_file(aside)
-        forget_checksum(path)
-    write_checksum(path, digest)
-
-
-def differences(before, now):
-    """Describes how two settings differ, in one line."""
-    changed = [n for n in sorted({*before, *now}) if before.get(n) != now.get(n)]
-    return ", ".join(
-        f"--{name} was {before.get(name, 'unset')}, now {now.get(name, 'unset')}"
-        for name in changed
-    )
-
-
-def _replace_text(path, text):
-    with written_aside(path) as aside:
-        aside.write_text(text)
 
 
 def _first_missing(folder):

@@ -1,0 +1,136 @@
+"""An experiment as flags: what a run records, compares and takes up again."""
+
+from pathlib import Path
+
+from keras_diffkd.atomic_files import written_aside
+
+from ..flags import FLAGS, shared
+
+# The same experiment may be continued from another place or on another machine.
+_PLACE = (
+    "run_dir",
+    "data_dir",
+    "download",
+    "debug",
+    "strategy",
+    "cluster_timeout",
+    "virtual_devices",
+    "jit_compile",
+    "picture_every",
+    "max_skipped_steps",
+    "save_every",
+)
+# What is trusted is said by who runs a command, never by a file that a run holds.
+_TRUST = ("allow_classes", "allow_unsafe_formats")
+_DISTILLATION = (
+    "student",
+    "teacher_dtype",
+    "method",
+    "teacher_tap",
+    "student_tap",
+    "teacher_taps",
+    "student_taps",
+    "representative_keys",
+    "student_convolution",
+    "share_denoiser",
+    "resize",
+    "latent_channels",
+    "num_inference_steps",
+    "temperature",
+    "task_loss_weight",
+    "distill_weight",
+    "denoise_weight",
+    "reconstruction_weight",
+)
+
+
+def recorded(**overrides):
+    """Returns the shared flags as text, by name: what `flags.txt` holds.
+
+    Args:
+        overrides: values to put in place of the current ones.
+
+    Returns:
+        dict of str to str, in alphabetical order; unset flags are left out. A
+        value reads back through the flag's own parser.
+    """
+    values = {flag.name: overrides.get(flag.name, flag.value) for flag in shared()}
+    return {
+        name: _as_text(value)
+        for name, value in sorted(values.items())
+        if value is not None and name not in _TRUST
+    }
+
+
+def identity(settings, *, teacher_stage=False):
+    """Returns the part of `recorded()` settings that makes an experiment what it is.
+
+    Args:
+        settings: dict as `recorded()` returns it.
+        teacher_stage: whether only what matters for training the teacher counts.
+    """
+    left_out = _PLACE + (_DISTILLATION if teacher_stage else ())
+    kept = {name: text for name, text in settings.items() if name not in left_out}
+    if kept.get("teacher", "").endswith(".keras"):
+        # Where the file lies does not matter: what it holds is compared.
+        kept["teacher"] = Path(kept["teacher"]).name
+    return kept
+
+
+def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_size")):
+    """Sets the shared flags to a run's recorded settings.
+
+    Args:
+        settings: dict as `recorded()` returns it, read from a `flags.txt`.
+        keep: flags whose value wins over the recorded one if the user gave it.
+
+    Raises:
+        ValueError: if the user asked for another data set than the recorded one.
+    """
+    dataset = FLAGS["dataset"]
+    if dataset.present and dataset.value != settings.get("dataset"):
+        raise ValueError(
+            f"this run was trained on --dataset={settings.get('dataset')}. "
+            f"Received: --dataset={dataset.value}"
+        )
+    for name, text in settings.items():
+        if name in _TRUST:
+            raise ValueError(
+                f"the flags.txt of this run sets --{name}, which no run may do. Remove "
+                "the line, and give the flag to the command if you trust the files"
+            )
+        if name in FLAGS and not (name in keep and FLAGS[name].present):
+            FLAGS[name].parse(text)
+
+
+def read_flags(folder):
+    """Reads a `flags.txt` into a dict of str to str; None if there is none."""
+    path = Path(folder) / "flags.txt"
+    if not path.exists():
+        return None
+    lines = [line for line in path.read_text().splitlines() if line.startswith("--")]
+    return dict(line.removeprefix("--").partition("=")[::2] for line in lines)
+
+
+def write_flags(folder, settings):
+    """Writes settings as a `flags.txt` that `--flagfile` reads back."""
+    lines = [f"--{name}={text}\n" for name, text in settings.items()]
+    with written_aside(Path(folder) / "flags.txt") as aside:
+        aside.write_text("".join(lines))
+
+
+def changed_flags(before, now):
+    """Describes how two settings differ, in one line."""
+    changed = [n for n in sorted({*before, *now}) if before.get(n) != now.get(n)]
+    return ", ".join(
+        f"--{name} was {before.get(name, 'unset')}, now {now.get(name, 'unset')}"
+        for name in changed
+    )
+
+
+def _as_text(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value)
