@@ -1,4 +1,4 @@
-"""How a training is distributed: one device, one machine, or several."""
+"""Distributes a training over one device, one machine, or several."""
 
 import atexit
 import contextlib
@@ -23,15 +23,15 @@ EXAMPLE = (
 def strategy():
     """Returns the strategy of `--strategy`, the same one in the whole process.
 
-    To be called before anything else uses TensorFlow: devices and connections to
-    other workers cannot be set up later.
+    Call it before anything else uses TensorFlow, which then fixes the devices and
+    the connections to other workers.
 
     Returns:
         A `tf.distribute.Strategy`, or `None` for one device.
 
     Raises:
         ValueError: if `TF_CONFIG` is missing or wrong, a worker cannot be reached in
-            time, or the batch cannot be shared out.
+            time, or the batch cannot be divided.
     """
     return _create_strategy(flags.STRATEGY.value)
 
@@ -63,7 +63,7 @@ def _create_strategy(kind):
 
 
 def scope():
-    """Returns the context in which models are to be created."""
+    """Returns the context in which to create models."""
     return strategy().scope() if strategy() else contextlib.nullcontext()
 
 
@@ -76,12 +76,12 @@ def shard():
 
 
 def is_chief():
-    """Whether this process writes what all workers have in common."""
+    """Returns whether this process writes the files that all workers share."""
     return shard() is None or shard()[0] == 0
 
 
 def training_data(data):
-    """Returns the training data as `fit` wants it under the strategy.
+    """Returns the training data in the form that `fit` takes under the strategy.
 
     Args:
         data: `ClassificationData` of this worker's shard.
@@ -96,14 +96,14 @@ def training_data(data):
 
 @functools.cache
 def scratch_folder():
-    """Returns a folder for what only the chief keeps; it goes with the process."""
+    """Returns a folder for files that only the chief keeps, until the process ends."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     return Path(folder.name)
 
 
 def lost_worker(error):
-    """Returns what to raise for an error of TensorFlow during training.
+    """Returns the exception to raise for an error of TensorFlow during training.
 
     Args:
         error: `tf.errors.OpError`.
@@ -119,13 +119,13 @@ def lost_worker(error):
         return error
     return ConnectionError(
         "another worker has stopped or cannot be reached any more. Start all workers "
-        "again with the same command: they go on from the last backup. (--debug shows "
-        f"what TensorFlow said: {type(error).__name__})"
+        "again with the same command: they resume from the last snapshot. (--debug "
+        f"shows the error of TensorFlow: {type(error).__name__})"
     )
 
 
 def read_tf_config(text):
-    """Reads the workers' addresses and this one's number out of `TF_CONFIG`.
+    """Reads the workers' addresses and the number of this one from `TF_CONFIG`.
 
     Args:
         text: the variable's value, or `None`.
@@ -134,7 +134,7 @@ def read_tf_config(text):
         `(addresses, index)`: list of `"host:port"`, and an int.
 
     Raises:
-        ValueError: saying what is wrong with it.
+        ValueError: if it is missing or malformed.
     """
     if not text:
         raise ValueError(
@@ -175,17 +175,17 @@ def read_tf_config(text):
 def wait_for_workers(workers, index, timeout):
     """Waits until every other worker listens at its address.
 
-    This one listens at its own meanwhile: either here, or, when it has seen all the
-    others, with TensorFlow's server.
+    Meanwhile this worker listens at its own address. When it has seen all others,
+    TensorFlow's server listens there.
 
     Args:
         workers: list of `"host:port"`.
-        index: int, which of them this is.
+        index: int, the number of this worker.
         timeout: seconds.
 
     Raises:
-        ValueError: naming the workers that were not there in time, or if this one
-            cannot listen at its port.
+        ValueError: if this worker cannot listen at its port, or others do not listen
+            in time; names them.
     """
     port = int(workers[index].rpartition(":")[2])
     missing = [address for i, address in enumerate(workers) if i != index]

@@ -1,4 +1,4 @@
-"""What every command does around its work: flags, help, errors, exit status."""
+"""Surrounds the work of a command: flags, help, errors and exit status."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from absl import app, flags, logging
 EXPERIMENTS = Path(__file__).parent / "experiments"
 _SHARED_FLAGS = "keras_diffkd.recipes.flags"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
-# What a user can cause and put right. Anything else is a bug: it keeps its traceback.
+# Errors that a user can cause and fix. Others are bugs and keep their traceback.
 _EXPECTED = (ValueError, OSError, ImportError, flags.Error, tf.errors.OpError)
 
 
@@ -18,12 +18,12 @@ def run_command(name, main, expected=()):
     """Runs `main` as the command `name` and exits with its status.
 
     The status is 0 only if `main` returned. An expected error prints one line,
-    `NAME: error: ...`, on stderr; `--debug` shows where it came from.
+    `NAME: error: ...`, on stderr; `--debug` shows its traceback.
 
     Args:
         name: the command as the user types it, such as `"diffkd-distill"`.
         main: function of the arguments that are left after the flags.
-        expected: further exceptions that are the user's to put right.
+        expected: more exceptions that a user can fix.
     """
     app.run(
         guarded(name, main, expected),
@@ -32,12 +32,10 @@ def run_command(name, main, expected=()):
 
 
 def guarded(name, main, expected=()):
-    """Returns `main` so that it ends with a line of error instead of an exception.
+    """Returns a `main` that prints an expected error on one line and exits.
 
     Args:
-        name: as for `run_command`, and so the others.
-        main: function of the arguments that are left after the flags.
-        expected: further exceptions that are the user's to put right.
+        name, main, expected: as for `run_command`.
     """
 
     def run(argv):
@@ -59,7 +57,8 @@ def parse_flags(name, main, argv):
 
     Args:
         name: the command as the user types it.
-        main: the command's main function; its module's docstring heads the help.
+        main: the command's main function; the help begins with the docstring of
+            its module.
         argv: list of str, the program name first.
 
     Returns:
@@ -88,9 +87,8 @@ def parse_flags(name, main, argv):
 def resolve_flagfiles(arguments):
     """Finds the experiment files that `--flagfile` names.
 
-    A file that is not there under the given name is looked for among the
-    experiments that are installed with the package, so `--flagfile=digits.flags`
-    works from everywhere.
+    A name that is not a path is looked up among the experiments that are installed
+    with the package, so `--flagfile=digits.flags` works everywhere.
 
     Args:
         arguments: list of str, the command line without the program name.
@@ -99,7 +97,7 @@ def resolve_flagfiles(arguments):
         The same list with the names of existing files.
 
     Raises:
-        FileNotFoundError: listing the experiments there are.
+        FileNotFoundError: if there is no such file; lists the experiments.
     """
     resolved, names = [], iter(arguments)
     for argument in names:
@@ -112,7 +110,7 @@ def resolve_flagfiles(arguments):
 
 
 def _find_flagfile(name):
-    # Unlike Path.expanduser, this leaves a user that does not exist as it is.
+    # Unlike Path.expanduser, this keeps the name of a user that does not exist.
     path = Path(os.path.expanduser(name))
     if path.is_file():
         return path
@@ -140,7 +138,7 @@ def _help_text(name, module):
 def _exit_with_error(name, error):
     problems = getattr(error, "problems", ())
     if len(problems) > 1:
-        # Several at once, each on its line.
+        # One problem on each line.
         lines = [f"{i}. {' '.join(text.split())}" for i, text in enumerate(problems, 1)]
         lines.insert(0, f"{len(problems)} problems, nothing was written")
         print(f"{name}: error: " + "\n".join(lines), file=sys.stderr)

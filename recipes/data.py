@@ -1,4 +1,4 @@
-"""Loading the data set that the flags name."""
+"""Loads the data set that the flags name."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from keras_diffkd.datasets.preparation import prepared_builder
 
 from . import cluster, flags, tasks
 
-# What the images that artefacts are compared on may take up.
+# Memory for the images on which artefacts are compared.
 MAX_SAMPLE_BYTES = 2**30
-# As many as quantisers use.
+# The number that quantizers usually take.
 NUM_CALIBRATION_SAMPLES = 256
 
 
@@ -25,10 +25,10 @@ def load_data(start_step=0):
 
     Returns:
         `ClassificationData`, `DetectionData` or `SegmentationData` of
-        `keras_diffkd.datasets`, as the task has it.
+        `keras_diffkd.datasets`, by the task.
 
     Raises:
-        ValueError: if the data set is unknown, empty, or not there.
+        ValueError: if the data set is unknown, empty, or missing.
     """
     return tasks.current().load(
         flags.DATASET.value,
@@ -46,14 +46,14 @@ def load_data(start_step=0):
 
 
 def data_fingerprint(data):
-    """Returns what must be the same for a training on the data to be resumed.
+    """Returns properties of the data that may not change when a training resumes.
 
     Args:
-        data: What `load_data` returned.
+        data: data set from `load_data`.
 
     Returns:
-        Dict of what JSON can hold: the data set's full name with its version, the
-        splits, sizes, shapes, normalisation, and a hash of the classes' names.
+        dict that JSON can hold: the data set's full name with its version, the splits,
+        sizes, shapes, normalization, and a hash of the classes' names.
     """
     builder = prepared_builder(flags.DATASET.value, flags.DATA_DIR.value)
     names = json.dumps(data.label_names).encode()
@@ -74,7 +74,7 @@ def image_size():
     """Returns `--image_size` as an integer, as `(height, width)`, or `None`.
 
     Raises:
-        ValueError: if the flag is neither.
+        ValueError: if the flag is none of these.
     """
     text = flags.IMAGE_SIZE.value
     if text is None:
@@ -89,17 +89,17 @@ def image_size():
 
 
 def take_samples(data):
-    """Collects the test split, or as much of it as reasonably fits into memory.
+    """Collects the test split, or the part of it that fits into 1 GiB.
 
-    Images are normalised, as the student takes them; artefacts of raw pixels are
-    compared on the pixels that they were made from, which `export` restores.
+    Images are normalized, as the student takes them. For artefacts of raw pixels,
+    `export` restores the pixels.
 
     Args:
-        data: What `load_data` returned.
+        data: data set from `load_data`.
 
     Returns:
-        `(images, targets)`: float32 array `(examples, height, width, channels)` and
-        what belongs to them, an array or a dictionary of arrays.
+        `(images, targets)`: float32 array `(examples, height, width, channels)`, and
+        an array or a dictionary of arrays.
     """
     bytes_per_image = 4 * math.prod(data.image_shape)
     count = min(data.num_test_examples, MAX_SAMPLE_BYTES // bytes_per_image)
@@ -108,12 +108,12 @@ def take_samples(data):
 
 
 def take_calibration(data):
-    """Collects training images from which quantisers learn ranges of activations.
+    """Collects training images from which quantizers learn ranges of activations.
 
-    Not of the test split, which tells what quantisation costs.
+    The test split stays unseen: it measures the cost of quantization.
 
     Args:
-        data: What `load_data` returned.
+        data: data set from `load_data`.
 
     Returns:
         float32 array `(examples, height, width, channels)`.

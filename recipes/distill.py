@@ -1,14 +1,14 @@
-"""Distils a teacher into a student: R/student.keras, and its records in R.
+"""Distills a teacher into a student: R/student.keras, and its records in R.
 
-The teacher is R/teacher.keras from diffkd-train-teacher, or what --teacher names: a
-.keras file, applications:NAME+imagenet or hub:PRESET (put into R/teacher.keras).
+The teacher is R/teacher.keras from diffkd-train-teacher, or the model of --teacher: a
+.keras file, applications:NAME+imagenet or hub:PRESET (saved as R/teacher.keras).
 
 Example:
 
   diffkd-distill --flagfile=recipes/experiments/digits.flags --run_dir=runs/digits
 
-With --baseline the student is trained alone too, and with --seeds=5 all of it five
-times. Running the same command again resumes, or says that there is nothing left to do.
+--baseline also trains the student alone, and --seeds=5 repeats everything with five
+seeds. The same command again resumes, or says that nothing is left to do.
 """
 
 import contextlib
@@ -36,8 +36,8 @@ BASELINE = absl_flags.DEFINE_boolean(
 SEEDS = absl_flags.DEFINE_integer(
     "seeds",
     1,
-    "Repeat everything with so many seeds, from --seed on, with the same teacher: R, "
-    "then R/seeds/<seed>/. The report of diffkd-export compares over them.",
+    "Repeat everything with this many seeds, from --seed on, with the same teacher: R, "
+    "then R/seeds/<seed>/. The report of diffkd-export compares them.",
     lower_bound=1,
 )
 
@@ -53,17 +53,17 @@ def main(argv):
     first = flags.SEED.value
     for seed in range(first + 1, first + SEEDS.value):
         keras.utils.clear_session()
-        prepare()  # The session had the dtype policy.
+        prepare()  # The cleared session had the dtype policy.
         with other_seed(run, seed) as repeated:
             train_run(repeated)
 
 
 @contextlib.contextmanager
 def other_seed(run, seed):
-    """Sets the flags to those of a repetition, and gives its `RunDirectory`.
+    """Sets the flags to those of a repetition, and yields its `RunDirectory`.
 
     Args:
-        run: `RunDirectory` of the first seed, whose teacher is used.
+        run: `RunDirectory` of the first seed, which has the teacher.
         seed: int.
     """
     repeated = RunDirectory(run.root / "seeds" / str(seed))
@@ -81,7 +81,7 @@ def other_seed(run, seed):
 
 
 def train_run(run):
-    """Trains what is left of a run.
+    """Trains the stages of a run that are not finished.
 
     Args:
         run: `RunDirectory`.
@@ -103,9 +103,9 @@ def train_run(run):
 
 
 def distil(run, unfinished, baseline, student, methods):
-    """Builds and trains the stages that are left."""
+    """Builds and trains the stages that are not finished."""
     data = load_data()
-    # Everything is built before anything is written: what does not fit shows here.
+    # Models that do not fit each other fail here, before anything is written.
     distiller = alone = None
     if baseline in unfinished:
         alone = build_distiller(build_student(data), data)
@@ -114,7 +114,7 @@ def distil(run, unfinished, baseline, student, methods):
         distiller = build_distiller(
             build_student(data), data, teaching(teacher), methods
         )
-    # With a teacher everything is checked that concerns the student alone.
+    # The check of the distiller includes that of the student alone.
     check_training(distiller or alone, data, flags.TEACHER.value)
     if alone is not None:
         with claim(baseline):
@@ -127,18 +127,18 @@ def distil(run, unfinished, baseline, student, methods):
 
 
 def teaching(teacher):
-    """Returns the teacher as it computes during training, under `--teacher_dtype`."""
+    """Returns the teacher with the dtype policy of `--teacher_dtype`."""
     if teacher is None or flags.TEACHER_DTYPE.value is None:
         return teacher
     return with_dtype_policy(teacher, flags.TEACHER_DTYPE.value)
 
 
 def build_student(data):
-    """Builds the student; the same seed gives the same weights, with any method."""
+    """Builds the student; the same seed gives the same weights with any method."""
     keras.utils.set_random_seed(flags.SEED.value)
     return build_network(flags.STUDENT.value, data)
 
 
 def run():
-    """Entry point of `diffkd-distill`."""
+    """Runs `diffkd-distill`."""
     run_command("diffkd-distill", main)

@@ -1,10 +1,10 @@
-"""Compares teacher, student alone and distilled student of a run on the test split.
+"""Compares the teacher and students of a run on the test split.
 
 Example:
 
   diffkd-evaluate --run_dir=runs/digits
 
-The settings are those of the run; --data_dir and --batch_size may be others.
+The run sets all flags; --data_dir and --batch_size may differ.
 """
 
 from pathlib import Path
@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from absl import flags as absl_flags
 
+from keras_diffkd.export.records.table import align_columns
+
 from . import flags, tasks
 from .command_line import run_command
 from .data import load_data
@@ -20,12 +22,11 @@ from .pictures import draw_predictions
 from .run import experiment
 from .run.directory import RunDirectory
 from .run.model_files import load_checked_model
-from .tables import format_table
 
 PICTURE = absl_flags.DEFINE_string(
     "picture",
     None,
-    "File to draw some test images to, with what every model says (needs matplotlib).",
+    "File for a picture of test images with all predictions (needs matplotlib).",
 )
 
 
@@ -51,11 +52,11 @@ def main(argv):
 
 
 def load_networks(run, data):
-    """Loads what there is of teacher, student alone and distilled student.
+    """Loads those of teacher, student alone and distilled student that exist.
 
     Args:
         run: `RunDirectory`.
-        data: The data set; images have to fit it.
+        data: data set whose images the models take.
 
     Returns:
         dict of `keras.Model`, by the names in the table.
@@ -80,9 +81,9 @@ def measure(networks, data):
         data: The data set.
 
     Returns:
-        dict from model to a dict from metric to float. Beside the task's metrics
-        there is "agreement with teacher", where that is comparable: the share of
-        images, or pixels, of which both say the same.
+        dict from model to a dict from metric to float: the task's metrics, and
+        "agreement with teacher", the share of images or pixels with the same
+        prediction, if the outputs can be compared.
     """
     task = tasks.current()
     evaluations = {
@@ -106,11 +107,11 @@ def measure(networks, data):
 
 
 def comparison(networks, results, data, settings):
-    """Lays out the table of the comparison.
+    """Returns the table of the comparison.
 
     Args:
         networks: dict of `keras.Model`.
-        results: dict of dicts, what `measure` returned.
+        results: dict of dicts from `measure`.
         data: The data set.
         settings: the run's recorded flags.
 
@@ -131,7 +132,7 @@ def comparison(networks, results, data, settings):
     ]
     images = f"{data.num_test_examples} test images"
     title = f"{settings['dataset']}, {images}, {settings['method']}"
-    return f"{title}\n{format_table(['model', 'parameters', *metrics], rows)}"
+    return f"{title}\n{align_columns(['model', 'parameters', *metrics], rows)}"
 
 
 def _agreement(outputs, name):
@@ -146,5 +147,5 @@ def _agreement(outputs, name):
 
 
 def run():
-    """Entry point of `diffkd-evaluate`."""
+    """Runs `diffkd-evaluate`."""
     run_command("diffkd-evaluate", main)

@@ -1,6 +1,6 @@
 """Exports a student to SavedModel, ONNX and TFLite: R/export/ with a manifest.
 
-With `web` among the formats there is also a page that runs the student: R/export/web/.
+The format `web` adds a page that runs the student: R/export/web/.
 
 Examples:
 
@@ -9,7 +9,7 @@ Examples:
   diffkd-export --student=student.keras --output_dir=artefacts
 
 The artefacts appear only when all of them are complete and agree with the student.
-Beside those of a run lies report.html, all about it on one page (needs [plot]).
+With --run_dir, R/export/report.html tells about the run on one page (needs [plot]).
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ WEB = "web"
 FORMATS = absl_flags.DEFINE_list(
     "formats",
     ["saved_model", "onnx", "tflite"],
-    "What to write, separated by commas: saved_model, onnx, tflite; onnx_int8, "
+    "Formats to write, separated by commas: saved_model, onnx, tflite; onnx_int8, "
     "tflite_int8 (weights and activations in int8), tflite_dynamic (weights in int8), "
     "tflite_float16 (weights in float16); and web, a page that runs student.onnx in "
     "the browser (docs/web_page.md).",
@@ -46,14 +46,14 @@ QUANTIZE = absl_flags.DEFINE_enum(
     "quantize",
     None,
     ["int8"],
-    "int8 adds onnx_int8 to onnx and tflite_int8 to tflite; unset: nothing.",
+    "int8 adds onnx_int8 to onnx and tflite_int8 to tflite; unset: no more formats.",
 )
 INPUT = absl_flags.DEFINE_enum(
     "input",
     "uint8",
     ["uint8", "float32"],
-    "uint8: artefacts take raw pixels and normalise them; float32: they take what the "
-    "student takes, as they always do of a student without a run.",
+    "uint8: artefacts take raw pixels and normalize them; float32: they take the "
+    "student's input, as always without --run_dir.",
 )
 OPSET = absl_flags.DEFINE_integer(
     "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
@@ -61,26 +61,26 @@ OPSET = absl_flags.DEFINE_integer(
 BATCH = absl_flags.DEFINE_string(
     "batch",
     "dynamic",
-    "How many images artefacts take at once: a number, which then is fixed in all of "
-    "them; dynamic: any number in SavedModel and ONNX, and one in TFLite files, whose "
-    "delegates want to know it.",
+    "Images that artefacts take at once: a number, which is then fixed in all of them; "
+    "dynamic: any number in SavedModel and ONNX, and one in TFLite files, whose "
+    "delegates need a fixed size.",
 )
 NMS = absl_flags.DEFINE_boolean(
     "nms",
     False,
-    "Non-maximum suppression inside a detector's artefacts; TFLite cannot, so that "
-    "--formats is saved_model,onnx unless given.",
+    "Put non-maximum suppression into a detector's artefacts; TFLite cannot do it, so "
+    "the default of --formats is saved_model,onnx then.",
 )
 WEB_SAMPLES = absl_flags.DEFINE_integer(
     "web_samples",
     8,
-    "Images of the test split that are published with the web page.",
+    "Images of the test split to publish with the web page.",
     lower_bound=0,
 )
 WEB_RUNTIME = absl_flags.DEFINE_string(
     "web_runtime",
     None,
-    "Folder with the npm package onnxruntime-web; unset: npm fetches it once.",
+    "Folder with the npm package onnxruntime-web; unset: npm downloads it once.",
 )
 OUTPUT_DIR = absl_flags.DEFINE_string(
     "output_dir", None, "Folder of the artefacts; unset: R/export of --run_dir."
@@ -91,7 +91,7 @@ absl_flags.adopt_module_key_flags(verify)
 
 
 def main(argv):
-    """Writes the artefacts and prints what they are."""
+    """Writes the artefacts and prints their verification."""
     del argv
     try:
         folder, data = write_artefacts()
@@ -110,8 +110,8 @@ def write_artefacts():
     """Exports the student of `--run_dir`, or the one that `--student` names.
 
     Returns:
-        `(folder, data)`: that of the artefacts, and what `load_data` returned; None
-        without a run.
+        `(folder, data)`: the folder of the artefacts, and the data set from
+        `load_data`, or None without a run.
     """
     if not flags.RUN_DIR.value:
         return export_file(), None
@@ -124,15 +124,15 @@ def write_artefacts():
 
 
 def add_report(run, folder, data):
-    """Writes the page about the run beside the artefacts, which stand without it.
+    """Writes the page about the run beside the artefacts, which do not need it.
 
     Args:
         run: `RunDirectory`.
-        folder: that of the artefacts.
-        data: what `load_data` returned.
+        folder: the folder of the artefacts.
+        data: data set from `load_data`.
 
     Returns:
-        str, a line that says where it is, or why it is not.
+        str, a line that says where the page is, or why there is none.
     """
     missing = missing_packages()
     if missing:
@@ -149,13 +149,13 @@ def add_report(run, folder, data):
 
 
 def export_run(run, settings, path, data):
-    """Exports the student of a run, with labels and normalisation of its data set.
+    """Exports the student of a run, with labels and normalization of its data set.
 
     Args:
         run: `RunDirectory`.
         settings: dict of str to str, the flags of its distillation.
-        path: that of the student's `.keras` file.
-        data: what `load_data` returned.
+        path: the student's `.keras` file.
+        data: data set from `load_data`.
 
     Returns:
         `Path` of the folder.
@@ -204,20 +204,20 @@ def export_file():
         OUTPUT_DIR.value,
         source={"experiment": path, "student": path},
         **options(),
-        # Nothing tells how pixels would be normalised; asked for, it is an error.
+        # Without a run the normalization is unknown: asking for uint8 is an error.
         input=INPUT.value if INPUT.present else "float32",
     )
     return Path(OUTPUT_DIR.value)
 
 
 def options(samples=None):
-    """Returns what the flags say of the artefacts, for `export_student`.
+    """Returns the arguments of `export_student` that the flags set.
 
     Args:
         samples: `(images, targets)` to take the web page's samples from, or None.
 
     Raises:
-        ValueError: if there is to be a web page without the ONNX file that it runs.
+        ValueError: if a web page is wanted without the ONNX file that it runs.
     """
     formats = FORMATS.value
     if NMS.value and not FORMATS.present:
@@ -240,7 +240,7 @@ def options(samples=None):
 
 
 def batch_size():
-    """Returns `--batch` as `export_student` takes it.
+    """Returns `--batch` in the form that `export_student` takes.
 
     Raises:
         ValueError: if it is neither a number nor dynamic.
@@ -263,7 +263,7 @@ def _as_artefacts_take_them(samples, data):
 
 
 def web_options(samples):
-    """Returns what the flags say of the web page, for `export_student`."""
+    """Returns the argument `web` of `export_student` that the flags set."""
     count = WEB_SAMPLES.value
     if samples is not None:
         samples = keras.tree.map_structure(lambda array: array[:count], samples)
@@ -271,7 +271,7 @@ def web_options(samples):
 
 
 def _calibration_samples(data):
-    """Returns images of the training split if a quantiser needs any, else None."""
+    """Returns images of the training split if a quantizer needs them, else None."""
     formats = check_formats(
         [name for name in FORMATS.value if name != WEB], QUANTIZE.value
     )
@@ -279,5 +279,5 @@ def _calibration_samples(data):
 
 
 def run():
-    """Entry point of `diffkd-export`."""
+    """Runs `diffkd-export`."""
     run_command("diffkd-export", main, expected=(ExportError,))

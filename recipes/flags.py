@@ -1,11 +1,11 @@
-"""The flags that the commands share, and which of them make two runs different."""
+"""Defines the flags that the commands share."""
 
 from absl import flags
 from absl.flags import FLAGS
 
 # Where things are.
 RUN_DIR = flags.DEFINE_string(
-    "run_dir", None, "Folder of the run: everything is written here; required."
+    "run_dir", None, "Folder of the run, which takes all files; required."
 )
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -16,7 +16,7 @@ TASK = flags.DEFINE_enum(
     "task",
     "classification",
     ["classification", "detection", "segmentation"],
-    "What the models are trained to do; detection and segmentation need KerasHub.",
+    "Task of the models; detection and segmentation need KerasHub.",
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "TFDS data folder; unset: the one TFDS uses by default."
@@ -41,7 +41,7 @@ AUGMENT = flags.DEFINE_enum(
     "augment",
     None,
     ["none", "flip", "crop", "crop_flip", "random_resized_crop"],
-    "Augmentation of the training images; unset: what is usual for the data set.",
+    "Augmentation of the training images; unset: the usual one for the data set.",
 )
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 64, "Images per training step, on all devices.", lower_bound=1
@@ -63,43 +63,42 @@ ALLOW_CLASSES = flags.DEFINE_list(
     [],
     "Classes that model files may name besides those of Keras, KerasHub and "
     "keras_diffkd, separated by commas: 'package>Name' as they are registered, or "
-    "'module:package>Name' to import the module first. Never read from flags.txt.",
+    "'module:package>Name' to import the module first. A flags.txt cannot set it.",
 )
 ALLOW_UNSAFE_FORMATS = flags.DEFINE_boolean(
     "allow_unsafe_formats",
     False,
     "Open model files in other formats than .keras (.h5), without checking them "
-    "(SECURITY.md). Never read from flags.txt.",
+    "(SECURITY.md). A flags.txt cannot set it.",
 )
 PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
     ["float32", "mixed_bfloat16", "mixed_float16"],
-    "Keras dtype policy of the models that are built here.",
+    "Keras dtype policy of new models.",
 )
 TEACHER_DTYPE = flags.DEFINE_enum(
     "teacher_dtype",
     None,
     ["float32", "mixed_bfloat16", "mixed_float16"],
-    "Keras dtype policy that the teacher computes under while it teaches; its file is "
-    "left as it is. unset: that of its file.",
+    "Keras dtype policy of the teacher while it teaches; its file stays as it is. "
+    "unset: that of its file.",
 )
 
 # The method.
 METHOD = flags.DEFINE_list(
     "method",
     ["diffkd"],
-    "What the student learns from the teacher, separated by commas: 'diffkd' "
-    "(DiffKD on features and logits), 'diffkd_features', 'diffkd_logits', 'dskd', "
-    "'kdiffusion', 'vkd', 'afd', 'rtk', 'kd', 'dist', 'dkd', 'fitnet', or 'none' for "
-    "the student alone.",
+    "Distillation methods, separated by commas: 'diffkd' (DiffKD on features and "
+    "logits), 'diffkd_features', 'diffkd_logits', 'dskd', 'kdiffusion', 'vkd', 'afd', "
+    "'rtk', 'kd', 'dist', 'dkd', 'fitnet', or 'none' for the student alone.",
 )
 TEACHER_TAP = flags.DEFINE_string(
     "teacher_tap",
     None,
-    "Layer of the teacher that feature methods read (docs/taps.md); unset: that of "
-    "the zoo's models for the task: 'features', 'backbone/fpn' (all levels of the "
-    "feature pyramid) or 'backbone/spatial_pyramid_pooling'.",
+    "Layer of the teacher that feature methods read (docs/taps.md); unset: the layer "
+    "that the zoo's models have for the task: 'features', 'backbone/fpn' (all levels "
+    "of the feature pyramid) or 'backbone/spatial_pyramid_pooling'.",
 )
 STUDENT_TAP = flags.DEFINE_string(
     "student_tap", None, "Layer of the student that feature methods read; see above."
@@ -107,7 +106,7 @@ STUDENT_TAP = flags.DEFINE_string(
 STUDENT_CONVOLUTION = flags.DEFINE_string(
     "student_convolution",
     None,
-    "Conv2D of the student that kdiffusion trains as branches, and reads; the last "
+    "Conv2D of the student that kdiffusion reads and trains as branches; the last "
     "one works best.",
 )
 TEACHER_TAPS = flags.DEFINE_list(
@@ -124,14 +123,14 @@ STUDENT_TAPS = flags.DEFINE_list(
 REPRESENTATIVE_KEYS = flags.DEFINE_integer(
     "representative_keys",
     1,
-    "Teacher's features that rtk keeps for each image.",
+    "Features of the teacher that rtk keeps for each image.",
     lower_bound=1,
 )
 RESIZE = flags.DEFINE_enum(
     "resize",
     None,
     ["nearest", "bilinear"],
-    "How feature methods bring the student's map to the teacher's size, if it differs.",
+    "How feature methods resize the student's map to the teacher's size.",
 )
 LATENT_CHANNELS = flags.DEFINE_integer(
     "latent_channels",
@@ -142,7 +141,7 @@ LATENT_CHANNELS = flags.DEFINE_integer(
 SHARE_DENOISER = flags.DEFINE_boolean(
     "share_denoiser",
     False,
-    "One diffusion model of DiffKD for all levels of a feature pyramid.",
+    "Use one diffusion model of DiffKD for all levels of a feature pyramid.",
 )
 BOX_LOSS_WEIGHT = flags.DEFINE_float(
     "box_loss_weight", 1.0, "Weight of the boxes in a detector's loss.", lower_bound=0.0
@@ -202,15 +201,15 @@ WEIGHT_DECAY = flags.DEFINE_float(
 GLOBAL_CLIPNORM = flags.DEFINE_float(
     "global_clipnorm",
     None,
-    "Largest norm of all gradients together, which are scaled down to it; unset: none.",
+    "Scale the gradients down to at most this norm of all of them; unset: do not.",
     lower_bound=0.0,
 )
 LR_SCHEDULE = flags.DEFINE_enum(
     "lr_schedule",
     "constant",
     ["constant", "step", "cosine", "polynomial"],
-    "step: times --lr_decay at each of --milestones; cosine, and polynomial of power "
-    "0.9: down to 0.",
+    "step: multiply by --lr_decay at each of --milestones; cosine, and polynomial of "
+    "power 0.9: decrease to 0.",
 )
 MILESTONES = flags.DEFINE_list(
     "milestones", [], "Epochs after which 'step' lowers the learning rate: 150,180."
@@ -230,8 +229,8 @@ MAX_SKIPPED_STEPS = flags.DEFINE_integer(
 SAVE_EVERY = flags.DEFINE_integer(
     "save_every",
     500,
-    "Training steps between two backups in the middle of an epoch, from which the same "
-    "command goes on (docs/resuming.md); 0: at the end of every epoch alone.",
+    "Training steps between two snapshots within an epoch, from which the same "
+    "command resumes (docs/resuming.md); 0: only at the end of every epoch.",
     lower_bound=0,
 )
 PICTURE_EVERY = flags.DEFINE_integer(
@@ -257,25 +256,25 @@ STRATEGY = flags.DEFINE_enum(
 CLUSTER_TIMEOUT = flags.DEFINE_integer(
     "cluster_timeout",
     300,
-    "Seconds to wait until all workers of multi_worker can be reached.",
+    "Seconds to wait for the other workers of multi_worker.",
     lower_bound=1,
 )
 VIRTUAL_DEVICES = flags.DEFINE_integer(
     "virtual_devices",
     None,
-    "Split the CPU into so many devices, to try a strategy without GPUs.",
+    "Split the CPU into this many devices, to try a strategy without GPUs.",
     lower_bound=1,
 )
 JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
     "auto",
     ["auto", "true", "false"],
-    "XLA for the training step; auto: where it pays, which is on accelerators.",
+    "Compile the training step with XLA; auto: on accelerators, where it pays.",
 )
 
 
 def shared():
-    """Returns the flags that are defined here, as absl's `Flag` objects."""
+    """Returns absl's `Flag` objects of the flags in this file."""
     return FLAGS.get_flags_for_module(__name__)
 
 

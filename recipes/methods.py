@@ -1,4 +1,4 @@
-"""What `--method` means: names to methods of the library."""
+"""Builds the methods that `--method` names."""
 
 from keras_diffkd import (
     AFD,
@@ -116,7 +116,7 @@ def _diffkd_logits():
     return DiffKD(
         distance="kl",
         temperature=_temperature(1.0),
-        # Another noise than that of the features.
+        # The features draw other noise.
         seed=flags.SEED.value + 1,
         **_diffkd_settings(),
         name="diffkd_logits",
@@ -166,13 +166,13 @@ def _diffkd_settings():
 
 
 def _tap():
-    """Returns the layers of teacher and student that methods of one feature read."""
+    """Returns the layers of teacher and student for methods that read one feature."""
     default = tasks.current().tap
     return flags.TEACHER_TAP.value or default, flags.STUDENT_TAP.value or default
 
 
 def _taps():
-    """Returns the layers that methods of several features read."""
+    """Returns the layers for methods that read several features."""
     default = tasks.current().taps
     if default is None:
         flags.require("teacher_taps", "student_taps")
@@ -205,5 +205,5 @@ METHODS = {
     "diffkd_features": lambda: [_diffkd_features()],
     "diffkd_logits": lambda: [_diffkd_logits()],
 }
-# Those that read the models' outputs.
+# Methods that read the models' outputs.
 OF_LOGITS = {"kd", "dist", "dkd", "diffkd_logits"}

@@ -1,4 +1,4 @@
-"""Building the teacher and the student that the flags name."""
+"""Builds or loads the teacher and the student that the flags name."""
 
 import shutil
 from pathlib import Path
@@ -18,11 +18,11 @@ from .run.model_files import (
 def build_network(spec, data):
     """Builds the model `spec` for the images and classes of `data`.
 
-    Pretrained models of `keras.applications` and KerasHub come with a layer in front
-    that turns the data set's normalisation into the one they were trained with.
+    A layer in front of pretrained models of `keras.applications` and KerasHub turns
+    the data set's normalization into the one that they were trained with.
 
     Args:
-        spec: str, what `--teacher` or `--student` takes.
+        spec: str, in the form that `--teacher` and `--student` take.
         data: `ClassificationData`.
 
     Returns:
@@ -46,7 +46,7 @@ def build_network(spec, data):
 
 
 def load_teacher(run, data, methods):
-    """Loads the teacher of a distillation; writes nothing.
+    """Loads the teacher of a distillation, and writes nothing.
 
     Args:
         run: `RunDirectory`.
@@ -58,7 +58,7 @@ def load_teacher(run, data, methods):
         A built `keras.Model`.
 
     Raises:
-        FileNotFoundError: if the teacher is one to be trained and has not been.
+        FileNotFoundError: if the teacher needs training, and that is not done.
         ValueError: if it does not fit the data, or the run holds another teacher.
     """
     spec = flags.TEACHER.value
@@ -69,10 +69,10 @@ def load_teacher(run, data, methods):
         path = spec
     elif not run.teacher.exists():
         if trained_here or not _is_pretrained(spec):
-            build_network(spec, data)  # A name that means nothing is named first.
+            build_network(spec, data)  # Fails first for a name without a model.
             raise FileNotFoundError(
-                f"{run.teacher} does not exist, and --teacher={spec} is to be trained: "
-                "run diffkd-train-teacher with the same flags first, or give "
+                f"{run.teacher} does not exist, and --teacher={spec} is not trained "
+                "yet: run diffkd-train-teacher with the same flags first, or give "
                 "--teacher a .keras file"
             )
         return build_network(spec, data)
@@ -85,11 +85,11 @@ def load_teacher(run, data, methods):
 
 
 def keep_teacher(run, teacher):
-    """Puts the teacher that `load_teacher` returned into the run, if it is not there.
+    """Saves the teacher from `load_teacher` in the run, unless it is there.
 
     Args:
         run: `RunDirectory`.
-        teacher: the model.
+        teacher: `keras.Model`.
     """
     if run.teacher.exists():
         return
@@ -101,15 +101,15 @@ def keep_teacher(run, teacher):
 
 
 def student_to_ship(run, settings):
-    """The student's file: that of the run, or the `.keras` file given as `--student`.
+    """Returns the student's file, from the run or from `--student`.
 
     Args:
         run: `RunDirectory`.
-        settings: the run's recorded flags; a file that training started from is not
-            the one to ship.
+        settings: the run's recorded flags. They may name a file that the training
+            started from, which is not the one to ship.
 
     Returns:
-        A path.
+        `Path` of a `.keras` file.
     """
     given = flags.STUDENT.value or ""
     if given.endswith(".keras") and given != settings["student"]:
@@ -118,7 +118,7 @@ def student_to_ship(run, settings):
 
 
 def _is_pretrained(spec):
-    """Whether weights come with the name; asks no network, unlike loading them."""
+    """Returns whether a model of this name has weights, without a download."""
     return (spec.startswith("hub:") and not spec.endswith("+new")) or (
         spec.startswith("applications:") and spec.endswith("+imagenet")
     )
@@ -139,9 +139,9 @@ def _was_trained_here(run):
 
 
 def _check_same_file(kept, given):
-    check_checksum(kept)  # A damaged file would look like another model.
+    check_checksum(kept)  # Before a damaged file looks like another model.
     if kept.exists() and given.exists() and kept.read_bytes() != given.read_bytes():
         raise ValueError(
-            f"{kept} is there already and is another model than --teacher={given}. "
+            f"{kept} exists and is not the model of --teacher={given}. "
             "Give another --run_dir"
         )

@@ -1,16 +1,16 @@
-"""Stochastic gradient descent with the weight decay of PyTorch."""
+"""Defines stochastic gradient descent with the weight decay of PyTorch."""
 
 import keras
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class CoupledSGD(keras.optimizers.SGD):
-    """SGD whose weight decay is part of the gradient, as in `torch.optim.SGD`.
+    """Adds weight decay to the gradient of SGD, as `torch.optim.SGD` does.
 
-    The published recipes of distillation on CIFAR and ImageNet give a weight decay
-    for PyTorch, where `g <- g + weight_decay * w` comes before the momentum. Keras's
-    `SGD(weight_decay=...)` shrinks the weights beside the momentum instead, which at
-    momentum 0.9 is ten times weaker in the long run.
+    Published recipes of distillation on CIFAR and ImageNet give a weight decay for
+    PyTorch, which computes `g <- g + weight_decay * w` before the momentum. Keras's
+    `SGD(weight_decay=...)` shrinks the weights beside the momentum. At momentum 0.9
+    that is ten times weaker in the long run.
 
     Args:
         learning_rate: float or `keras.optimizers.schedules.LearningRateSchedule`.
@@ -18,7 +18,7 @@ class CoupledSGD(keras.optimizers.SGD):
         nesterov: bool, whether to use Nesterov momentum.
         coupled_weight_decay: float, at least 0; applied to all trainable weights,
             biases and batch norm included, as in PyTorch.
-        **kwargs: passed to `keras.optimizers.SGD`; `weight_decay` is refused.
+        **kwargs: passed to `keras.optimizers.SGD`, without `weight_decay`.
 
     Raises:
         ValueError: if `coupled_weight_decay` is negative, or `weight_decay` is given.

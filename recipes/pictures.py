@@ -1,4 +1,4 @@
-"""What the models say of the same images, side by side."""
+"""Draws predictions of several models for the same images, side by side."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from . import tasks
 
 
 def draw_predictions(networks, data, path, count=4):
-    """Draws test images, what is true of them, and what every model says.
+    """Draws test images with the truth and every model's prediction.
 
     Args:
         networks: dict of `keras.Model` by title.
         data: the data set.
-        path: file to write, a PNG, SVG or PDF; its folder is made.
+        path: PNG, SVG or PDF file to write, in a folder that is created if needed.
         count: int, images (rows).
 
     Raises:
@@ -27,7 +27,7 @@ def draw_predictions(networks, data, path, count=4):
 
 
 def predictions_figure(networks, data, count=4):
-    """Returns the figure of `draw_predictions`, which takes the same arguments."""
+    """Returns the figure of `draw_predictions` for the same arguments."""
     task = tasks.current()
     images, targets = next(iter(data.test.unbatch().batch(count)))
     targets = keras.tree.map_structure(np.array, targets)
@@ -39,11 +39,11 @@ def predictions_figure(networks, data, count=4):
 
 
 def columns_figure(images, columns, data):
-    """Draws images, a row each, with what different models say, a column each.
+    """Draws each image in a row, with each model's prediction in a column.
 
     Args:
-        images: Array of colours, `(rows, height, width, channels)`.
-        columns: dict from title to a list of what `Task.draw` takes, or `None`.
+        images: array of colors, `(rows, height, width, channels)`.
+        columns: dict from title to a list of predictions for `Task.draw`, or `None`.
         data: the data set.
 
     Returns:
@@ -72,6 +72,6 @@ def columns_figure(images, columns, data):
 
 
 def visible(images, data):
-    """Returns normalised images as colours of 0 to 1."""
+    """Returns normalized images as colors from 0 to 1."""
     mean, std = (np.array(data.normalization[key]) for key in ("mean", "std"))
     return np.clip(np.array(images) * std + mean, 0.0, 1.0)

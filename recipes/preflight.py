@@ -1,4 +1,4 @@
-"""What the training commands check, and say, before they write anything."""
+"""Checks a training, and describes it, before anything is written."""
 
 import math
 import sys
@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 
+from keras_diffkd.export.records.table import align_columns
 from keras_diffkd.preflight import COLUMNS, feature_rows
 from keras_diffkd.validation.findings import Findings
 
@@ -13,26 +14,25 @@ from . import cluster, flags, tasks
 from .data import image_size
 from .methods import build_methods
 from .schedules import build_schedule
-from .tables import format_table
 from .tasks.task import evaluate, forward
 
-# What fits into the integers of TensorFlow's operations.
+# The largest integer that TensorFlow's operations take.
 LARGEST_INTEGER = 2**31 - 1
-# Batches of the test split that a detector's boxes are judged on.
+# Batches of the test split that judge a detector's boxes.
 DETECTION_BATCHES = 2
-# A trained detector is far above, one of other colours far below.
+# A trained detector is far above, one trained on other colors far below.
 LOWEST_MAP50 = 0.01
 
 
 def check_flags(required, *, method):
-    """Checks what can be told from the flags alone.
+    """Checks the flags alone.
 
     Args:
         required: names of the flags that must have a value.
-        method: whether `--method` counts.
+        method: whether to check `--method`.
 
     Raises:
-        PreflightError: with everything that is wrong with them.
+        PreflightError: with all problems.
     """
     findings = Findings()
     for name in required:
@@ -53,7 +53,7 @@ def check_flags(required, *, method):
 
 
 def check_range(name, value):
-    """Raises `ValueError` for numbers that no flag has a use for.
+    """Raises `ValueError` for numbers that no flag can use.
 
     Args:
         name: str, the flag.
@@ -68,29 +68,29 @@ def check_range(name, value):
 
 
 def check_training(distiller, data, teacher_name=None):
-    """Checks a training on its first batches; prints what it will compare.
+    """Checks a training on its first batches, and prints the features it compares.
 
     Args:
         distiller: compiled `Distiller`.
-        data: What a task's `load` returned.
-        teacher_name: str, how the teacher is called.
+        data: data set of the task.
+        teacher_name: str, the value of `--teacher`.
 
     Raises:
-        PreflightError: with everything that stands against the training.
+        PreflightError: with all problems.
     """
-    # All of `fit`'s own arguments are the command's; only the data is unknown.
+    # The command sets the arguments of `fit`; only the data is unknown.
     findings = distiller.preflight(data.train, epochs=flags.EPOCHS.value)
     check_normalization(findings, data.normalization)
     findings.raise_errors()
     if distiller.methods:
-        say(format_table(COLUMNS, feature_rows(distiller)))
+        say(align_columns(COLUMNS, feature_rows(distiller)))
         say(describe_teacher(findings, distiller.teacher, data, teacher_name))
     for warning in findings.warnings:
         say(f"warning: {warning}", file=sys.stderr)
 
 
 def check_normalization(findings, normalization):
-    """Adds a problem if images lie outside what their normalisation makes of pixels.
+    """Adds a problem if images are outside the range of normalized pixels.
 
     Args:
         findings: `Findings` that looked at the data.
@@ -105,21 +105,21 @@ def check_normalization(findings, normalization):
     smallest, largest = images.min(between), images.max(between)
     if (smallest < low - 0.01).any() or (largest > high + 0.01).any():
         findings.error(
-            "Images must lie in what the data set's normalisation makes of pixels from "
-            f"0 to 255: {_rounded(low)} to {_rounded(high)}. Received: "
+            "Images must be in the range to which the data set's normalization maps "
+            f"pixels from 0 to 255: {_rounded(low)} to {_rounded(high)}. Received: "
             f"{_rounded(smallest)} to {_rounded(largest)}. The data pipeline "
-            "normalises twice, or not at all."
+            "normalizes twice, or not at all."
         )
 
 
 def describe_teacher(findings, teacher, data, name):
-    """Returns a line that says how good the teacher is on a few batches.
+    """Returns a line with the teacher's metric on a few batches.
 
     Args:
-        findings: `Findings` that ran the teacher; gets a warning if it knows nothing.
+        findings: `Findings` that ran the teacher; gets a warning if it finds nothing.
         teacher: `keras.Model`.
-        data: What a task's `load` returned.
-        name: str, how the teacher is called.
+        data: data set of the task.
+        name: str, the value of `--teacher`.
     """
     task = tasks.current()
     if task.name == "detection":
@@ -127,15 +127,15 @@ def describe_teacher(findings, teacher, data, name):
         found = evaluate(forward(teacher), few, task.evaluation(teacher, data))
         if found["mAP50"] < LOWEST_MAP50:
             findings.warn(
-                f"The teacher {name} finds next to nothing. Received: mAP50 "
-                f"{found['mAP50']:.3f} on the first test images. Was it trained on "
-                "these classes and colours?"
+                f"The teacher {name} finds almost nothing. Received: mAP50 "
+                f"{found['mAP50']:.3f} on the first test images. Check that it was "
+                "trained on these classes and colors."
             )
         images = DETECTION_BATCHES * flags.BATCH_SIZE.value
         images = min(images, data.num_test_examples)
         return f"teacher {name}: mAP50 {found['mAP50']:.3f} on {images} test images"
     if findings.teacher_accuracy is None:
-        return f"teacher {name}: not judged, its outputs are not these classes"
+        return f"teacher {name}: not judged, because it has other classes"
     accuracy, count = findings.teacher_accuracy
     what = "training images"
     if task.name == "segmentation":
@@ -144,10 +144,10 @@ def describe_teacher(findings, teacher, data, name):
 
 
 class Few:
-    """The beginning of a data set's test split, for `evaluate`.
+    """Holds the beginning of a data set's test split, for `evaluate`.
 
     Args:
-        data: What a task's `load` returned.
+        data: data set of the task.
         batches: int.
     """
 

@@ -1,4 +1,4 @@
-"""The learning rate over the training, and the optimizer that follows it."""
+"""Builds the learning rate schedule and the optimizer that follows it."""
 
 import keras
 
@@ -36,7 +36,7 @@ def build_optimizer(steps_per_epoch):
 
 
 def build_schedule(steps_per_epoch):
-    """Builds the learning rate schedule that the flags describe; see above.
+    """Builds the learning rate schedule that the flags describe.
 
     Args:
         steps_per_epoch: int, training steps in one epoch.

@@ -4,7 +4,7 @@ Example:
 
   diffkd-train-teacher --flagfile=recipes/experiments/digits.flags --run_dir=runs/digits
 
-Running the same command again resumes, or says that there is nothing left to do.
+The same command again resumes, or says that nothing is left to do.
 """
 
 from pathlib import Path
@@ -43,5 +43,5 @@ def main(argv):
 
 
 def run():
-    """Entry point of `diffkd-train-teacher`."""
+    """Runs `diffkd-train-teacher`."""
     run_command("diffkd-train-teacher", main)

@@ -1,4 +1,4 @@
-"""The training that teacher, student alone and distilled student share."""
+"""Trains a teacher, a student alone, or a distilled student."""
 
 import contextlib
 import dataclasses
@@ -26,11 +26,11 @@ from .schedules import build_optimizer
 
 
 def prepare():
-    """Checks what every training needs; sets up devices and the dtype policy.
+    """Sets up devices and the dtype policy.
 
     Raises:
-        ValueError: if a required flag is missing, or the workers of the strategy are
-            not what `TF_CONFIG` says.
+        ValueError: if a required flag is missing, or `TF_CONFIG` does not describe
+            the workers of the strategy.
     """
     flags.require("run_dir", "dataset")
     cluster.strategy()
@@ -38,17 +38,17 @@ def prepare():
 
 
 def build_distiller(student, data, teacher=None, methods=()):
-    """Builds and compiles what trains a student, with a teacher or alone.
+    """Builds and compiles the distiller of a student, with a teacher or alone.
 
     Args:
-        student: built `keras.Model` that outputs logits; also a teacher in training.
+        student: built `keras.Model` that outputs logits, or a teacher to train.
         data: `ClassificationData`.
         teacher: built `keras.Model`, needed if there are methods.
         methods: list of distillation methods.
 
     Returns:
-        A compiled `Distiller`. The student itself is not compiled: its file is free
-        of the optimizer.
+        A compiled `Distiller`. The student itself is not compiled, and its file has
+        no optimizer.
 
     Raises:
         ValueError: if teacher, student, methods and flags do not fit together.
@@ -66,25 +66,25 @@ def build_distiller(student, data, teacher=None, methods=()):
         **task.compile_arguments(data),
         jit_compile={"true": True, "false": False}.get(flags.JIT_COMPILE.value, "auto"),
         max_skipped_steps=flags.MAX_SKIPPED_STEPS.value,
-        # Done before anything is written, by `preflight.check_training`.
+        # `preflight.check_training` does it before anything is written.
         preflight=False,
     )
     return distiller
 
 
 def train(distiller, stage, data):
-    """Trains for what is left of `--epochs` and saves the student of the stage.
+    """Trains the rest of `--epochs` and saves the student of the stage.
 
     Args:
         distiller: compiled `Distiller`.
-        stage: `Stage` whose folder takes metrics, events and backups.
-        data: `ClassificationData`, as `build_distiller` was given it.
+        stage: `Stage` whose folder takes metrics, events and snapshots.
+        data: the `ClassificationData` that `build_distiller` took.
 
     Raises:
-        TrainingDivergedError: if a step is not finite; its batch is in
-            `failed_batch.npz` then. Or if a variable of a backup is not.
-        ValueError: if the data is not as promised, or the backups are damaged or
-            those of another training.
+        TrainingDivergedError: if a step is not finite, whose batch is then in
+            `failed_batch.npz`, or if a variable of a snapshot is not finite.
+        ValueError: if the data is malformed, or the snapshots are damaged or from
+            another training.
     """
     steps = _steps_per_epoch(data)
     backup = TrainingBackup(
@@ -99,7 +99,7 @@ def train(distiller, stage, data):
         _say(f"Resuming {stage.folder} after epoch {at.epoch}{inside}")
         data = load_data(start_step=at.step)
     records = stage if cluster.is_chief() else _in_scratch_folder(stage)
-    # Whatever was trained before in this process, the draws are the same.
+    # The random draws do not depend on earlier trainings in this process.
     keras.utils.set_random_seed(flags.SEED.value)
     started = time.monotonic()
     stage.failed_batch.unlink(missing_ok=True)
@@ -109,7 +109,7 @@ def train(distiller, stage, data):
             epochs=flags.EPOCHS.value,
             steps_per_epoch=steps,
             validation_data=data.test,
-            shuffle=False,  # The data is shuffled already.
+            shuffle=False,  # The data set shuffles itself.
             callbacks=[*_callbacks(distiller, records, data), backup],
             verbose=0,
         )
@@ -120,26 +120,26 @@ def train(distiller, stage, data):
     except TrainingDivergedError as error:
         if error.batch is None:
             raise
-        # Also on a worker that is not the chief: it alone has its share of the batch.
+        # Every worker saves its own share of the batch, not only the chief.
         stage.folder.mkdir(parents=True, exist_ok=True)
         error.save_batch(stage.failed_batch)
         error.args = (f"{error} The batch is in {stage.failed_batch}",)
         raise
     if cluster.is_chief():
         student = distiller.strip()
-        # Callbacks may have changed the weights after the last backup.
+        # Callbacks may change the weights after the last snapshot.
         check_finite_weights(student)
         save_model(student, stage.model_path)
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
 
 
 def claim(stage):
-    """Returns the context in which a stage may write: see `Stage.claim`."""
+    """Returns the context in which a stage may write; see `Stage.claim`."""
     return stage.claim() if cluster.is_chief() else contextlib.nullcontext()
 
 
 def _position(backup):
-    """Returns where to go on; a damaged backup is told of on stderr."""
+    """Returns the position to resume from; warns of a damaged snapshot on stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         at = backup.position()
@@ -149,12 +149,13 @@ def _position(backup):
 
 
 def _other_training(stage, error):
-    """Returns the message about backups of another training, in a command's words."""
-    message = f"{stage.folder} has a backup of another training: {error.differences}. "
+    """Returns the message about a snapshot of another training, for a command."""
+    differences = error.differences
+    message = f"{stage.folder} has a snapshot of another training: {differences}. "
     if error.other_teacher:
         teacher = RunDirectory(Path(flags.RUN_DIR.value)).teacher
-        message += f"The teacher, {teacher}, is not that of the backup. "
-    return message + "Give another --run_dir, or what it was trained with to resume"
+        message += f"The teacher, {teacher}, is not that of the snapshot. "
+    return message + "Give another --run_dir, or the same settings to resume"
 
 
 def _callbacks(distiller, records, data):
@@ -173,10 +174,10 @@ def _callbacks(distiller, records, data):
 
 
 def _in_scratch_folder(stage):
-    """Returns a stage in a folder that is thrown away.
+    """Returns a stage in a temporary folder.
 
-    All workers resume from the chief's backup and do the same from there; what they
-    write is the chief's alone to keep.
+    All workers resume from the chief's snapshot and do the same from there. Only the
+    chief keeps its files.
     """
     folder = cluster.scratch_folder() / stage.folder.name
     folder.mkdir()

@@ -4,8 +4,8 @@ Example:
 
   diffkd-verify --run_dir=runs/digits
 
-Writes what it found into R/export/report.json, too (docs/exports.md). Exits with
-status 1 if an artefact is missing, damaged or out of tolerance.
+Writes R/export/report.json too (docs/exports.md). Exits with status 1 if an artefact
+is missing, damaged or out of tolerance.
 """
 
 from pathlib import Path
@@ -31,13 +31,13 @@ from .run.model_files import load_checked_model
 TOLERANCE = absl_flags.DEFINE_float(
     "tolerance",
     1e-4,
-    "Largest difference to the student's outputs that is accepted, in float32.",
+    "Largest accepted difference from the student's outputs, in float32.",
     lower_bound=0.0,
 )
 QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
     "quantized_tolerance",
     0.005,
-    "How much lower a metric of a quantised artefact may be than the student's.",
+    "How much lower a metric of a quantized artefact may be than the student's.",
     lower_bound=0.0,
 )
 
@@ -76,11 +76,11 @@ def main(argv):
 
 
 def print_report(report):
-    """Prints a report of `verify` if there is anything in it but an error."""
+    """Prints a report of `verify` that has results."""
     if report.get("artefacts"):
         print(format_table(report))
 
 
 def run():
-    """Entry point of `diffkd-verify`."""
+    """Runs `diffkd-verify`."""
     run_command("diffkd-verify", main, expected=(VerificationError,))

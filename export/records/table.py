@@ -1,4 +1,4 @@
-"""The report of a verification as text for the terminal."""
+"""Lays out tables for the terminal."""
 
 
 def format_table(report):
@@ -15,9 +15,10 @@ def format_table(report):
 
     ```python
     print(format_table(verify("runs/digits/export", student, samples)))
-    # artefact        size     max diff  agreement  accuracy  latency   ok
-    # Keras student                                 0.9850    0.412 ms
-    # student.onnx    13.1 kB  1.9e-06   100.00%    0.9850    0.021 ms  yes
+    # artefact          size  max diff  agreement  accuracy   latency   ok
+    # -------------  -------  --------  ---------  --------  --------  ---
+    # Keras student                                  0.9850  0.412 ms
+    # student.onnx   13.1 kB   1.9e-06    100.00%    0.9850  0.021 ms  yes
     ```
     """
     metrics = report.get("metrics", [])
@@ -45,8 +46,9 @@ def format_table(report):
                 "yes" if result["ok"] else "FAILED",
             ]
         )
-    lines = _align([header, *rows]) if rows else []
+    lines = []
     if rows:
+        lines.append(align_columns(header, rows))
         lines.append(
             f"{report['num_samples']} samples ({report['samples']}); latency: median "
             f"at batch size {report['batch_size'] or 1}, one thread (TensorFlow: "
@@ -66,14 +68,31 @@ def format_table(report):
     return "\n".join(lines)
 
 
-def _align(rows):
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+def align_columns(headers, rows):
+    """Lays out rows under headers, the first column left and the others right.
+
+    Args:
+        headers: list of str.
+        rows: list of lists, as long as `headers`, of anything that `str` takes. None
+            becomes `-`.
+
+    Returns:
+        str of several lines, without a newline at the end.
+
+    Example:
+
+    ```python
+    print(align_columns(["model", "accuracy"], [["student", "0.93"]]))
+    ```
+    """
+    cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    lines = []
+    for row in (headers, ["-" * width for width in widths], *cells):
+        first, *others = zip(row, widths, strict=True)
+        padded = [first[0].ljust(first[1]), *(cell.rjust(n) for cell, n in others)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
 
 
 def _format_measured(result, metrics):
@@ -84,7 +103,7 @@ def _format_measured(result, metrics):
 
 
 def _format(value, template):
-    return "-" if value is None else template.format(value)
+    return None if value is None else template.format(value)
 
 
 def _format_size(size):

@@ -1,1 +1,1 @@
-"""`report.html`: one run as a page that can be read, printed and sent."""
+"""Writes `report.html`, a run as one page."""

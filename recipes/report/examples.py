@@ -1,4 +1,4 @@
-"""Test images in a report: what the models say, and where they disagree most."""
+"""Finds the test images on which the models disagree most."""
 
 import collections
 import heapq
@@ -11,7 +11,7 @@ from ..pictures import columns_figure, visible
 from .figures import pixels_png, png
 from .records import DISTILLED, TEACHER
 
-# Test images among which disagreements are looked for.
+# Test images to search for disagreements.
 MAX_COMPARED = 1024
 BATCH_SIZE = 64
 
@@ -27,7 +27,7 @@ def disagreements(networks, data, count=8):
     Returns:
         dict with `compared` and `disagreeing`, numbers of images; `cards`, a list of
         dicts for images whose predictions are text; and `picture`, the address of a
-        picture of all others. None if the two cannot be compared.
+        picture of all others. None if the two models cannot be compared.
     """
     if not {TEACHER, DISTILLED} <= set(networks) or _differ(networks, data):
         return None
@@ -47,7 +47,7 @@ def disagreements(networks, data, count=8):
 
 
 def _differ(networks, data):
-    """Whether the teacher's outputs are of other classes than the student's."""
+    """Returns whether the teacher has other classes than the student."""
     image, _ = next(iter(data.test.unbatch().batch(1)))
     teacher, student = (
         keras.tree.map_structure(np.shape, tasks.forward(networks[name])(image))
@@ -61,7 +61,7 @@ def _batches(data):
 
 
 def _disagreeing(networks, data, counts):
-    """Yields the images on which the two disagree, one at a time; counts all."""
+    """Yields the images on which the two disagree, and counts all images."""
     task = tasks.current()
     forwards = {name: tasks.forward(networks[name]) for name in (TEACHER, DISTILLED)}
     for images, _ in _batches(data):
@@ -80,7 +80,7 @@ def _disagreeing(networks, data, counts):
 
 
 def _with_images(entries, data):
-    """Adds image, truth and texts to entries, by another pass over the data."""
+    """Adds image, truth and texts to entries, in a second pass over the data."""
     task = tasks.current()
     wanted = {entry["index"]: entry for entry in entries}
     start = 0

@@ -1,4 +1,4 @@
-"""The figures of a report: SVG whose colours are those of the page around it."""
+"""Draws the figures of a report as SVG in the colors of the page."""
 
 import base64
 import io
@@ -6,14 +6,14 @@ import re
 
 from .records import ALONE, DISTILLED, TEACHER
 
-# matplotlib draws in stand-ins; the style sheet says what they are in light and dark.
+# matplotlib draws in placeholder colors; the style sheet has light and dark ones.
 TEXT = "#0000f0"
-COLOURS = {TEACHER: "#0000f1", ALONE: "#0000f2", DISTILLED: "#0000f3"}
+COLORS = {TEACHER: "#0000f1", ALONE: "#0000f2", DISTILLED: "#0000f3"}
 STYLE = {
     TEXT: "currentColor",
-    COLOURS[TEACHER]: "var(--teacher)",
-    COLOURS[ALONE]: "var(--alone)",
-    COLOURS[DISTILLED]: "var(--distilled)",
+    COLORS[TEACHER]: "var(--teacher)",
+    COLORS[ALONE]: "var(--alone)",
+    COLORS[DISTILLED]: "var(--distilled)",
 }
 SETTINGS = {
     "svg.fonttype": "none",
@@ -29,19 +29,19 @@ SETTINGS = {
 }
 LINES = {TEACHER: "--", ALONE: "-", DISTILLED: "-"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", "*", ">", "h")
-# Fewer epochs than this are shown as points too.
+# Curves of fewer epochs also have points.
 FEW_EPOCHS = 13
-# From this ratio of the largest to the smallest value, the axis is logarithmic.
+# The axis is logarithmic from this ratio of the largest to the smallest value on.
 WIDE_RANGE = 50
 
 
 def draw_curves(title, curves, name, percent=False, size=(3.5, 2.3)):
-    """Draws what was logged under one name, over the epochs.
+    """Draws the logs of one name over the epochs.
 
     Args:
         title: str.
         curves: dict from model to the lines of its `metrics.jsonl`.
-        name: str, what to draw of them.
+        name: str, the log to draw.
         percent: bool, whether the values are shares.
         size: width and height in inches.
 
@@ -60,7 +60,7 @@ def draw_curves(title, curves, name, percent=False, size=(3.5, 2.3)):
             marker = "." if len(points) < FEW_EPOCHS else ""
             axes.plot(
                 *zip(*points, strict=True),
-                color=COLOURS[model],
+                color=COLORS[model],
                 linestyle=LINES[model],
                 marker=marker,
                 linewidth=1.6,
@@ -77,15 +77,14 @@ def draw_curves(title, curves, name, percent=False, size=(3.5, 2.3)):
 
 
 def draw_costs(points, metric, cost, names):
-    """Draws a metric against what files cost, on a logarithmic axis.
+    """Draws a metric over the cost of files, on a logarithmic axis.
 
     Args:
-        points: dict from file to `(cost, value, model)`, model being one of the names
-            that have a colour.
-        metric: str, its name.
-        cost: str, what it is and its unit.
-        names: list of all files of the figures beside each other, in which a file has
-            the same marker.
+        points: dict from file to `(cost, value, model)`; the model has a color.
+        metric: str, the name of the metric.
+        cost: str, the name of the cost and its unit.
+        names: list of all files in the figures side by side, in which a file has the
+            same marker.
 
     Returns:
         str, an `<svg>` element.
@@ -97,7 +96,7 @@ def draw_costs(points, metric, cost, names):
                 x,
                 value,
                 MARKERS[names.index(file) % len(MARKERS)],
-                color=COLOURS[model],
+                color=COLORS[model],
                 markersize=8,
                 markerfacecolor="none",
                 markeredgewidth=1.6,
@@ -131,7 +130,7 @@ def embedded(content):
 
 
 def pixels_png(pixels):
-    """Returns an image, floats of 0 to 1, as the address of an image in the page."""
+    """Returns an image of floats from 0 to 1 as the address of an image in the page."""
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
@@ -143,7 +142,7 @@ def _svg(draw, salt, size):
     import matplotlib
     from matplotlib.figure import Figure
 
-    # Names of markers are made from the salt: no two figures may have the same.
+    # The salt makes the names of markers, which must differ between figures.
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": salt}):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
@@ -155,15 +154,15 @@ def _svg(draw, salt, size):
 
 
 def _inline(text):
-    """Makes an SVG file an element of a page."""
+    """Returns an SVG file as an element of a page."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Its style would hold for the whole page.
+    # Its style would apply to the whole page.
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
     text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
-    for stand_in, colour in STYLE.items():
-        text = text.replace(stand_in, colour)
+    for stand_in, color in STYLE.items():
+        text = text.replace(stand_in, color)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text)
     return text.replace("<svg", '<svg aria-hidden="true"', 1)
 

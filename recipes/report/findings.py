@@ -1,16 +1,16 @@
-"""What in a run deserves a warning."""
+"""Finds reasons for warnings in a run."""
 
 from .losses import gammas, named_losses
 from .records import ALONE, DISTILLED
 
 ZERO = 1e-8
 FLAT_GAMMA = 0.01
-# Falling by more in the last tenth of the epochs, a loss is not done.
+# A loss that falls by more in the last tenth of the epochs needs more of them.
 STEEP_FALL = 0.05
 
 
 def find_warnings(record, weights, gain):
-    """Lists what is wrong with a run, or cannot be said of it.
+    """Lists the warnings about a run.
 
     Args:
         record: `Record`.
@@ -33,8 +33,8 @@ def _of_the_gain(record, gain):
         return
     if gain is None:
         yield (
-            "There is no student alone to compare with: diffkd-distill --baseline "
-            "trains it. Whether distillation helped cannot be said."
+            "There is no student alone to compare with, so nobody can tell whether "
+            "distillation helped. Train it with diffkd-distill --baseline."
         )
         return
     if gain.mean < 0:
@@ -45,12 +45,12 @@ def _of_the_gain(record, gain):
     if gain.count == 1:
         yield (
             "One seed says little: other weights and another order of the data may "
-            "turn the gain around. Train with several seeds before you believe it."
+            "reverse the gain. Train with several seeds before you believe it."
         )
     elif gain.p is None:
         yield (
-            f"The gain is the same for all {gain.count} seeds, to the last digit: "
-            "are they different trainings?"
+            f"The gain is the same for all {gain.count} seeds, to the last digit. "
+            "Check that they are different trainings."
         )
     elif not gain.significant:
         yield (
@@ -63,14 +63,14 @@ def _of_zero_losses(lines, weights):
     for name in named_losses(lines, weights):
         if all(abs(line.get(name, 0.0)) < ZERO for line in lines):
             yield (
-                f"The loss {name} is zero in all epochs: nothing is learned from it. "
-                "Is it what you meant to compare?"
+                f"The loss {name} is zero in all epochs, and the student learns "
+                "nothing from it. Check the layers that it compares."
             )
 
 
 def _of_flat_gammas(lines):
     for name in gammas(lines):
-        # The mean over the first epoch is still on its way from where γ started.
+        # In the first epoch, the mean still depends on the initial γ.
         values = [line[name] for line in lines[1:] if name in line]
         if len(values) < 2 or max(values) - min(values) > FLAT_GAMMA:
             continue
@@ -92,7 +92,7 @@ def _of_steep_losses(curves):
 
 
 def _last_fall(lines):
-    """Returns by which part the loss fell in the last tenth, and its epochs."""
+    """Returns the part by which the loss fell in the last tenth, and its epochs."""
     epochs = max(1, round(len(lines) / 10))
     losses = [line.get("loss", 0.0) for line in lines]
     if len(losses) < 3 or losses[-1 - epochs] <= 0:

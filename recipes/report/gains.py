@@ -1,4 +1,4 @@
-"""Whether distillation helped, and how sure that is."""
+"""Computes the gain from distillation and its confidence interval."""
 
 import dataclasses
 import math
@@ -8,13 +8,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its 95% confidence interval.
+    """Holds a mean over seeds and its 95% confidence interval.
 
     Args:
         mean: float.
-        half: float, half the interval's width; None for one seed.
-        count: int, the seeds.
-        p: float, of a paired t-test against no difference; None where there is none.
+        half: float, half of the interval's width; None for one seed.
+        count: int, the number of seeds.
+        p: float, from a paired t-test against no difference, or None.
     """
 
     mean: float
@@ -28,7 +28,7 @@ class Interval:
 
 
 def mean_of_seeds(values):
-    """Summarises one value for each seed.
+    """Summarizes one value for each seed.
 
     Args:
         values: list of floats, at least one.
@@ -53,8 +53,8 @@ def paired_gain(values, reference):
         reference: list of floats of the same seeds.
 
     Returns:
-        `Interval` of the differences, with the p of the paired t-test from two seeds
-        on; None where all differences are the same and there is no such p.
+        `Interval` of the differences. From two seeds on it has the p of the paired
+        t-test, except where all differences are equal.
     """
     from scipy import stats
 
@@ -66,8 +66,8 @@ def paired_gain(values, reference):
     return dataclasses.replace(found, p=p if math.isfinite(p) else None)
 
 
-def summarise(seeds, names):
-    """Summarises models over the seeds that have them.
+def summarize(seeds, names):
+    """Summarizes models over the seeds that have them.
 
     Args:
         seeds: list of dicts from model to float.

@@ -1,23 +1,23 @@
-"""The named losses of a training, and what each of them counts for."""
+"""Computes what each named loss contributes to a training."""
 
 import dataclasses
 
 from .. import flags
 from ..methods import build_methods
 
-# What no loss explains, such as weight regularisation, from this share on.
+# Smallest share of the total to show that no named loss explains.
 MIN_REST = 0.005
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """A loss's part of the total.
+    """Holds the share of a loss in the total.
 
     Args:
         name: str.
-        weight: float, or None for what is left over.
+        weight: float, or None for the rest.
         value: float, the mean over the last epoch.
-        share: float, the part of all weighted losses, 0 to 1.
+        share: float from 0 to 1, the part of all weighted losses.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Share:
 def loss_weights():
     """Returns the weight of every loss, by its name in `metrics.jsonl`.
 
-    The flags must be those of the run (`experiment.adopt`).
+    The flags must be those of the run; see `experiment.adopt`.
     """
     weights = {"task_loss": flags.TASK_LOSS_WEIGHT.value}
     for method in build_methods(flags.METHOD.value):
@@ -39,7 +39,7 @@ def loss_weights():
 
 
 def loss_shares(line, weights):
-    """Says what each loss contributed to the total.
+    """Returns the share of each loss in the total.
 
     Args:
         line: dict, an epoch of `metrics.jsonl`.
@@ -51,8 +51,8 @@ def loss_shares(line, weights):
     parts = {n: (w, line[n], w * line[n]) for n, w in weights.items() if n in line}
     rest = line.get("loss", 0.0) - sum(part for *_, part in parts.values())
     if parts and abs(rest) > MIN_REST * abs(line.get("loss", 0.0)):
-        parts["other (regularisation)"] = (None, rest, rest)
-    # A loss may be negative: shares are of what the losses are together in size.
+        parts["other (regularization)"] = (None, rest, rest)
+    # A loss may be negative: the total adds absolute values.
     total = sum(abs(part) for *_, part in parts.values()) or 1.0
     shares = [
         Share(name, weight, value, abs(part) / total)

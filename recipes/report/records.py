@@ -1,4 +1,4 @@
-"""What a run has recorded, as far as a report tells of it."""
+"""Reads the records of a run that a report shows."""
 
 import dataclasses
 
@@ -19,12 +19,12 @@ DISTILLED = "distilled student"
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """What models of a task are judged by, and what it is called where.
+    """Names the metric of a task in each place.
 
     Args:
-        title: str, for people.
+        title: str, in the page.
         log: str, in `metrics.jsonl`.
-        measured: str, in what `evaluate.measure` returns.
+        measured: str, in the result of `evaluate.measure`.
         artefact: str, in `manifest.json`.
     """
 
@@ -43,18 +43,18 @@ METRICS = {
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """The records of a run.
+    """Holds the records of a run.
 
     Args:
         run: `RunDirectory`.
         settings: dict of str to str, its `flags.txt`.
-        curves: dict from model to the lines of its `metrics.jsonl`; models that were
-            not trained here are left out.
+        curves: dict from model to the lines of its `metrics.jsonl`, for models that
+            were trained here.
         seeds: list of dicts from model to the final value of the metric, one for each
-            seed, that of the run first.
-        skipped: list of str, why folders of `seeds/` do not count.
+            seed; the seed of the run is the first.
+        skipped: list of str, the reasons why folders of `seeds/` do not count.
         manifest: dict, or None before `diffkd-export`.
-        verification: dict, the `report.json` about just these artefacts, or None.
+        verification: dict, the `report.json` about exactly these artefacts, or None.
         pictures: list of paths, the last picture of the features for each method.
     """
 
@@ -73,27 +73,27 @@ class Record:
 
     @property
     def distilled(self):
-        """Lines of the distilled student; empty if the run distils nothing."""
+        """Returns the lines of the distilled student, if the run has one."""
         return self.curves.get(DISTILLED, [])
 
 
 def read_record(run, export):
-    """Reads what a run has recorded.
+    """Reads the records of a run.
 
     Args:
         run: `RunDirectory`.
-        export: folder whose `manifest.json` and `report.json` are read, if there are.
+        export: folder that may have a `manifest.json` and a `report.json`.
 
     Returns:
         `Record`.
 
     Raises:
-        FileNotFoundError: if the folder holds no run.
+        FileNotFoundError: if the folder is not a run.
     """
     settings = experiment.read_flags(run.root)
     if settings is None:
         raise FileNotFoundError(
-            f"{run.root} has no flags.txt and is no run: run diffkd-distill "
+            f"{run.root} has no flags.txt and is not a run: run diffkd-distill "
             f"--run_dir={run.root} first"
         )
     metric = METRICS[settings.get("task", "classification")]
@@ -121,7 +121,7 @@ def _read_manifest(export):
 
 
 def finals(curves, metric):
-    """Returns the metric after the last epoch, by model, where it was logged."""
+    """Returns the logged metric after the last epoch, by model."""
     return {
         name: lines[-1][metric.log]
         for name, lines in curves.items()
@@ -137,12 +137,12 @@ def _read_verification(export, manifest):
         {name: entry.get("sha256") for name, entry in each.get("artefacts", {}).items()}
         for each in (report, manifest)
     ]
-    # It may be left from other files.
+    # The report may be about older files.
     return report if hashes[0] == hashes[1] else None
 
 
 def _read_curves(run, settings):
-    # Without a method, what the run trained is the student alone.
+    # Without a method, the run trained the student alone.
     own = ALONE if settings.get("method") == "none" else DISTILLED
     folders = {
         TEACHER: run.root / "teacher",
@@ -154,7 +154,7 @@ def _read_curves(run, settings):
 
 
 def _read_seeds(run, settings, metric):
-    """Returns the final values of finished runs in `seeds/`, and why others are not."""
+    """Returns the final values of finished runs in `seeds/`, and reasons to skip."""
     counted, results, skipped = {settings.get("seed")}, [], []
     folders = [path for path in run.root.glob("seeds/*") if path.is_dir()]
     for folder in sorted(folders, key=_by_number):
@@ -175,7 +175,7 @@ def _why_not(found, curves, settings, counted):
     if not _same_but_for_the_seed(found, settings):
         return "it was trained with other settings"
     if found.get("seed") in counted:
-        return f"seed {found.get('seed')} is there already"
+        return f"seed {found.get('seed')} occurs twice"
     epochs = int(found.get("epochs", 0))
     arms = [name for name in (ALONE, DISTILLED) if name in curves]
     if not arms or any(curves[name][-1]["epoch"] < epochs for name in arms):
@@ -184,7 +184,7 @@ def _why_not(found, curves, settings, counted):
 
 
 def _same_but_for_the_seed(found, settings):
-    # Seeds may share a teacher, which is then given as a file.
+    # Seeds may share a teacher, which is a file then.
     left_out = {"seed"}
     if found.get("teacher", "").endswith(".keras"):
         left_out.add("teacher")
@@ -200,7 +200,7 @@ def _by_number(path):
 
 
 def _last_pictures(folder):
-    """Returns the path of each method's last picture, by name of the method."""
+    """Returns the path of each method's last picture."""
     last = {}
     for path in sorted(folder.glob("*_epoch_*.png")):
         last[path.name.rpartition("_epoch_")[0]] = path

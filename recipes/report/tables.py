@@ -1,4 +1,4 @@
-"""The tables of a report."""
+"""Collects the rows of a report's tables."""
 
 import keras
 
@@ -6,12 +6,12 @@ import keras_diffkd
 
 from .records import ALONE, DISTILLED, TEACHER
 
-# What the page says first, of all flags.
+# The flags at the top of the page.
 SHOWN_FLAGS = ("method", "epochs", "batch_size", "optimizer", "learning_rate", "seed")
 
 
 def distilled_what(record, data):
-    """Lists what was distilled from what.
+    """Lists the settings of a distillation.
 
     Args:
         record: `Record`.
@@ -47,7 +47,7 @@ def models(record, networks, results):
 
     Returns:
         List of dicts with `name`, `parameters`, `bytes`, `epochs`, `seconds` and
-        `result`, each None if it is not known.
+        `result`, each None if it is unknown.
     """
     own = DISTILLED if DISTILLED in record.curves else ALONE
     files = {
@@ -72,15 +72,14 @@ def models(record, networks, results):
 
 
 def artefacts(record):
-    """Lists what was exported.
+    """Lists the exported artefacts.
 
     Args:
         record: `Record`.
 
     Returns:
         List of dicts: `format`, `file`, `bytes`, `difference`, `agreement`, `metrics`
-        (by name), `value` (of the metric that models are judged by) and `latency` in
-        milliseconds.
+        (by name), `value` (of the task's metric) and `latency` in milliseconds.
     """
     manifest = record.manifest or {}
     names = manifest.get("verification", {}).get("metrics", [])
@@ -104,7 +103,7 @@ def artefacts(record):
 
 
 def artefact_warnings(record):
-    """Lists what is to be said against what was exported.
+    """Lists the warnings about the exported artefacts.
 
     Args:
         record: `Record`.
@@ -135,7 +134,7 @@ def _data_set(settings, data):
 def _parameters(name, networks, manifest):
     if name in networks:
         return networks[name].count_params()
-    # Teacher and student are different models, but the student is one.
+    # Both students are the same model.
     if name != TEACHER and manifest:
         return manifest["student"]["parameters"]
     return None

@@ -12,7 +12,7 @@ from ..run import experiment
 from . import figures
 from .examples import disagreements
 from .findings import find_warnings
-from .gains import gain_over, summarise
+from .gains import gain_over, summarize
 from .losses import (
     gammas,
     loss_shares,
@@ -37,28 +37,28 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def missing_packages():
-    """Returns the names of the packages that a report needs and that are missing."""
+    """Returns the names of missing packages that a report needs."""
     return [name for m, name in PACKAGES.items() if not importlib.util.find_spec(m)]
 
 
 def write_report(run, path=None, *, data=None):
     """Writes a run as one HTML file that needs no other file, and no network.
 
-    What the run does not have is left out. The flags are set to those of the run.
+    The page leaves out sections without records. The flags become those of the run.
 
     Args:
         run: `RunDirectory` with a finished distillation.
         path: the file; `export/report.html` of the run by default. The artefacts are
             those of the `manifest.json` beside it.
-        data: what `load_data` returned. With it, the models are loaded and the page
-            shows test images with what they say; None for what is recorded alone.
+        data: data set from `load_data`, for test images with the models' predictions;
+            None to show only the records.
 
     Returns:
         `Path` of the file.
 
     Raises:
         ImportError: if a package is missing (`pip install keras-diffkd[plot]`).
-        FileNotFoundError: if the folder holds no run.
+        FileNotFoundError: if the folder is not a run.
 
     Example:
 
@@ -77,7 +77,7 @@ def write_report(run, path=None, *, data=None):
     experiment.adopt(record.settings)
     page = _render(_contents(record, data))
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Aside is beside the folder: one that is replaced as a whole holds no leftovers.
+    # Beside the folder, which may be replaced as a whole and must hold no leftovers.
     aside = path.parent.with_name(f".{path.parent.name}.{path.name}.partial")
     try:
         aside.write_text(page, encoding="utf-8")
@@ -88,11 +88,11 @@ def write_report(run, path=None, *, data=None):
 
 
 def _contents(record, data):
-    """Returns everything that the template shows, by the names it uses."""
+    """Returns the contents of the template, by its names."""
     networks = {} if data is None else _networks(record, data)
     weights = loss_weights()
     seeds = _with_pretrained_teacher(record, networks, data)
-    results = summarise(seeds, (TEACHER, ALONE, DISTILLED))
+    results = summarize(seeds, (TEACHER, ALONE, DISTILLED))
     gain = gain_over(seeds, DISTILLED, ALONE)
     return {
         "record": record,
@@ -126,13 +126,13 @@ def _contents(record, data):
 def _networks(record, data):
     networks = evaluate.load_networks(record.run, data)
     if DISTILLED in networks and DISTILLED not in record.curves:
-        # Without a method it was trained alone.
+        # Without a method, the student was trained alone.
         networks[ALONE] = networks.pop(DISTILLED)
     return networks
 
 
 def _with_pretrained_teacher(record, networks, data):
-    """Returns the seeds' results, with that of a teacher that was not trained here."""
+    """Returns the seeds' results, with a teacher that was trained elsewhere."""
     first, *others = record.seeds
     if TEACHER in first or TEACHER not in networks:
         return record.seeds
@@ -151,7 +151,7 @@ def _progress_figures(record):
 
 
 def _loss_figures(record, weights):
-    """Draws the total and every named loss; that of the task for all models."""
+    """Draws the total and every named loss; all models have a task loss."""
     own = {DISTILLED: record.distilled}
     panels = []
     for name, title in (("task_loss", "task loss"), ("val_loss", "loss, test split")):
@@ -166,7 +166,7 @@ def _loss_figures(record, weights):
 
 
 def _rate_figures(record):
-    # The learning rate is the same for all of them, but for what was trained apart.
+    # All models have the same learning rate, except for one from elsewhere.
     last = DISTILLED if record.distilled else ALONE
     own = {last: record.curves.get(last, [])}
     names = ["learning_rate"] if any("learning_rate" in x for x in own[last]) else []
@@ -199,9 +199,9 @@ def _picture_title(path):
 
 
 def _cost_figures(record, finals):
-    """Draws files of models and artefacts: how large, how fast, and how good.
+    """Draws size, latency and metric of the files of models and artefacts.
 
-    `finals` are the results of this run's own models, which are those in the files.
+    `finals` are the results of this run's own models, which are in the files.
     """
     rows = [row for row in artefacts(record) if row["value"] is not None]
     files = {TEACHER: record.run.teacher, ALONE: record.run.baseline}

@@ -1,1 +1,1 @@
-"""The folder of a run: its layout, its flags, its models and its logs."""
+"""Holds a run in a folder: its layout, its flags, its models and its logs."""

@@ -1,6 +1,6 @@
-"""A checksum beside a model file, in the format of `sha256sum`.
+"""Writes and compares checksums of model files, in the format of `sha256sum`.
 
-`sha256sum --check student.keras.sha256` compares the two without this package.
+`sha256sum --check student.keras.sha256` compares them without this package.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from keras_diffkd.models import UnsafeModelError
 
 
 def sidecar(path):
-    """Returns where the checksum of a file lies: `student.keras.sha256`."""
+    """Returns the path of a file's checksum: `student.keras.sha256`."""
     path = Path(path)
     return path.with_name(f"{path.name}.sha256")
 
@@ -24,20 +24,20 @@ def hash_file(path):
 
 
 def forget_checksum(path):
-    """Removes the checksum of a file that is about to be replaced.
+    """Removes the checksum of a file before a new file replaces it.
 
-    Two files cannot be replaced at once. A process that is killed in between leaves a
-    model without a checksum, never with a wrong one.
+    Two files cannot change at the same time. A process that is killed in between
+    leaves a model without a checksum, never with a wrong one.
     """
     sidecar(path).unlink(missing_ok=True)
 
 
 def write_checksum(path, digest):
-    """Writes the checksum of a file beside it, at once.
+    """Writes the checksum of a file beside it, atomically.
 
     Args:
-        path: of the file.
-        digest: str, from `hash_file`, of what was written there.
+        path: the file.
+        digest: str, from `hash_file`.
     """
     path = Path(path)
     with written_aside(sidecar(path)) as aside:
@@ -45,16 +45,16 @@ def write_checksum(path, digest):
 
 
 def check_checksum(path):
-    """Raises if a file is not the one that its checksum was written for.
+    """Raises an error if a file does not match its checksum.
 
-    A file without one is somebody else's, or old: the checksums inside a `.keras` file,
-    which are weaker, still tell when it is opened.
+    A file from elsewhere may have no checksum. The weaker checksums inside a `.keras`
+    file still detect damage when it is opened.
 
     Args:
-        path: of the file.
+        path: the file.
 
     Raises:
-        UnsafeModelError: if file and checksum differ. Says what to do.
+        UnsafeModelError: if file and checksum differ.
     """
     path, beside = Path(path), sidecar(path)
     if not beside.exists() or not path.is_file():
@@ -66,8 +66,7 @@ def check_checksum(path):
     if line is None or line[2] != path.name:
         raise UnsafeModelError(
             f"{str(beside)!r} is damaged: it is not the line that sha256sum prints for "
-            f"{path.name!r}. If you trust the model file, remove the checksum, and the "
-            "file is checked by what is inside it"
+            f"{path.name!r}. If you trust the model file, remove the checksum"
         )
     found = hash_file(path)
     if found != line[1]:

@@ -1,14 +1,14 @@
-"""The folder of a run: what lies where, and whose experiment it holds.
+"""Lays out the folder of a run, and checks which experiment it holds.
 
 ```
 R/*.keras.sha256                         the checksums of the models
 R/teacher.keras                          the teacher
-R/teacher/                               the stage that trained it, as below
+R/teacher/                               the records of its training, as below
 R/student.keras                          the distilled student
-R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}
+R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}   the records of its training
 R/baseline/student.keras                 the student alone
-R/baseline/                              its stage, as above
-R/failed_batch.npz                       of a training that diverged: its last batch
+R/baseline/                              the records of its training, as above
+R/failed_batch.npz                       the last batch of a training that diverged
 R/export/                                the artefacts, and report.html
 R/export/web/                            the page that runs the student
 R/seeds/<n>/                             the same with other seeds, for the report
@@ -28,12 +28,12 @@ from .checksums import check_checksum
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One training of a run: a folder with its records, and the model it makes.
+    """Describes one training of a run: a folder with its records, and its model.
 
     Args:
         folder: holds `flags.txt`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`.
-        model_path: the `.keras` file that exists once the training is finished.
-        settings: dict of str to str from `experiment.recorded()`, the training.
+        model_path: the `.keras` file, which exists once the training is finished.
+        settings: dict of str to str from `experiment.recorded()`.
         teacher_stage: whether this stage trains the teacher.
     """
 
@@ -64,20 +64,20 @@ class Stage:
 
     @property
     def resumable(self):
-        """Whether there is a backup to go on from."""
+        """Returns whether there is a snapshot to resume from."""
         return bool(TrainingUnits(self.checkpoints).paths())
 
     def check(self):
-        """Raises `ValueError` if the folder holds another experiment.
+        """Raises `ValueError` if the folder cannot take this training.
 
-        Or one whose training cannot be resumed by this version, or whose finished
-        model is damaged.
+        It may hold another experiment, a training that this version cannot resume,
+        or a finished model that is damaged.
         """
         recorded = experiment.read_flags(self.folder)
         if recorded is None:
             if self.model_path.exists():
                 raise ValueError(
-                    f"{self.model_path} is there already and was not trained by this "
+                    f"{self.model_path} exists and was not trained by this "
                     "command. Give another --run_dir"
                 )
             return
@@ -96,10 +96,10 @@ class Stage:
 
     @contextlib.contextmanager
     def claim(self):
-        """Makes the folder this experiment's; takes that back if nothing comes of it.
+        """Writes the flags into the folder, and removes them if the body fails early.
 
-        When the body fails before there is a first backup, everything it wrote is
-        removed again, so that a mistake leaves nothing behind but a failed batch.
+        If the body fails before the first snapshot, the stage removes everything that
+        the body wrote, except for a failed batch.
         """
         outermost = _first_missing(self.folder)
         before = set(self.folder.iterdir()) if self.folder.exists() else set()
@@ -119,7 +119,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """The folder of a run; see above for what lies in it.
+    """Gives the paths in the folder of a run; see above.
 
     Args:
         root: the folder, from `--run_dir`.
@@ -151,7 +151,7 @@ class RunDirectory:
         return self.root / "export"
 
     def stages(self):
-        """The stages, by name, with the current flags as their settings."""
+        """Returns the stages by name, with the current flags as their settings."""
         settings = experiment.recorded()
         alone = experiment.recorded(method=["none"])
         folder = self.baseline.parent
@@ -162,7 +162,7 @@ class RunDirectory:
         }
 
     def check_is_one(self):
-        """Raises `ValueError` if the folder exists, is not empty, and is no run."""
+        """Raises `ValueError` if the folder has files and is not a run."""
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"--run_dir must be a folder. Received: {self.root}")
         known = ("flags.txt", "teacher.keras", "teacher/flags.txt")
@@ -173,14 +173,14 @@ class RunDirectory:
         holds_something = self.root.exists() and any(self.root.iterdir())
         if holds_something and not any((self.root / name).exists() for name in known):
             raise ValueError(
-                f"{self.root} is not empty and holds no run. Give a new --run_dir"
+                f"{self.root} is not empty and is not a run. Give a new --run_dir"
             )
 
     def check_finished(self):
-        """Reads what the finished distillation was trained with.
+        """Reads the flags of the finished distillation.
 
         Returns:
-            dict of str to str: its flags, as `experiment.recorded()` gives them.
+            dict of str to str, as `experiment.recorded()` returns it.
 
         Raises:
             FileNotFoundError: if `diffkd-distill` has not finished here.
@@ -188,8 +188,8 @@ class RunDirectory:
         recorded = experiment.read_flags(self.root)
         if recorded is None or not self.student.exists():
             raise FileNotFoundError(
-                f"{self.root} holds no finished distillation: run diffkd-distill "
-                f"--run_dir={self.root} first"
+                f"{self.root} does not hold a finished distillation: run "
+                f"diffkd-distill --run_dir={self.root} first"
             )
         return recorded
 

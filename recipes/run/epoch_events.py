@@ -1,4 +1,4 @@
-"""TensorBoard events without TensorBoard."""
+"""Writes TensorBoard events without TensorBoard."""
 
 from pathlib import Path
 
@@ -12,13 +12,12 @@ class EpochEvents(keras.callbacks.Callback):
     """Writes the logs of every epoch as TensorBoard events.
 
     `keras.callbacks.TensorBoard` needs the `tensorboard` package, which TensorFlow
-    no longer installs; writing the events does not. Names and folders are those of
-    Keras: `epoch_loss` in `train/` and `validation/`. When a training resumes, events
-    of epochs that are done again are dropped, those of `FeaturePictures` in
-    `pictures/` as well.
+    no longer installs. Names and folders are those of Keras: `epoch_loss` in `train/`
+    and `validation/`. A training that resumes drops the events of epochs that it
+    repeats, and also those of `FeaturePictures` in `pictures/`.
 
     Args:
-        folder: the folder to give to `tensorboard --logdir`.
+        folder: the folder for `tensorboard --logdir`.
 
     Example:
 
@@ -39,7 +38,7 @@ class EpochEvents(keras.callbacks.Callback):
         self._resumed = True
         for part in ("train", "validation"):
             _drop_events(self.folder / part, epoch)
-        # The steps of pictures are counted from 1.
+        # Pictures count steps from 1.
         _drop_events(self.folder / "pictures", epoch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -67,7 +66,7 @@ class EpochEvents(keras.callbacks.Callback):
 
 
 def _drop_events(folder, first_step):
-    """Removes events of that step and later ones from an event writer's folder."""
+    """Removes events from a step on from an event writer's folder."""
     for path in sorted(folder.glob("events.out.tfevents.*")):
         kept = [r for r in _records(path) if _step(r) < first_step]
         with written_aside(path) as aside, tf.io.TFRecordWriter(str(aside)) as writer:
@@ -81,10 +80,10 @@ def _records(path):
         try:
             yield next(records)
         except (StopIteration, tf.errors.DataLossError):
-            return  # The last event of a training that was killed may be cut off.
+            return  # The last event of a killed training may be incomplete.
 
 
 def _step(record):
     event = tf.compat.v1.Event.FromString(record)
-    # The first record of a file says its version, and is of no epoch.
+    # The first record of a file is its version, without an epoch.
     return event.step if event.HasField("summary") else -1

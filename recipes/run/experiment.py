@@ -1,4 +1,4 @@
-"""An experiment as flags: what a run records, compares and takes up again."""
+"""Records an experiment as flags, compares it and adopts it again."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from keras_diffkd.atomic_files import written_aside
 
 from ..flags import FLAGS, shared
 
-# The same experiment may be continued from another place or on another machine.
+# Flags that may change when an experiment resumes, here or on another machine.
 _PLACE = (
     "run_dir",
     "data_dir",
@@ -20,8 +20,9 @@ _PLACE = (
     "max_skipped_steps",
     "save_every",
 )
-# What is trusted is said by who runs a command, never by a file that a run holds.
+# Flags that only the user of a command sets, never a file of a run.
 _TRUST = ("allow_classes", "allow_unsafe_formats")
+# Flags that do not matter to the training of a teacher.
 _DISTILLATION = (
     "student",
     "teacher_dtype",
@@ -45,14 +46,14 @@ _DISTILLATION = (
 
 
 def recorded(**overrides):
-    """Returns the shared flags as text, by name: what `flags.txt` holds.
+    """Returns the shared flags as text, by name, as `flags.txt` holds them.
 
     Args:
-        overrides: values to put in place of the current ones.
+        overrides: values that replace the current ones.
 
     Returns:
-        dict of str to str, in alphabetical order; unset flags are left out. A
-        value reads back through the flag's own parser.
+        dict of str to str, in alphabetical order, without unset flags. The flag's
+        own parser reads a value back.
     """
     values = {flag.name: overrides.get(flag.name, flag.value) for flag in shared()}
     return {
@@ -63,16 +64,16 @@ def recorded(**overrides):
 
 
 def identity(settings, *, teacher_stage=False):
-    """Returns the part of `recorded()` settings that makes an experiment what it is.
+    """Returns the settings that tell an experiment from others.
 
     Args:
         settings: dict as `recorded()` returns it.
-        teacher_stage: whether only what matters for training the teacher counts.
+        teacher_stage: whether only settings of the teacher's training count.
     """
     left_out = _PLACE + (_DISTILLATION if teacher_stage else ())
     kept = {name: text for name, text in settings.items() if name not in left_out}
     if kept.get("teacher", "").endswith(".keras"):
-        # Where the file lies does not matter: what it holds is compared.
+        # The path may differ: the content of the file is compared elsewhere.
         kept["teacher"] = Path(kept["teacher"]).name
     return kept
 
@@ -82,10 +83,10 @@ def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_siz
 
     Args:
         settings: dict as `recorded()` returns it, read from a `flags.txt`.
-        keep: flags whose value wins over the recorded one if the user gave it.
+        keep: flags for which a value from the user wins over the recorded one.
 
     Raises:
-        ValueError: if the user asked for another data set than the recorded one.
+        ValueError: if the user gave another data set than the recorded one.
     """
     dataset = FLAGS["dataset"]
     if dataset.present and dataset.value != settings.get("dataset"):
@@ -120,7 +121,7 @@ def write_flags(folder, settings):
 
 
 def changed_flags(before, now):
-    """Describes how two settings differ, in one line."""
+    """Describes the flags that differ between two settings, in one line."""
     changed = [n for n in sorted({*before, *now}) if before.get(n) != now.get(n)]
     return ", ".join(
         f"--{name} was {before.get(name, 'unset')}, now {now.get(name, 'unset')}"

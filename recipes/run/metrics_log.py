@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: what every epoch measured."""
+"""Writes and reads `metrics.jsonl`, the logs of every epoch."""
 
 import json
 import time
@@ -10,11 +10,11 @@ from keras_diffkd.atomic_files import sync, written_aside
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes one JSON object a line and epoch.
+    """Writes one line of JSON per epoch.
 
     A line holds `epoch` (from 1), every log of the epoch, `seconds` and
-    `learning_rate`. When a training resumes, lines of epochs that are done again are
-    dropped, and the seconds of an epoch in several parts are the sum of theirs.
+    `learning_rate`. A training that resumes drops the lines of epochs that it repeats.
+    The seconds of an interrupted epoch are the sum of its parts.
 
     Args:
         path: the file to write, `metrics.jsonl`.
@@ -39,11 +39,11 @@ class MetricsLog(keras.callbacks.Callback):
         self._started = time.monotonic()
 
     def get_state(self):
-        """Returns what a backup keeps: the seconds of the epoch so far."""
+        """Returns the state for a snapshot: the seconds of the epoch so far."""
         return {"seconds": time.monotonic() - self._started}
 
     def set_state(self, state):
-        """Goes on counting from there."""
+        """Continues the count of seconds."""
         self._started = time.monotonic() - state["seconds"]
 
     def _drop_lines(self, epoch):
@@ -66,10 +66,10 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 def read_metrics(path):
-    """Reads a `metrics.jsonl`; a last line that was cut off is left out.
+    """Reads a `metrics.jsonl` without a last line that is incomplete.
 
     Args:
-        path: the file; it need not exist.
+        path: the file, which may be missing.
 
     Returns:
         List of dicts, one per epoch.

@@ -1,4 +1,4 @@
-"""Model files of a run, read and written with their checksums."""
+"""Reads and writes model files with their checksums."""
 
 import contextlib
 import importlib
@@ -11,18 +11,18 @@ from .checksums import check_checksum, forget_checksum, hash_file, write_checksu
 
 
 def load_checked_model(spec, **options):
-    """Loads a model as the flags about trust say.
+    """Loads a model, with its checksum compared and the trust that the flags give.
 
     Args:
         spec: str, as for `models.load_model`.
-        options: further arguments of that function.
+        options: more arguments of that function.
 
     Returns:
         A `keras.Model`.
 
     Raises:
         ValueError: if there is no such model, or its file is damaged or unsafe.
-        ImportError: if `--allow_classes` names a module that there is not.
+        ImportError: if `--allow_classes` names a missing module.
     """
     if spec.endswith(".keras"):
         check_checksum(spec)
@@ -39,7 +39,7 @@ def save_model(model, path):
 
     Args:
         model: a `keras.Model`.
-        path: where the `.keras` file is to be.
+        path: the `.keras` file.
     """
     with written_with_checksum(path) as aside:
         model.save(aside)
@@ -47,7 +47,7 @@ def save_model(model, path):
 
 @contextlib.contextmanager
 def written_with_checksum(path):
-    """`written_aside`, and the SHA-256 of what was written beside it."""
+    """Yields a file as `written_aside` does, and writes its SHA-256 beside it."""
     with written_aside(path) as aside:
         yield aside
         flush(aside)

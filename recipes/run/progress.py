@@ -1,4 +1,4 @@
-"""How far a training is, in one line."""
+"""Shows the progress of a training in one line."""
 
 import sys
 import time
@@ -6,19 +6,20 @@ import time
 import keras
 
 SHOWN = ("loss", "accuracy", "val_accuracy", "val_mean_iou", "val_mAP50")
-# On a stream that is no terminal, such as a log file.
+# On a stream that is not a terminal, such as a log file.
 SECONDS_BETWEEN_LINES = 10
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows epoch, the main logs, and an estimate of the seconds that are left.
+    """Shows the epoch, the main logs, and an estimate of the remaining seconds.
 
-    On a terminal the line is rewritten; elsewhere there is a line every few
-    seconds. The estimate leaves out the first epoch, which compiles the step.
+    A terminal shows one line that changes. A log file gets a new line every few
+    seconds, which the progress bars of Keras and rich do not write. The estimate
+    excludes the first epoch, which compiles the step.
 
     Args:
-        what: string that the line begins with.
-        stream: where to write; standard output by default.
+        what: str, the beginning of the line.
+        stream: file to write to, by default the standard output.
 
     Example:
 
@@ -56,7 +57,7 @@ class Progress(keras.callbacks.Callback):
             self._show(epoch, 1.0)
 
     def get_state(self):
-        """Returns what a backup keeps: nothing, the clock is that of this process."""
+        """Returns an empty state for a snapshot: each process has its own clock."""
         return {}
 
     def set_state(self, state):
@@ -75,7 +76,7 @@ class Progress(keras.callbacks.Callback):
             parts.append(f"{left:.0f} s left")
         line = "  ".join(parts)
         if self.stream.isatty():
-            # Erase what a longer line has left behind.
+            # Erase the rest of a longer line.
             self.stream.write(f"\r{line}\x1b[K")
         else:
             self.stream.write(line + "\n")

@@ -1,4 +1,4 @@
-"""What `--task` means: one file for each kind of data set."""
+"""Defines the tasks of `--task`, a file for each."""
 
 from .. import flags
 from .classification import Classification

@@ -1,4 +1,4 @@
-"""Image classification."""
+"""Defines image classification."""
 
 import keras
 import numpy as np
@@ -8,12 +8,12 @@ from keras_diffkd.features.logits import output_activation
 
 from .task import Evaluation, Task
 
-# From this many classes on, top-5 accuracy says something.
+# With fewer classes, top-5 accuracy is not informative.
 MIN_CLASSES_FOR_TOP5 = 100
 
 
 class Classification(Task):
-    """One label for each image; models give logits."""
+    """Predicts one label for each image; models output logits."""
 
     name = "classification"
     tap = "features"
@@ -66,21 +66,21 @@ class Classification(Task):
         return text if probability is None else f"{text} {probability:.0%}"
 
     def disagreement(self, first, second):
-        # Most where both are sure of different labels.
+        # Most if both are sure of different labels.
         (label, probability), (other, of_other) = first, second
         return 0.0 if label == other else float(probability * of_other)
 
     def metrics(self, model, data):
-        return None  # Accuracy is what artefacts are judged by anyway.
+        return None  # Accuracy is the default metric of artefacts.
 
 
 class Accuracy(Evaluation):
-    """Top-k accuracies.
+    """Measures top-k accuracies.
 
     Args:
-        ranks: Integers k.
-        num_classes: Integer; a teacher whose features alone were used may know
-            other classes, and then nothing is measured.
+        ranks: iterable of int, each k.
+        num_classes: int. A teacher that taught only features may have another number
+            of classes; then there is no result.
     """
 
     def __init__(self, ranks, num_classes):

@@ -1,4 +1,4 @@
-"""Object detection."""
+"""Defines object detection."""
 
 import keras
 import numpy as np
@@ -10,13 +10,13 @@ from keras_diffkd.metrics import coco_map, detections
 from .. import flags
 from .task import Evaluation, Task, evaluate, forward
 
-# Boxes of lower scores are not drawn.
+# Pictures leave out boxes with lower scores.
 SHOWN_SCORE = 0.5
 OUTPUTS = ("bbox_regression", "cls_logits")
 
 
 class Detection(Task):
-    """Boxes with labels; models are detectors of KerasHub with a loss of their own."""
+    """Predicts boxes with labels; models are KerasHub detectors with their own loss."""
 
     name = "detection"
     tap = "backbone/fpn"
@@ -45,7 +45,7 @@ class Detection(Task):
                 "KerasHub and bounding_box_format='xyxy'"
             )
         student.compile(
-            optimizer="sgd",  # Never used: the distiller has the optimizer.
+            optimizer="sgd",  # Unused: the distiller has the optimizer.
             box_loss=keras.losses.Huber(reduction="sum"),
             loss_weights={
                 "bbox_regression": flags.BOX_LOSS_WEIGHT.value,
@@ -81,7 +81,7 @@ class Detection(Task):
             _drawn(boxes[index], text, color, axes)
 
     def disagreement(self, first, second):
-        """The share of all shown boxes that the other has no such box for."""
+        """Returns the share of shown boxes without a match in the other prediction."""
         (boxes, classes, _), (others, of_others, _) = map(_shown, (first, second))
         count = len(boxes) + len(others)
         if not (len(boxes) and len(others)):
@@ -118,11 +118,11 @@ def _drawn(box, text, color, axes):
 
 
 class MeanAveragePrecision(Evaluation):
-    """mAP of COCO, and mAP at an overlap of 0.5.
+    """Measures the mAP of COCO, and the mAP at an overlap of 0.5.
 
     Args:
-        detector: The KerasHub model that decodes its outputs.
-        num_classes: Integer.
+        detector: KerasHub model that decodes its outputs.
+        num_classes: int.
     """
 
     def __init__(self, detector, num_classes):
@@ -131,7 +131,7 @@ class MeanAveragePrecision(Evaluation):
         self._found, self._targets = [], []
 
     def update(self, outputs, targets):
-        # Boxes take a thousandth of the memory that all anchors' outputs take.
+        # Boxes take a thousandth of the memory of all anchors' outputs.
         self._found.append(self._detections(outputs))
         self._targets.append(targets)
 
@@ -139,15 +139,14 @@ class MeanAveragePrecision(Evaluation):
         if "boxes" not in outputs:
             return detections(outputs, self.detector)
         if "num_detections" not in outputs:
-            # The boxes of an artefact are what is judged, not what they are made of:
-            # int8 may spoil them alone.
+            # An artefact's own boxes are judged: int8 may spoil them alone.
             suppress = PerClassSuppression(**NMS)
             outputs = suppress([outputs["boxes"], outputs["scores"]])
             outputs = {name: np.array(output) for name, output in outputs.items()}
         return self._suppressed(outputs)
 
     def _suppressed(self, outputs):
-        """Returns what an artefact found that suppresses by itself, in pixels."""
+        """Returns the boxes, in pixels, of an artefact that does the suppression."""
         height, width = self.detector.input_shape[1:3]
         boxes = outputs["boxes"] * np.array([width, height] * 2, "float32")
         found = np.arange(boxes.shape[1]) < outputs["num_detections"][:, None]

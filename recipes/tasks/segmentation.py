@@ -1,4 +1,4 @@
-"""Semantic segmentation."""
+"""Defines semantic segmentation."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from .task import Evaluation, Task
 
 
 class Segmentation(Task):
-    """One label for each pixel, and models that give logits for each."""
+    """Predicts one label for each pixel; models output logits."""
 
     name = "segmentation"
     tap = "backbone/spatial_pyramid_pooling"
@@ -46,7 +46,7 @@ class Segmentation(Task):
         return list(outputs.argmax(-1))
 
     def draw(self, axes, said, data):
-        # Class 0 is the background of most data sets: left as it is.
+        # Class 0 is the background of most data sets, which stays visible.
         shown = np.ma.masked_where((said == 0) | (said == data.ignore_label), said)
         axes.imshow(shown, cmap="tab20", vmin=0, vmax=19, alpha=0.75)
 
@@ -55,11 +55,11 @@ class Segmentation(Task):
 
 
 class MeanIoU(Evaluation):
-    """Mean intersection over union of the classes.
+    """Measures the mean intersection over union of the classes.
 
     Args:
-        num_classes: Integer.
-        ignore_label: Label of pixels that do not count, or `None`.
+        num_classes: int.
+        ignore_label: label of pixels that do not count, or `None`.
     """
 
     def __init__(self, num_classes, ignore_label):

@@ -1,4 +1,4 @@
-"""What the commands ask of a task."""
+"""Defines the interface between commands and tasks."""
 
 import keras
 import numpy as np
@@ -6,17 +6,17 @@ import tensorflow as tf
 
 
 class Task:
-    """Base class: how a kind of data set is loaded, trained on and judged.
+    """Loads a kind of data set, trains on it and judges models: the base class.
 
-    Subclasses define the attributes and everything that raises here.
+    Subclasses set the attributes and define every method that raises here.
 
     Attributes:
-        name: What `--task` takes.
-        tap: The layer that feature methods read in the models of the zoo.
-        taps: The layers that methods of several features read, or `None` if the
-            models of the zoo have no such pair.
-        gives_logits: Whether the model's output is one tensor of class scores.
-        vkd_normalization: What VkD does to the teacher's feature.
+        name: value of `--task`.
+        tap: layer that feature methods read in the models of the zoo.
+        taps: layers that methods of several features read, or `None` if the models of
+            the zoo do not have such a pair.
+        gives_logits: whether the model's output is one tensor of class scores.
+        vkd_normalization: normalization of the teacher's feature in VkD.
     """
 
     name = None
@@ -34,7 +34,7 @@ class Task:
         raise NotImplementedError
 
     def prepare_student(self, student):
-        """Gives a student that is to be trained a loss of its own, if it has one."""
+        """Compiles a student that has its own loss, before it is trained."""
 
     def compile_arguments(self, data):
         """Returns `loss` and `metrics` for `Distiller.compile`."""
@@ -45,47 +45,47 @@ class Task:
         return []
 
     def evaluation(self, model, data):
-        """Returns an `Evaluation` of what the model gives on the test split.
+        """Returns an `Evaluation` of the model's outputs on the test split.
 
         Args:
-            model: `keras.Model`, which says how its outputs are to be decoded.
-            data: What `load` returned.
+            model: `keras.Model`, which may decode its outputs.
+            data: data set from `load`.
         """
         raise NotImplementedError
 
     def truths(self, targets):
-        """Returns what `draw` takes for the targets of a batch, a list."""
+        """Returns the targets of a batch as a list of predictions for `draw`."""
         raise NotImplementedError
 
     def predictions(self, model, outputs):
-        """Returns the same for the model's outputs, as NumPy arrays."""
+        """Returns the model's outputs, NumPy arrays, as such a list."""
         raise NotImplementedError
 
     def draw(self, axes, said, data):
-        """Draws one of them over an image, on axes of matplotlib."""
+        """Draws a prediction over an image, on axes of matplotlib."""
         raise NotImplementedError
 
     def describe(self, said, data):
-        """Returns one of them as text, or `None` where only a picture can tell."""
+        """Returns a prediction as text, or `None` if only a picture can show it."""
 
     def disagreement(self, first, second):
-        """Says how much two predictions for an image differ.
+        """Measures how much two predictions for an image differ.
 
         Args:
-            first: One of what `predictions` returned.
-            second: The same of another model.
+            first: a prediction of one model.
+            second: a prediction of another model.
 
         Returns:
-            float, 0 if they say the same, at most 1.
+            float from 0, for equal predictions, to 1.
         """
         raise NotImplementedError
 
     def metrics(self, model, data):
-        """Returns a function `(outputs, targets) -> dict`, for verifying artefacts."""
+        """Returns a function `(outputs, targets) -> dict` that verifies artefacts."""
 
         def measure(outputs, targets):
             evaluation = self.evaluation(model, data)
-            # An artefact names even its only output.
+            # An artefact names its outputs, even a single one.
             single = len(outputs) == 1 and self.gives_logits
             evaluation.update(
                 next(iter(outputs.values())) if single else outputs, targets
@@ -96,14 +96,14 @@ class Task:
 
 
 class Evaluation:
-    """Collects what a model gave for the test split, batch by batch."""
+    """Collects the outputs of a model for the test split, batch by batch."""
 
     def update(self, outputs, targets):
         """Adds a batch: the model's outputs and the targets, as NumPy arrays."""
         raise NotImplementedError
 
     def result(self):
-        """Returns a dict from the name of each metric to a float in 0 to 1."""
+        """Returns a dict from the name of each metric to a float from 0 to 1."""
         raise NotImplementedError
 
 
@@ -111,12 +111,12 @@ def evaluate(run, data, evaluation):
     """Runs a model over the test split.
 
     Args:
-        run: What `forward` returned for the model.
-        data: What a task's `load` returned.
-        evaluation: `Evaluation`, not used before.
+        run: function from `forward`.
+        data: data set of the task.
+        evaluation: new `Evaluation`.
 
     Returns:
-        Its result.
+        The result of the evaluation.
     """
     for images, targets in data.test:
         targets = keras.tree.map_structure(np.array, targets)
@@ -127,7 +127,8 @@ def evaluate(run, data, evaluation):
 def forward(model):
     """Returns a function from a batch of images to the model's outputs in NumPy.
 
-    Not `predict`: KerasHub's detectors decode there, and fail on a smaller last batch.
+    `predict` would not do: KerasHub's detectors decode there, and fail on a smaller
+    last batch.
 
     Args:
         model: `keras.Model`.

@@ -185,7 +185,7 @@ def test_two_virtual_devices_train_like_one(tmp_path, data_dir):
         process = start(tmp_path / name, data_dir, "--epochs=2", *flags)
         finish(process)
         runs[name] = read_metrics(tmp_path / name / "teacher" / "metrics.jsonl")
-    # Batch normalisation sees half of the batch.
+    # Batch normalization sees half of the batch.
     for one, two in zip(runs["one"], runs["two"], strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=0.15)
 

@@ -22,7 +22,7 @@ def outcome(capsys, *arguments):
 def test_help_shows_every_flag_and_succeeds(parse, capsys, help_flag):
     code, out, err = outcome(capsys, "--epochs=3", help_flag)
     assert (code, err) == (0, "")
-    assert "Distils a teacher into a student" in out
+    assert "Distills a teacher into a student" in out
     for name in [*experiment.recorded(), "data_dir", "dataset", "teacher", "baseline"]:
         assert f"--{name}:" in out or f"--[no]{name}:" in out
     # With the defaults.

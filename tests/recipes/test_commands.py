@@ -146,7 +146,7 @@ def check_export(run):
     report = json.loads((run / "export" / "report.json").read_text())
     assert report["ok"] is True
     page = (run / "export" / "report.html").read_text()
-    for title in ("Did distillation help?", "Artefacts", "What the models say"):
+    for title in ("Did distillation help?", "Artefacts", "Predictions"):
         assert title in page
     manifest = json.loads((run / "export" / "manifest.json").read_text())
     assert manifest["input"]["normalized_by"] == "artefact"

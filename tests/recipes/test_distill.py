@@ -254,7 +254,7 @@ def test_refuses_a_corrupt_teacher(distil, tmp_path, cut):
 def test_refuses_another_teacher_than_that_of_the_run(distil, tmp_path):
     (tmp_path / "run").mkdir()
     network(8).save(tmp_path / "run" / "teacher.keras")
-    with pytest.raises(ValueError, match="is another model than --teacher"):
+    with pytest.raises(ValueError, match="is not the model of --teacher"):
         distil()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["teacher.keras"]
 

@@ -93,8 +93,8 @@ def test_the_taps_of_the_swin_experiment_exist(parse):
     """With small models of the class, under the names that the presets have."""
     file = EXPERIMENTS / "imagenet_swin_large_swin_tiny.flags"
     parse_flags("diffkd-distill", distill.main, ["test", f"--flagfile={file}"])
-    colours = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    teacher = with_preprocessing(small_swin(16), lambda pixels: pixels, colours)
+    colors = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    teacher = with_preprocessing(small_swin(16), lambda pixels: pixels, colors)
     student = small_swin(8)
     [features, logits] = build_methods(flags.METHOD.value)
     assert logits.teacher_tap is None

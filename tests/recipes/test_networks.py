@@ -19,7 +19,7 @@ def test_a_new_architecture_is_no_teacher_before_it_is_trained(
 ):
     monkeypatch.setattr(networks, "build_network", lambda spec, data: None)
     parse("--teacher=hub:resnet_18_imagenet+new", "--dataset=digits")
-    with pytest.raises(FileNotFoundError, match=r"imagenet\+new is to be trained"):
+    with pytest.raises(FileNotFoundError, match=r"imagenet\+new is not trained yet"):
         networks.load_teacher(RunDirectory(tmp_path), None, [])
     parse("--teacher=hub:resnet_18_imagenet", "--dataset=digits")
     assert networks.load_teacher(RunDirectory(tmp_path), None, []) is None

@@ -53,7 +53,7 @@ def test_a_teacher_of_other_classes_is_not_judged(parse, capsys):
 
 
 @pytest.mark.parametrize("x", [2.0 * X, X - 1.5], ids=["above", "below"])
-def test_images_that_are_not_normalised_as_promised(parse, x):
+def test_images_that_are_not_normalized_as_promised(parse, x):
     parse()
     with pytest.raises(PreflightError, match=r"\[-1.0\] to \[1.0\]. Received"):
         check_training(distiller(), data_of(x))

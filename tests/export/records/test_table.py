@@ -1,4 +1,5 @@
 from keras_diffkd.export import format_table
+from keras_diffkd.export.records.table import align_columns
 
 RESULT = {
     "file": "student.onnx",
@@ -12,7 +13,7 @@ RESULT = {
 }
 
 
-def test_columns_are_aligned_and_reasons_listed():
+def test_report_has_columns_and_reasons():
     failed = {
         **RESULT,
         "file": "saved_model",
@@ -39,18 +40,28 @@ def test_columns_are_aligned_and_reasons_listed():
 
     columns = ("size", "max diff", "agreement", "accuracy", "mean_iou", "latency", "ok")
     for column in columns:
-        starts = lines[0].index(column)
-        assert all(line[starts - 1 : starts] in (" ", "") for line in lines[:4])
-    assert lines[2].split() == ["saved_model", "2.5", "MB", *"-----", "FAILED"]
-    assert "13.1 kB" in lines[3]
-    assert "1.9e-06" in lines[3]
-    assert "100.00%" in lines[3]
-    assert lines[3].endswith("yes")
-    assert "450 samples" in lines[4]
-    assert "at batch size 1, one thread (TensorFlow: 4)" in lines[4]
-    assert lines[5] == "saved_model: missing"
+        end = lines[0].index(column) + len(column)
+        assert all(line[end : end + 1] in (" ", "") for line in lines[:5])
+    assert lines[3].split() == ["saved_model", "2.5", "MB", *"-----", "FAILED"]
+    assert "13.1 kB" in lines[4]
+    assert "1.9e-06" in lines[4]
+    assert "100.00%" in lines[4]
+    assert lines[4].endswith("yes")
+    assert "450 samples" in lines[5]
+    assert "at batch size 1, one thread (TensorFlow: 4)" in lines[5]
+    assert lines[6] == "saved_model: missing"
 
 
 def test_report_of_an_unreadable_manifest():
     report = {"output_dir": "export", "failures": {"manifest.json": ["missing"]}}
     assert format_table(report) == "manifest.json: missing"
+
+
+def test_columns_are_aligned_and_missing_values_are_dashes():
+    table = align_columns(["model", "accuracy"], [["teacher", "99%"], ["x", None]])
+    assert table.split("\n") == [
+        "model    accuracy",
+        "-------  --------",
+        "teacher       99%",
+        "x               -",
+    ]

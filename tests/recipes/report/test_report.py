@@ -155,8 +155,8 @@ def test_a_full_run_has_every_section(write_run):
     assert titles == [
         "Did distillation help?",
         "Warnings",
-        "What was distilled from what",
-        "What each loss counts for",
+        "Models and settings",
+        "Share of each loss",
         "Training",
         "Features",
         "Artefacts",
@@ -252,7 +252,7 @@ def test_every_named_loss_has_a_panel_and_a_description(write_run):
 @pytest.mark.usefixtures("without_curves")
 def test_sections_without_data_are_left_out(write_run):
     page = page_of(write_run(baseline=None, teacher=None))
-    for title in ("Features", "Artefacts", "What the models say", "disagree"):
+    for title in ("Features", "Artefacts", "Predictions", "disagree"):
         assert title not in page
     assert "diffkd-distill --baseline" in text_of(page)
 
@@ -276,7 +276,7 @@ def test_the_page_needs_nothing_else(write_run):
         assert address.startswith(("data:", "#")), address
     for address in re.findall(r"url\(([^)]*)\)", page):
         assert address.startswith("#"), address
-    assert "#0000f" not in page  # Colours come from the style sheet.
+    assert "#0000f" not in page  # Colors come from the style sheet.
 
 
 @pytest.mark.usefixtures("without_curves")
@@ -312,7 +312,7 @@ def test_shares_are_weight_times_value(write_run):
     assert "diffkd_features/denoise 2 0.125 25.0%" in text
     assert "task_loss 1 0.25 25.0%" in text
     shares = loss_shares({"loss": 4.0, "a": 1.0, "b": 1.0}, {"a": 1.0, "b": 2.0})
-    assert [share.name for share in shares] == ["b", "a", "other (regularisation)"]
+    assert [share.name for share in shares] == ["b", "a", "other (regularization)"]
     assert [share.share for share in shares] == [0.5, 0.25, 0.25]
 
 
@@ -404,7 +404,7 @@ def test_seeds_that_do_not_compare_do_not_count(write_run):
 
     text = text_of(page_of(run))
     assert "Means over 2 seeds" in text
-    assert "seeds/1 does not count: seed 0 is there already" in text
+    assert "seeds/1 does not count: seed 0 occurs twice" in text
     assert "seeds/2 does not count: it was trained with other settings" in text
     assert "seeds/3 does not count: its training is not finished" in text
 

@@ -106,7 +106,7 @@ def test_a_folder_that_is_no_run_is_refused(run, parse):
     run.root.mkdir(parents=True)
     run.check_is_one()
     (run.root / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="not empty and holds no run"):
+    with pytest.raises(ValueError, match="not empty and is not a run"):
         run.check_is_one()
     experiment.write_flags(run.root, experiment.recorded())
     run.check_is_one()

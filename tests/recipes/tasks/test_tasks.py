@@ -74,7 +74,7 @@ def test_teacher_student_and_evaluation(task, tiny, capsys):
     assert {"detection": "mAP50", "segmentation": "mIoU"}[task] in table
     page = write_report(RunDirectory(run), data=load_data()).read_text()
     assert "Where teacher and student disagree most" in page
-    assert "What the models say" in page
+    assert "Predictions" in page
 
 
 def test_the_task_decides_what_is_tapped(tiny):
