@@ -77,10 +77,8 @@ def parse_flags(name, main, argv):
     except (ValueError, OSError, flags.Error) as error:
         _exit_with_error(name, error)
     if flags.FLAGS["verbosity"].using_default_value:
-        # absl's own default lets TFDS log every file that it opens, and TensorFlow
-        # advise on programs that compile one function for each model.
+        # absl's own default lets TFDS log every file that it opens.
         flags.FLAGS.verbosity = logging.WARNING
-        tf.get_logger().setLevel("ERROR")
     return rest
 
 

@@ -7,6 +7,7 @@ file descriptor 2, and some of them whatever `TF_CPP_MIN_LOG_LEVEL` says.
 
 import functools
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -30,6 +31,9 @@ def _run(name):
         sys.stderr.write(held())
         raise
     sys.stderr.writelines(_lines_from(int(level), held()))
+    if level != "1":
+        # It warns of one function for each model, which is what commands compile.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     command.run()
 
 
