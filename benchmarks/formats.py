@@ -27,7 +27,6 @@ from report import describe_machine, write_section
 
 from keras_diffkd.export import export_student
 from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.formats.runtimes import RUNTIMES
 from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.models import load_model
 
@@ -89,9 +88,9 @@ def calls(student, folder, image, data):
     mean, std = (np.array(data.normalization[key]) for key in ("mean", "std"))
     pixels = np.rint((image * std + mean) * 255).astype("uint8")
     for name, kind in FORMATS.items():
-        runtime = RUNTIMES[kind.family](folder / kind.file)
-        inputs = {runtime.inputs[0]["name"]: pixels}
-        rows[name] = lambda runtime=runtime, inputs=inputs: runtime.run(inputs)
+        runner = kind.open(folder / kind.file)
+        inputs = {runner.inputs[0].name: pixels}
+        rows[name] = lambda runner=runner, inputs=inputs: runner.run(inputs)
     return rows
 
 

@@ -3,8 +3,78 @@
 import json
 from collections.abc import Iterable
 
-from .formats import FORMATS
+from .formats import FORMATS, KINDS
 from .serving.detection import is_detector
+
+# tf2onnx refuses later ones; the models of today need nothing of earlier ones.
+OPSETS = (17, 18)
+
+
+def check_formats(formats, quantize=None):
+    """Returns the names of the formats, each once, with those that `quantize` adds.
+
+    Args:
+        formats: list of names from `FORMATS`.
+        quantize: None or "int8".
+
+    Raises:
+        ValueError: if a name is unknown, there is none, or `quantize` has nothing
+            to add to.
+
+    Example:
+
+    ```python
+    check_formats(["onnx"], "int8")  # ["onnx", "onnx_int8"]
+    ```
+    """
+    if isinstance(formats, str):
+        raise ValueError(
+            f"Expected `formats` to be a list. Received: formats={formats!r}. Pass "
+            f"formats={formats.split(',')}"
+        )
+    if not isinstance(formats, Iterable) or not all(
+        isinstance(name, str) for name in formats
+    ):
+        raise ValueError(
+            f"Expected `formats` to be a list of names. Received: formats={formats!r}"
+        )
+    formats = list(dict.fromkeys(formats))
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ValueError(
+            f"Expected `formats` to hold at least one of {tuple(FORMATS)} and nothing "
+            f"else. Received: formats={formats!r}"
+        )
+    if quantize is None:
+        return formats
+    if not isinstance(quantize, str) or quantize != "int8":
+        raise ValueError(
+            "Expected `quantize` to be None or 'int8'. Received: quantize="
+            f"{quantize!r}. For other precisions name the format, such as "
+            "'tflite_float16'"
+        )
+    flavors = [FORMATS[name].names for name in formats]
+    added = [names[quantize] for names in flavors if quantize in names]
+    if not added:
+        can = [kind.names["float32"] for kind in KINDS if quantize in kind.names]
+        raise ValueError(
+            f"quantize={quantize!r} needs {' or '.join(map(repr, can))} among the "
+            "`formats`: no other format is quantized. Received: "
+            f"formats={formats!r}"
+        )
+    return list(dict.fromkeys([*formats, *added]))
+
+
+def needs_calibration(formats):
+    """Returns whether one of the formats has quantized activations.
+
+    Example:
+
+    ```python
+    needs_calibration(["onnx", "onnx_int8"])  # True
+    ```
+    """
+    return any(FORMATS[name].needs_calibration for name in formats)
 
 
 def as_json(value, name):
@@ -30,6 +100,22 @@ def as_json(value, name):
         ) from error
 
 
+def check_opset(opset):
+    """Raises `ValueError` unless an operator set is one that can be written.
+
+    Example:
+
+    ```python
+    check_opset(17)
+    ```
+    """
+    if not isinstance(opset, int) or opset not in OPSETS:
+        raise ValueError(
+            "Expected `opset` to be one that tf2onnx writes and that was tried: "
+            f"{' or '.join(map(str, OPSETS))}. Received: opset={opset!r}"
+        )
+
+
 def check_batch_size(batch_size):
     """Raises `ValueError` unless artefacts can be made for a batch size.
 
@@ -49,51 +135,22 @@ def check_batch_size(batch_size):
         )
 
 
-def check_suppression(detection, formats):
-    """Raises `ValueError` if a format cannot do non-maximum suppression.
+def check_student(serving, formats):
+    """Raises `ValueError` if one of the formats cannot compute a student.
 
     Args:
-        detection: dict of `describe_detection`, or None.
+        serving: `Serving`.
         formats: list of names.
 
     Example:
 
     ```python
-    check_suppression(None, ["tflite"])
+    check_student(serving, ["onnx"])
     ```
     """
-    cannot = [name for name in formats if FORMATS[name].family == "tflite"]
-    if detection and detection["nms"] and cannot:
-        can = [name for name in FORMATS if FORMATS[name].family != "tflite"]
-        raise ValueError(
-            "The TFLite interpreter has no non-maximum suppression of this kind. "
-            "Export 'tflite' without `nms`, into a folder of its own, and suppress "
-            "its `boxes` and `scores` in your program; or choose formats of "
-            f"{can}. Received: formats={list(formats)} with nms={detection['nms']}"
-        )
-
-
-def check_float64(serving, formats):
-    """Raises `ValueError` if a student computes in float64 and a format cannot.
-
-    Example:
-
-    ```python
-    check_float64(serving, ["onnx"])
-    ```
-    """
-    layers = [
-        layer.name
-        for layer in serving.student._flatten_layers()
-        if layer.weights and layer.compute_dtype == "float64"
-    ]
-    cannot = [name for name in formats if FORMATS[name].family == "tflite"]
-    if layers and cannot:
-        raise ValueError(
-            "TFLite has no arithmetic in float64. Build the student with the float32 "
-            f"policy and copy its weights, or leave {cannot} out of `formats`. "
-            f"Received: layers in float64: {', '.join(layers)}"
-        )
+    for name in formats:
+        for obstacle in FORMATS[name].find_obstacles(serving):
+            raise ValueError(obstacle)
 
 
 def check_class_names(labels, serving):

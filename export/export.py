@@ -2,52 +2,41 @@
 
 from pathlib import Path
 
-from keras_diffkd.features.weights_fingerprint import hash_weights
-
-from . import formats as all_formats
 from .arguments import (
     as_json,
     check_batch_size,
     check_class_names,
-    check_float64,
-    check_suppression,
+    check_formats,
+    check_opset,
+    check_student,
+    needs_calibration,
 )
 from .errors import ExportError
-from .formats.onnx import check_opset
-from .formats.requirements import require_packages
-from .formats.writers import write_artefact
-from .proof.comparison import NOT_MEASURED
-from .proof.judgement import (
-    QUANTIZED_TOLERANCE,
-    TOLERANCE,
-    check_tolerance,
-)
+from .formats import DEFAULT, FORMATS
 from .proof.metrics import check_metrics
 from .proof.reference import make_reference
 from .proof.verification import check_artefacts, raise_failures
-from .quiet import quiet
-from .records import manifest as manifests
+from .quiet import last_words, quiet
+from .records.artefact import Artefact
 from .records.folder import check_target, recover, replacing
+from .records.manifest import Manifest, write_manifest
 from .records.page import FOLDER as PAGE
-from .records.page import describe_page
 from .records.report import FILE_NAME as REPORT
 from .records.report import write_verification_report
-from .serving.calibration import calibration_warnings, read_calibration
-from .serving.detection import describe_detection
+from .records.results import Thresholds
+from .serving.calibration import read_calibration
 from .serving.float32 import check_rebuilt
-from .serving.pixels import Preprocessing, check_input, describe_input
-from .serving.predictions import describe_predictions
+from .serving.pixels import Preprocessing, check_input
 from .serving.samples import read_samples
 from .serving.serving import Serving
 from .serving.sizes import with_sizes
-from .web.page import write_web_page
-from .web.runtime import find_runtime
+from .web.page import prepare_page, write_web_page
 
 
 def export_student(
     student,
     output_dir,
-    formats=all_formats.DEFAULT,
+    formats=DEFAULT,
     *,
     quantize=None,
     input="float32",
@@ -61,8 +50,8 @@ def export_student(
     metrics=None,
     nms=None,
     web=None,
-    tolerance=TOLERANCE,
-    quantized_tolerance=QUANTIZED_TOLERANCE,
+    tolerance=Thresholds.tolerance,
+    quantized_tolerance=Thresholds.quantized_tolerance,
 ):
     """Writes a student in each format, verifies each in its runtime, then publishes.
 
@@ -115,7 +104,7 @@ def export_student(
             browser; `title`, `samples` and `runtime_dir` as in `write_web_page`.
         tolerance: float. Largest absolute difference of an output from the Keras
             student's, in float32; large models with large outputs may need more.
-        quantized_tolerance: float. By how much a metric of a quantised artefact may be
+        quantized_tolerance: float. By how much a metric of a quantized artefact may be
             lower than the Keras student's.
 
     Returns:
@@ -136,98 +125,126 @@ def export_student(
     manifest["artefacts"]["onnx"]["verification"]["agreement"]  # 1.0
     ```
     """
-    formats = all_formats.check_formats(formats, quantize)
+    formats = check_formats(formats, quantize)
     check_opset(opset)
     check_batch_size(batch_size)
     check_input(input)
     check_metrics(metrics)
-    check_tolerance(tolerance)
-    check_tolerance(quantized_tolerance, "quantized_tolerance")
+    thresholds = Thresholds.of(tolerance, quantized_tolerance)
     normalization = as_json(normalization, "normalization")
-    if input == "uint8":
-        Preprocessing.of(normalization)  # Also where there is none.
     source = as_json(source, "source")
+    takes_pixels = input == "uint8"
+    if takes_pixels:
+        Preprocessing.of(normalization)  # Also where there is none.
     output_dir = Path(output_dir).resolve()
     recover(output_dir)
     check_target(output_dir, source)
-    require_packages(formats, writing=True)
+    for name in formats:
+        FORMATS[name].require_packages(writing=True)
     with quiet():
-        in_graph = normalization if input == "uint8" else None
+        in_graph = normalization if takes_pixels else None
         serving = Serving(student, nms, in_graph, batch_size)
-    detection = describe_detection(serving.student)
-    check_suppression(detection, formats)
-    check_float64(serving, formats)
+    check_student(serving, formats)
     labels = check_class_names(labels, serving)
     samples = read_samples(serving, samples, metrics)
     calibration = None
-    if all_formats.needs_calibration(formats):
+    if needs_calibration(formats):
         calibration = read_calibration(serving, calibration_samples, samples)
     check_rebuilt(student, serving, samples)
     reference = make_reference(serving, samples, metrics)
-    manifest = {
-        "generator": manifests.GENERATOR,
-        "version": manifests.VERSION,
-        "student": {
-            "name": serving.student.name,
-            "parameters": serving.student.count_params(),
-            "rebuilt_in_float32": serving.network is not student,
-            "weights_sha256": hash_weights(serving.network),
-        },
-        "input": describe_input(serving),
-        "batch_size": batch_size,
-        "inputs": manifests.describe(serving.inputs, batch_size),
-        "outputs": manifests.describe(serving.outputs, batch_size),
-        "normalization": normalization,
-        "labels": labels,
-        "predictions": describe_predictions(detection, reference.predictions),
-        "detection": detection,
-        "source": source,
-        "versions": manifests.versions(formats),
-        "warnings": calibration_warnings(calibration) if calibration else [],
-    }
-    web = _prepare_page(web, manifest, formats)
+    given = {"normalization": normalization, "labels": labels, "source": source}
+    manifest = Manifest.of(
+        serving, reference.predictions, formats, calibration, **given
+    )
+    if web is not None:
+        web = prepare_page(web, manifest, formats)
     with replacing(output_dir) as folder:
-        manifest["artefacts"], errors = _write(
-            formats,
-            serving,
-            samples,
-            folder,
-            manifest,
-            opset=opset,
-            calibration=calibration,
-        )
-        report = check_artefacts(
-            folder, manifest, reference, tolerance, quantized_tolerance
-        )
-        _raise_all(output_dir, report, errors)
-        write_verification_report(
-            folder / REPORT, {"output_dir": str(output_dir), **report}
-        )
-        _record(report, manifest)
-        manifest = manifests.write_manifest(folder, manifest)
+        errors = _write(formats, reference, folder, manifest, opset, calibration)
+        report = check_artefacts(folder, manifest, reference, thresholds)
+        report.output_dir = str(output_dir)
+        _raise_all(report, errors)
+        write_verification_report(folder / REPORT, report.to_json())
+        manifest.record(report)
+        content = write_manifest(folder, manifest.to_json())
         if web is not None:
             write_web_page(folder, folder / PAGE, **web)
-    return manifest
+    return content
 
 
-def _write(formats, serving, samples, folder, manifest, **options):
-    """Returns the entries of all formats that can be written, and other errors."""
-    entries, errors = {}, {}
-    fixed = None
+def _write(formats, reference, folder, manifest, opset, calibration):
+    """Adds the artefacts to the manifest, and returns the errors of all others."""
+    errors = {}
+    serving = fixed = reference.serving
+    if any(FORMATS[name].needs_sizes for name in formats):
+        fixed = with_sizes(serving, reference.samples.inputs)
     for name in formats:
-        given = serving
-        if all_formats.FORMATS[name].family == "tflite":
-            given = fixed = fixed or with_sizes(serving, samples.inputs)
+        kind = FORMATS[name]
+        given = fixed if kind.needs_sizes else serving
         try:
-            entries[name] = write_artefact(name, given, folder, manifest, **options)
+            manifest.artefacts[name] = write_artefact(
+                kind, given, folder, manifest, opset=opset, calibration=calibration
+            )
         except ExportError as error:
             errors[name] = error
-    return entries, errors
+    return errors
 
 
-def _raise_all(output_dir, report, errors):
+def write_artefact(kind, serving, folder, manifest, *, opset, calibration):
+    """Writes one artefact with its metadata.
+
+    Args:
+        kind: `Format`.
+        serving: `Serving`.
+        folder: `Path`.
+        manifest: `Manifest`, complete but for the artefacts.
+        opset: int, of ONNX files.
+        calibration: `Samples` or None, of quantized activations.
+
+    Returns:
+        `Artefact`.
+
+    Raises:
+        ExportError: if the converter cannot.
+
+    Example:
+
+    ```python
+    write_artefact(
+        FORMATS["onnx"], serving, folder, manifest, opset=17, calibration=None
+    )
+    ```
+    """
+    path = folder / kind.file
+    with quiet() as held:
+        try:
+            kind.write(serving, path, opset=opset, calibration=calibration)
+            kind.embed_metadata(path, manifest.metadata(kind))
+            return Artefact.of(kind, path, serving, calibration)
+        except Exception as error:  # Converters raise whatever their inside raises.
+            message = " ".join(str(error).split()) or type(error).__name__
+            words = last_words(held())
+            if words and words not in message:
+                message = f"{message[:600]} It wrote: {words}"
+            raise ExportError(
+                f"The student '{serving.student.name}' cannot be written as "
+                f"'{kind.name}'; choose other `formats`, or replace the operation in "
+                f"the student. {_advice(message)}Received: {message[:1000]}"
+            ) from error
+
+
+def _advice(message):
+    """Returns what helps where the operation is not one that the user knows."""
+    if "BitwiseAnd" in message:
+        return (
+            "`keras.ops.argmax` uses it: leave the argmax to the program that runs the "
+            "file, or use `tf.argmax` in a layer of your own. "
+        )
+    return ""
+
+
+def _raise_all(report, errors):
     """Raises what is wrong with any format, with those that another call can write."""
-    passed = [name for name, result in report["artefacts"].items() if result["ok"]]
+    passed = report.passed
     advice = ""
     if passed:
         advice = (
@@ -235,40 +252,8 @@ def _raise_all(output_dir, report, errors):
             f"formats={passed} (--formats={','.join(passed)})"
         )
     unwritten = "; ".join(map(str, errors.values()))
-    if report["failures"] and errors:
+    if report.failures and errors:
         advice = f"; {unwritten}{advice}"
-    raise_failures(output_dir, report, advice)
+    raise_failures(report, advice)
     if errors:
         raise ExportError(f"{unwritten}{advice}") from next(iter(errors.values()))
-
-
-def _record(report, manifest):
-    """Adds to the manifest what was found, but for timings of this machine."""
-    names = report["metrics"]
-    about = ("samples", "num_samples", "tolerance", "quantized_tolerance", "metrics")
-    manifest["verification"] = {key: report[key] for key in about}
-    for name in names:
-        manifest["verification"][f"keras_{name}"] = report["keras"][name]
-    for name, result in report["artefacts"].items():
-        manifest["artefacts"][name]["verification"] = {
-            key: result[key] for key in (*NOT_MEASURED, *names, "warnings")
-        }
-
-
-def _prepare_page(web, manifest, formats):
-    """Finds out what the page needs before anything is written."""
-    if web is None:
-        return None
-    options = ("title", "samples", "runtime_dir")
-    if not isinstance(web, dict) or set(web) - set(options):
-        raise ValueError(
-            f"Expected `web` to be None or a dict with keys of {list(options)}. "
-            f"Received: web={web!r}"
-        )
-    if "onnx" not in formats:
-        raise ValueError(
-            "The web page runs student.onnx: add 'onnx' to the formats. Received: "
-            f"formats={formats} with a web page"
-        )
-    describe_page(manifest)
-    return {**web, "runtime_dir": find_runtime(web.get("runtime_dir"))}

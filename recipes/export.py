@@ -18,7 +18,7 @@ import keras
 from absl import flags as absl_flags
 
 from keras_diffkd.export import ExportError, VerificationError, export_student
-from keras_diffkd.export.formats import check_formats, needs_calibration
+from keras_diffkd.export.arguments import check_formats, needs_calibration
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report

@@ -4,7 +4,7 @@
     python run_onnx.py student.onnx image.npy
 
 The image is a uint8 array (height, width, channels) of the student's size, as
-`numpy.save` writes it. Labels and normalisation are read from the file itself.
+`numpy.save` writes it. Labels and normalization are read from the file itself.
 Prints the top labels and their probabilities, of a segmenter the share of the pixels
 that each class has, of a detector the objects with a score above 0.5.
 """
@@ -26,7 +26,7 @@ def main(model_file, image_file):
     taken = session.get_inputs()[0]
     image = read_image(image_file, taken.shape[1:])
     size = image.shape[:2]
-    if taken.type != "tensor(uint8)":  # Else the graph normalises.
+    if taken.type != "tensor(uint8)":  # Else the graph normalizes.
         image = normalize(image, json.loads(metadata.get("normalization", "null")))
     names = [output.name for output in session.get_outputs()]
     arrays = [array[0] for array in session.run(names, {taken.name: image[None]})]
@@ -50,7 +50,7 @@ def read_image(file, shape):
 def normalize(image, how):
     """Returns what the student was trained on."""
     if not how or how.get("input_range", [0, 255]) != [0, 255]:
-        sys.exit(f"The file does not say how to normalise pixels. Received: {how}")
+        sys.exit(f"The file does not say how to normalize pixels. Received: {how}")
     return ((image / 255 - how["mean"]) / how["std"]).astype("float32")
 
 

@@ -4,7 +4,7 @@
     python run_tflite.py student.tflite image.npy
 
 The image is a uint8 array (height, width, channels) of the student's size, as
-`numpy.save` writes it. Labels and normalisation are read from the file itself.
+`numpy.save` writes it. Labels and normalization are read from the file itself.
 Prints the top labels and their probabilities, of a segmenter the share of the pixels
 that each class has, of a detector the objects with a score above 0.5.
 """
@@ -25,7 +25,7 @@ def main(model_file, image_file):
     ((name, taken),) = runner.get_input_details().items()
     image = read_image(image_file, taken["shape"][1:].tolist())
     size = image.shape[:2]
-    if taken["dtype"] != np.uint8:  # Else the graph normalises.
+    if taken["dtype"] != np.uint8:  # Else the graph normalizes.
         image = normalize(image, metadata.get("normalization"))
     if taken["dtype"] == np.int8:
         scale, zero = taken["quantization"]
@@ -59,7 +59,7 @@ def read_image(file, shape):
 def normalize(image, how):
     """Returns what the student was trained on."""
     if not how or how.get("input_range", [0, 255]) != [0, 255]:
-        sys.exit(f"The file does not say how to normalise pixels. Received: {how}")
+        sys.exit(f"The file does not say how to normalize pixels. Received: {how}")
     return ((image / 255 - how["mean"]) / how["std"]).astype("float32")
 
 

@@ -1,168 +1,132 @@
-"""Writes a student as an ONNX file (with tf2onnx)."""
+"""ONNX, for onnxruntime and the runtimes of many accelerators."""
 
-import contextlib
-import logging
+import importlib.util
+import json
 from pathlib import Path
 
-import numpy as np
-from tensorflow.python.framework.convert_to_constants import (
-    convert_variables_to_constants_v2,
-)
+from ..serving.tensors import TensorInfo
+from .base import METADATA_KEYS, PER_CHANNEL, Format, Runner, training_reasons
+from .onnx_float32 import write_onnx
+from .onnx_int8 import write_onnx_int8
 
-from ..errors import ExportError
-from ..serving.sizes import axis_names
+_TRAINING = {
+    "Bernoulli",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
 
-# tf2onnx refuses later ones; the models of today need nothing of earlier ones.
-OPSETS = (17, 18)
 
-
-def write_onnx(serving, path, *, opset=17):
-    """Writes the ONNX file of the student and checks that it is valid.
-
-    The graph is frozen before it is converted, so that the weights are constants and
-    no layer (Keras's Normalization, for one) becomes an input. A batch axis of any size
-    is called `batch`, others as `axis_names` has them.
-
-    Args:
-        serving: `Serving`.
-        path: file to write.
-        opset: int, one of `OPSETS`.
-
-    Raises:
-        ExportError: if tf2onnx cannot convert an operation, or the result is invalid.
+class ONNX(Format):
+    """An ONNX file; its metadata is in `metadata_props`, JSON by key.
 
     Example:
 
     ```python
-    write_onnx(Serving(student), "export/student.onnx", opset=18)
+    ONNX("int8").write(serving, "export/student_int8.onnx", calibration=samples)
     ```
     """
 
-    model = _convert(serving, opset)
-    names = axis_names(serving)
-    for value, spec in zip(model.graph.input, serving.inputs, strict=True):
-        _set_shape(value, spec, serving.batch_size, names[spec.name])
-    for value, spec in zip(model.graph.output, serving.outputs, strict=True):
-        _set_shape(value, spec, serving.batch_size, names[spec.name])
-    # tf2onnx declares this domain without using it, and leaves shapes of before its
-    # optimisation; strict inference computes them anew.
-    used = {node.domain for node in model.graph.node} | {""}
-    opsets = [entry for entry in model.opset_import if entry.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(opsets)
-    del model.graph.value_info[:]
-    Path(path).write_bytes(checked(model).SerializeToString())
+    names = {"float32": "onnx", "int8": "onnx_int8"}
+    extension = ".onnx"
+    writes_with = ("tf2onnx", "onnx")
+    runs_with = ("onnxruntime",)
+    quantization = {"int8": {"weights": PER_CHANNEL, "activations": "uint8"}}
 
-
-def checked(model):
-    """Returns an ONNX model with the shapes of all its tensors.
-
-    Args:
-        model: `onnx.ModelProto`.
-
-    Raises:
-        ExportError: if it is not valid.
-
-    Example:
-
-    ```python
-    checked(onnx.load("export/student.onnx"))
-    ```
-    """
-    import onnx
-
-    try:
-        model = onnx.shape_inference.infer_shapes(
-            model, check_type=True, strict_mode=True
-        )
-        onnx.checker.check_model(model, full_check=True)
-    except (
-        onnx.checker.ValidationError,
-        onnx.shape_inference.InferenceError,
-    ) as error:
-        raise ExportError(f"the graph that was written is invalid: {error}") from error
-    return model
-
-
-def check_opset(opset):
-    """Raises `ValueError` unless an operator set is one that can be written.
-
-    Example:
-
-    ```python
-    check_opset(17)
-    ```
-    """
-    if not isinstance(opset, int) or opset not in OPSETS:
-        raise ValueError(
-            "Expected `opset` to be one that tf2onnx writes and that was tried: "
-            f"{' or '.join(map(str, OPSETS))}. Received: opset={opset!r}"
-        )
-
-
-def _convert(serving, opset):
-    import tf2onnx
-
-    # Loops stay whole: ONNX has a loop of its own, and nothing for the parts.
-    frozen = convert_variables_to_constants_v2(serving.trace, lower_control_flow=False)
-    inputs = [tensor.name for tensor in frozen.inputs]
-    outputs = [tensor.name for tensor in frozen.outputs]
-    names = [spec.name for spec in (*serving.inputs, *serving.outputs)]
-    with _logged_errors("tf2onnx") as errors:
-        model, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(),
-            name=serving.student.name,
-            input_names=inputs,
-            output_names=outputs,
-            opset=opset,
-            custom_op_handlers={"Erfc": (_convert_erfc, [])},
-            tensors_to_rename=dict(zip(inputs + outputs, names, strict=True)),
-        )
-    # It logs what it cannot convert and returns an invalid model as if it could.
-    if errors:
-        raise ExportError(f"tf2onnx reports: {'; '.join(errors)}")
-    return model
-
-
-def _convert_erfc(context, node, name, args):
-    """ONNX has no Erfc, which exact GELU needs; it is 1 - Erf."""
-    from tf2onnx.utils import make_name
-
-    output = node.output[0]
-    kind = {
-        "dtypes": [context.get_dtype(output)],
-        "shapes": [context.get_shape(output)],
-    }
-    inputs = node.input
-    context.remove_node(node.name)
-    erf = context.make_node("Erf", inputs, **kind)
-    one = context.make_const(make_name("one"), np.array(1, "float32"))
-    context.make_node(
-        "Sub", [one.output[0], erf.output[0]], name=name, outputs=[output], **kind
-    )
-
-
-def _set_shape(value, spec, batch_size, names):
-    for axis, size in enumerate([batch_size, *spec.shape[1:]]):
-        dimension = value.type.tensor_type.shape.dim[axis]
-        if size is None:
-            dimension.dim_param = names[axis]
+    def write(self, serving, path, *, opset=17, calibration=None):
+        """Writes the file with tf2onnx, and quantizes it with onnxruntime."""
+        if self.precision == "int8":
+            write_onnx_int8(serving, path, opset=opset, calibration=calibration)
         else:
-            dimension.dim_value = size
+            write_onnx(serving, path, opset=opset)
+
+    def open(self, path):
+        """Returns its session in onnxruntime."""
+        return ONNXRunner(path)
+
+    def inspect(self, path):
+        """Returns whether it is invalid or in training mode, a list of reasons.
+
+        The package onnx is needed for it; where only onnxruntime is installed, nothing
+        is inspected.
+        """
+        if importlib.util.find_spec("onnx") is None:
+            return []
+        import onnx
+
+        model = onnx.load(path)
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except Exception as error:  # Several kinds, none of them common to all.
+            return [f"invalid ONNX: {' '.join(str(error).split())[:300]}"]
+        # Of Dropout it is a tensor; there is none at all in what is written here.
+        found = {
+            node.op_type
+            for node in model.graph.node
+            if node.op_type in _TRAINING
+            or (node.op_type == "Dropout" and len(node.input) > 2 and node.input[2])
+            or any(a.name == "training_mode" and a.i for a in node.attribute)
+        }
+        return training_reasons(sorted(found))
+
+    def embed_metadata(self, path, metadata):
+        """Writes the properties."""
+        import onnx
+
+        model = onnx.load(path)
+        onnx.helper.set_model_props(
+            model, {key: json.dumps(value) for key, value in metadata.items()}
+        )
+        Path(path).write_bytes(model.SerializeToString())
+
+    def read_metadata(self, path):
+        """Reads the properties as a program that runs the file does, without onnx."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(
+            str(path), providers=["CPUExecutionProvider"]
+        )
+        properties = session.get_modelmeta().custom_metadata_map
+        # Tools that write ONNX files add properties of their own.
+        known = {*METADATA_KEYS, "precision"}
+        return {key: json.loads(properties[key]) for key in properties if key in known}
 
 
-@contextlib.contextmanager
-def _logged_errors(name):
-    """Collects what a logger reports as errors and shows none of it."""
-    errors = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: errors.append(record.getMessage())
-    logger = logging.getLogger(name)
-    propagate = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield errors
-    finally:
-        logger.propagate = propagate
-        logger.removeHandler(handler)
+class ONNXRunner(Runner):
+    """An ONNX file in onnxruntime, on one CPU thread.
+
+    Args:
+        path: file.
+
+    Example:
+
+    ```python
+    ONNXRunner("export/student.onnx").run({"image": images})["logits"]
+    ```
+    """
+
+    def __init__(self, path):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # Errors are raised; they need no log.
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        self.inputs = [_describe(node) for node in self._session.get_inputs()]
+        self.outputs = [_describe(node) for node in self._session.get_outputs()]
+
+    def run(self, arrays):
+        """Runs the session."""
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, self._session.run(names, arrays), strict=True))
+
+
+def _describe(node):
+    shape = [size if isinstance(size, int) else None for size in node.shape]
+    # "tensor(float)": the names are C++'s for the two floats, NumPy's for others.
+    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
+    return TensorInfo(node.name, shape, dtype)

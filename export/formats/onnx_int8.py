@@ -1,11 +1,11 @@
-"""Writes a student as an int8 ONNX file (with `onnxruntime.quantization`)."""
+"""The quantization of an ONNX file with `onnxruntime.quantization`."""
 
 import logging
 import tempfile
 from pathlib import Path
 
 from ..serving.detection import describe_detection
-from .onnx import checked, write_onnx
+from .onnx_float32 import checked, write_onnx
 
 BATCH_BYTES = 2**23
 # What stands between pixels and the first layer with weights.
@@ -14,7 +14,7 @@ _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
 def write_onnx_int8(serving, path, *, opset=17, calibration=None):
-    """Writes the quantised ONNX file of the student and checks that it is valid.
+    """Writes the quantized ONNX file of the student and checks that it is valid.
 
     Weights are int8 with one scale per channel, activations uint8, which runtimes on
     CPUs compute fastest; inputs and outputs stay as those of `write_onnx`. What comes
@@ -24,7 +24,7 @@ def write_onnx_int8(serving, path, *, opset=17, calibration=None):
     Args:
         serving: `Serving`.
         path: file to write.
-        opset: int, one of `OPSETS`.
+        opset: int, 17 or 18.
         calibration: `Samples`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The TFLite quantiser in a process of its own, because it may crash."""
+"""The TFLite quantizer in a process of its own, because it may crash."""
 
 import os
 import signal

@@ -20,7 +20,7 @@ def convert(model, precision, examples=None, input_dtype="int8"):
 
     Args:
         model: folder.
-        precision: as in `write_tflite`.
+        precision: as in `Format`.
         examples: callable that gives dicts of arrays by input name, for "int8".
         input_dtype: "int8" or "uint8", of float inputs that become integers.
 

@@ -1,146 +1,194 @@
 """The check of one artefact against the manifest and the Keras student."""
 
-from ..formats import FORMATS
-from ..formats.delegates import find_delegation_problem
-from ..formats.inspection import INSPECTORS, find_size_problem
-from ..formats.metadata import (
-    describe_file,
-    find_differences,
-    read_metadata,
-)
-from ..formats.runtimes import RUNTIMES
-from ..records.manifest import find_damage
+from ..records.fingerprints import find_damage
+from ..records.results import ArtefactResult, Thresholds
+from ..serving.graph import used_variables
 from ..serving.sizes import unknown_axes
-from .comparison import NOT_MEASURED, compare
+from .comparison import compare
 from .judgement import judge
 from .reference import latency_ms, predict
 
+_BYTES = {"float32": 4, "float16": 2, "dynamic_int8": 1, "int8": 1}
 
-def check_artefact(name, folder, manifest, reference, tolerance, quantized_tolerance):
-    """Returns what the report of `verify` says of one artefact.
+
+def check_artefact(kind, folder, manifest, reference, thresholds):
+    """Returns the `ArtefactResult` of one artefact.
 
     Args:
-        name: of the format.
+        kind: `Format`.
         folder: `Path` of the export.
-        manifest: dict.
+        manifest: `Manifest`.
         reference: `Reference` of the student.
-        tolerance: float, of float32.
-        quantized_tolerance: float, of metrics.
+        thresholds: `Thresholds`.
 
     Example:
 
     ```python
-    check_artefact("onnx", folder, manifest, reference, 1e-4, 0.005)["ok"]  # True
+    check_artefact(FORMATS["onnx"], folder, manifest, reference, Thresholds()).ok
     ```
     """
-    kind, entry = FORMATS[name], manifest["artefacts"][name]
-    path = folder / entry["file"]
-    limits = (tolerance, quantized_tolerance)
-    result = {
-        "file": entry["file"],
-        "size": entry["size"],
-        "sha256": entry["sha256"],
-        "precision": kind.precision,
-        "ok": False,
-        "reasons": find_damage(path, entry),
-        "warnings": [],
-        **NOT_MEASURED,
-        **dict.fromkeys(reference.values),
-        "latency_ms": None,
-        "batch_size": None,
-        "num_threads": None,
-    }
-    if result["reasons"]:
+    entry = manifest.artefacts[kind.name]
+    path = folder / entry.file
+    result = ArtefactResult(
+        entry.file,
+        entry.size,
+        entry.sha256,
+        kind.precision,
+        metrics=dict.fromkeys(reference.values),
+    )
+    result.reasons = find_damage(path, entry.to_json())
+    if result.reasons:  # Some runtimes crash on such a file.
         return result
     reasons = [
-        *_check_metadata(name, path, manifest),
-        *find_size_problem(entry["size"], kind.precision, reference.serving),
-        *_inspect(kind.family, path),
+        *_check_metadata(kind, path, manifest),
+        *find_size_problem(entry.size, kind.precision, reference.serving),
+        *_inspect(kind, path),
     ]
     try:
-        runtime = RUNTIMES[kind.family](path)
-        result["batch_size"] = runtime.batch_size
-        result["num_threads"] = runtime.num_threads
-        interface = _check_interface(runtime, entry)
-        if interface:
-            result["reasons"] = interface + reasons
-            return result
-        given = {k: a.shape[1:] for k, a in reference.samples.inputs.items()}
-        for spec in entry["inputs"]:
-            # Of a student that takes any size.
-            sizes = zip(spec["shape"][1:], given[spec["name"]], strict=True)
-            if any(size not in (None, of_sample) for size, of_sample in sizes):
-                result["reasons"] = [
-                    f"takes '{spec['name']}' of shape {spec['shape']} alone, and the "
-                    f"samples are of {list(given[spec['name']])}; pass such samples",
-                    *reasons,
-                ]
-                return result
-        outputs = predict(runtime, reference.samples)
-        others = _judge_other_size(kind.precision, runtime, entry, reference, limits)
-        result["latency_ms"] = latency_ms(
-            runtime, reference.samples, runtime.batch_size or 1
+        outputs, wrong, warnings = _run(
+            kind, path, entry, reference, thresholds, result
         )
     except Exception as error:  # Every runtime has its own, some of them bare.
         message = str(error).strip() or type(error).__name__
-        result["reasons"] = [f"does not run: {message.splitlines()[0]}", *reasons]
+        outputs, wrong = None, [f"does not run: {message.splitlines()[0]}"]
+    if outputs is None:
+        result.reasons = wrong + reasons
         return result
-    measured, found, warnings = judge(kind.precision, outputs, reference, *limits)
-    found = found + others
-    if kind.family == "tflite":
-        warnings = warnings + find_delegation_problem(runtime.operations)
-    reasons = found + reasons
-    result |= {"reasons": reasons, "warnings": warnings, "ok": not reasons}
-    return {**result, **measured}
+    found = judge(kind.precision, outputs, reference, thresholds)
+    result.reasons = found.reasons + wrong + reasons
+    result.warnings = found.warnings + warnings
+    result.measured = found.measured
+    result.metrics |= found.metrics
+    return result
 
 
-def _judge_other_size(precision, runtime, entry, reference, limits):
+def _run(kind, path, entry, reference, thresholds, result):
+    """Runs an artefact on the samples, and adds timings to its result.
+
+    Returns:
+        `(outputs, reasons, warnings)`: a dict of arrays, None if the file does not take
+        the samples; and two lists of strings.
+    """
+    runner = kind.open(path)
+    result.batch_size = runner.batch_size
+    result.num_threads = runner.num_threads
+    reasons = _check_interface(runner, entry) or _check_sizes(entry, reference.samples)
+    if reasons:
+        return None, reasons, []
+    outputs = predict(runner, reference.samples)
+    others = _judge_other_size(kind, runner, entry, reference, thresholds)
+    size = runner.batch_size or 1
+    result.latency_ms = latency_ms(runner, reference.samples, size)
+    return outputs, others, runner.find_warnings()
+
+
+def _check_interface(runner, entry):
+    reasons = []
+    for kind in ("inputs", "outputs"):
+        expected = sorted(getattr(entry, kind), key=lambda tensor: tensor.name)
+        found = sorted(getattr(runner, kind), key=lambda tensor: tensor.name)
+        if found != expected:
+            reasons.append(
+                f"wrong {kind}: expected {', '.join(map(str, expected))}, "
+                f"found {', '.join(map(str, found))}"
+            )
+    return reasons
+
+
+def _check_sizes(entry, samples):
+    """Returns why samples do not fit a file that was made for one of many sizes."""
+    for tensor in entry.inputs:
+        given = samples.inputs[tensor.name].shape[1:]
+        sizes = zip(tensor.shape[1:], given, strict=True)
+        if any(size not in (None, of_sample) for size, of_sample in sizes):
+            return [
+                f"takes '{tensor.name}' of shape {tensor.shape} alone, and the "
+                f"samples are of {list(given)}; pass such samples"
+            ]
+    return []
+
+
+def _judge_other_size(kind, runner, entry, reference, thresholds):
     """Returns what is wrong with an artefact at another size, if it takes any."""
     other = reference.other
-    if other is None or not unknown_axes(entry["inputs"]):
+    if other is None or not unknown_axes(entry.inputs):
         return []
-    outputs = predict(runtime, other.samples)
-    if precision == "float32":
-        _, reasons, _ = judge(precision, outputs, other, *limits)
+    outputs = predict(runner, other.samples)
+    if kind.precision == "float32":
+        reasons = judge(kind.precision, outputs, other, thresholds).reasons
     else:  # These are a few examples, and not those of the task.
         _, reasons = compare(outputs, other.outputs, None, must_agree=False)
     shapes = [list(array.shape[1:]) for array in other.samples.inputs.values()]
     return [f"with inputs of {shapes}: {reason}" for reason in reasons]
 
 
-def _inspect(family, path):
+def _inspect(kind, path):
     """Looks into the file before it runs: a runtime's own words say less."""
     try:
-        return INSPECTORS[family](path)
+        return kind.inspect(path)
     except Exception:  # What cannot be read does not run either, and that is said.
         return []
 
 
-def _check_metadata(name, path, manifest):
+def find_size_problem(size, precision, serving):
+    """Returns why a file is too small to hold the student, as a list of reasons.
+
+    Only kernels count: biases and batch normalization are folded into others.
+
+    Args:
+        size: int, in bytes.
+        precision: as in `Format`.
+        serving: `Serving` of the student.
+
+    Example:
+
+    ```python
+    find_size_problem(400, "float32", serving)  # ["implausibly small: ..."]
+    ```
+    """
+    kernels = sum(
+        variable.shape.num_elements()
+        for variable in used_variables(serving.trace)
+        if variable.shape.rank > 1
+    )
+    least = int(Thresholds.share_of_kernel_bytes * kernels * _BYTES[precision])
+    if size >= least:
+        return []
+    return [
+        f"implausibly small: {size} bytes for {kernels} kernel weights in "
+        f"{precision}, expected at least {least}; weights are missing"
+    ]
+
+
+def _check_metadata(kind, path, manifest):
     try:
-        found = read_metadata(FORMATS[name].family, path)
+        found = kind.read_metadata(path)
     except Exception as error:  # As many kinds as there are readers.
         message = " ".join(str(error).split())[:200] or type(error).__name__
         return [f"wrong metadata: it cannot be read: {message}"]
-    return find_differences(found, describe_file(manifest, name))
+    return compare_metadata(found, manifest.metadata(kind))
 
 
-def _check_interface(runtime, entry):
-    reasons = []
-    for kind in ("inputs", "outputs"):
-        expected = sorted(entry[kind], key=lambda spec: spec["name"])
-        found = sorted(getattr(runtime, kind), key=lambda spec: spec["name"])
-        if found != expected:
-            reasons.append(
-                f"wrong {kind}: expected {_format_specs(expected)}, "
-                f"found {_format_specs(found)}"
-            )
-    return reasons
+def compare_metadata(found, expected):
+    """Returns which metadata of a file is not the manifest's, as a list of reasons.
+
+    Example:
+
+    ```python
+    compare_metadata({"labels": ["a"]}, {"labels": ["b"]})
+    # ["wrong metadata: 'labels' is ['a'] in the file and ['b'] in the manifest"]
+    ```
+    """
+    if not found:
+        return ["wrong metadata: the file has none; export the student again"]
+    return [
+        f"wrong metadata: '{key}' is {_shorten(found.get(key))} in the file and "
+        f"{_shorten(expected.get(key))} in the manifest"
+        for key in sorted({*found, *expected})
+        if found.get(key) != expected.get(key)
+    ]
 
 
-def _format_specs(specs):
-    return ", ".join(
-        f"{spec['name']} {spec['shape']} {spec['dtype']}"
-        + (f" {spec['quantization']}" if "quantization" in spec else "")
-        for spec in specs
-    )
+def _shorten(value):
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
+from ..records.results import Measured, Thresholds
 from ..serving.predictions import Prediction
-from .matching import are_detections, match
+from .matching import match
 
-NOT_MEASURED = {"max_difference": None, "mean_difference": None, "agreement": None}
-# Of many predictions in each example, such as those of pixels, some are ties, and
-# rounding within the tolerance decides them.
-DISAGREEMENT = 0.001
+# Of what comes after non-maximum suppression.
+_DETECTIONS = {"boxes", "classes", "num_detections", "scores"}
+DISAGREEMENT = Thresholds.disagreement_of_pixels
 # Of probabilities, or of the largest value: between two that differ by less rounding
 # decides, also in outputs that are saturated.
 TIE = 2e-4
@@ -31,20 +31,20 @@ def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True)
             Two classes between which the student is undecided are the same.
 
     Returns:
-        `(measured, reasons)`: a dict with the keys of `NOT_MEASURED`, and a list of
-        what is wrong, empty if nothing is.
+        `(measured, reasons)`: a `Measured`, or None where nothing can be compared; and
+        a list of what is wrong, empty if nothing is.
 
     Example:
 
     ```python
     logits = np.eye(3, dtype="float32")
     compare({"logits": logits}, {"logits": logits}, 1e-4)
-    # ({"max_difference": 0.0, "mean_difference": 0.0, "agreement": 1.0}, [])
+    # (Measured(max_difference=0.0, mean_difference=0.0, agreement=1.0), [])
     ```
     """
     reasons = _find_unusable(outputs, reference)
     if reasons:
-        return NOT_MEASURED, reasons
+        return None, reasons
     if are_detections(reference):
         return _compare_detections(outputs, reference, tolerance)
     differences = np.concatenate(
@@ -61,20 +61,20 @@ def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True)
     ]
     agree_once = all(len(a) == len(_first(outputs)) for a in agree)
     agree = np.concatenate(agree) if agree else None
-    measured = {
-        "max_difference": float(differences.max()),
-        "mean_difference": float(differences.mean()),
-        "agreement": None if agree is None else float(agree.mean()),
-    }
+    measured = Measured(
+        max_difference=float(differences.max()),
+        mean_difference=float(differences.mean()),
+        agreement=None if agree is None else float(agree.mean()),
+    )
     reasons = [
         f"output '{name}' is constant"
         for name, output in outputs.items()
         if is_constant(output) and _varies(reference[name], predictions[name])
     ]
-    if tolerance is not None and measured["max_difference"] > tolerance:
+    if tolerance is not None and measured.max_difference > tolerance:
         reasons.append(
             f"out of tolerance: differs from the Keras student by up to "
-            f"{measured['max_difference']:.2g}, allowed is {tolerance:.2g}"
+            f"{measured.max_difference:.2g}, allowed is {tolerance:.2g}"
         )
     if must_agree and agree is not None:
         allowed = 0 if agree_once else math.ceil(DISAGREEMENT * agree.size)
@@ -106,16 +106,27 @@ def _find_unusable(outputs, reference):
 def _compare_detections(outputs, reference, tolerance):
     near = SAME_DETECTION if tolerance is None else tolerance
     differences, share = match(outputs, reference, near)
-    measured = {**NOT_MEASURED, "agreement": share}
+    measured = Measured(agreement=share)
     if differences.size:
-        measured["max_difference"] = float(differences.max())
-        measured["mean_difference"] = float(differences.mean())
+        measured = Measured(float(differences.max()), float(differences.mean()), share)
     if tolerance is None or share >= 1 - DISAGREEMENT:
         return measured, []
     return measured, [
         f"out of tolerance: {1 - share:.2%} of the detections differ from the Keras "
         f"student's by more than {tolerance:.2g}, allowed are {DISAGREEMENT:.2%}"
     ]
+
+
+def are_detections(outputs):
+    """Returns whether these outputs come after non-maximum suppression.
+
+    Example:
+
+    ```python
+    are_detections({"logits": np.eye(3)})  # False
+    ```
+    """
+    return set(outputs) == _DETECTIONS
 
 
 def class_scores(outputs):

@@ -1,41 +1,44 @@
 """When an artefact is as good as the Keras student, by its precision."""
 
-import numbers
+import dataclasses
 
 import numpy as np
 
-from .comparison import NOT_MEASURED, class_scores, compare
+from ..records.results import Measured, Thresholds
+from .comparison import class_scores, compare
 from .metrics import compare_metrics, find_losses, measure
 
-TOLERANCE = 1e-4
-# Half a point of a metric between 0 and 1.
-QUANTIZED_TOLERANCE = 0.005
-# Of the largest output: float16 has 11 bits, and layers add up.
-FLOAT16_TOLERANCE = 0.01
-# Without targets, predictions of quantised students that must be the Keras student's.
-MIN_AGREEMENT = 0.9
+MIN_AGREEMENT = Thresholds.agreement_without_targets
 
 
-def check_tolerance(tolerance, name="tolerance"):
-    """Raises `ValueError` unless a tolerance can be one.
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What is said of the outputs of an artefact.
+
+    Attributes:
+        reasons: list of str: what is wrong with them.
+        warnings: list of str.
+        measured: `Measured`.
+        metrics: dict of float by name; None: not measured.
 
     Example:
 
     ```python
-    check_tolerance(1e-4)
+    Judgement(["out of tolerance"]).metrics  # {}
     ```
     """
-    if not isinstance(tolerance, numbers.Real) or not tolerance >= 0:
-        raise ValueError(
-            f"Expected a tolerance of 0 or more. Received: {name}={tolerance!r}"
-        )
+
+    reasons: list
+    warnings: list = dataclasses.field(default_factory=list)
+    measured: Measured = Measured()
+    metrics: dict = dataclasses.field(default_factory=dict)
 
 
-def judge(precision, outputs, reference, tolerance, quantized_tolerance):
+def judge(precision, outputs, reference, thresholds):
     """Measures the outputs of an artefact and says what is wrong with them.
 
     float32 must give the student's outputs within `tolerance`, and its predictions or
-    metrics. float16 must give them within 1% of the largest output. Quantised
+    metrics. float16 must give them within 1% of the largest output. Quantized
     artefacts are judged by the task alone: no metric may be lower than the student's
     by more than `quantized_tolerance`; without targets, 90% of the predictions must
     be the student's, and numbers (of regression) must explain 90% of the variance of
@@ -45,28 +48,26 @@ def judge(precision, outputs, reference, tolerance, quantized_tolerance):
         precision: as in `Format`.
         outputs: dict of arrays by output name.
         reference: `Reference` of the student.
-        tolerance: float.
-        quantized_tolerance: float.
+        thresholds: `Thresholds`.
 
     Returns:
-        `(measured, reasons, warnings)`: a dict, and two lists of strings.
+        `Judgement`.
 
     Example:
 
     ```python
-    judge("int8", outputs, reference, 1e-4, 0.005)[1]  # []
+    judge("int8", outputs, reference, Thresholds()).reasons  # []
     ```
     """
     if precision == "float32":
-        measured, reasons = _judge_exact(outputs, reference, tolerance)
-        return measured, reasons, []
+        return _judge_exact(outputs, reference, thresholds.tolerance)
     limit = None
     if precision == "float16":
-        limit = FLOAT16_TOLERANCE * max(
+        limit = thresholds.float16_tolerance * max(
             np.abs(output).max() for output in reference.outputs.values()
         )
-        limit = max(limit, tolerance)
-    return _judge_by_task(outputs, reference, limit, quantized_tolerance)
+        limit = max(limit, thresholds.tolerance)
+    return _judge_by_task(outputs, reference, limit, thresholds.quantized_tolerance)
 
 
 def _judge_exact(outputs, reference, tolerance):
@@ -77,33 +78,33 @@ def _judge_exact(outputs, reference, tolerance):
         reference.predictions,
         must_agree=reference.metrics is None,
     )
-    if measured is NOT_MEASURED:
-        return measured, reasons
+    if measured is None:
+        return Judgement(reasons)
     values = _measure(outputs, reference)
     if reference.metrics is not None:
         reasons = reasons + compare_metrics(values, reference.values)
-    return {**measured, **values}, reasons
+    return Judgement(reasons, [], measured, values)
 
 
 def _judge_by_task(outputs, reference, limit, quantized_tolerance):
     measured, reasons = compare(
         outputs, reference.outputs, limit, reference.predictions, must_agree=False
     )
-    if measured is NOT_MEASURED:
-        return measured, reasons, []
+    if measured is None:
+        return Judgement(reasons)
     values = _measure(outputs, reference)
-    measured = {**measured, **values}
     if None in values.values():
-        share = measured["agreement"]
+        share = measured.agreement
         if share is not None and share < MIN_AGREEMENT:
             reasons.append(
                 f"only {share:.1%} of the predictions are the Keras "
                 f"student's; without targets at least {MIN_AGREEMENT:.0%} must be"
             )
         reasons += _judge_numbers(outputs, reference)
-        return measured, reasons, ["judged without targets: its metric is not known"]
+        warning = "judged without targets: its metric is not known"
+        return Judgement(reasons, [warning], measured, values)
     lost, warnings = find_losses(values, reference.values, quantized_tolerance)
-    return measured, reasons + lost, warnings
+    return Judgement(reasons + lost, warnings, measured, values)
 
 
 def _measure(outputs, reference):

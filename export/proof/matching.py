@@ -7,20 +7,6 @@ the same class, not with the one in the same place.
 
 import numpy as np
 
-NAMES = {"boxes", "classes", "num_detections", "scores"}
-
-
-def are_detections(outputs):
-    """Returns whether these outputs come after non-maximum suppression.
-
-    Example:
-
-    ```python
-    are_detections({"logits": np.eye(3)})  # False
-    ```
-    """
-    return set(outputs) == NAMES
-
 
 def match(outputs, reference, tolerance):
     """Finds the detections of one list in another.

@@ -3,26 +3,12 @@
 import math
 import numbers
 
+from ..records.results import ArtefactResult, Thresholds
 from ..serving.predictions import Prediction
-from .comparison import NOT_MEASURED
 
-# A tenth of a point of a metric between 0 and 1.
-TOLERANCE = 0.001
+TOLERANCE = Thresholds.metric_tolerance
 # What else the report has beside the metrics of an artefact or of the student.
-_TAKEN = {
-    *NOT_MEASURED,
-    "batch_size",
-    "file",
-    "latency_ms",
-    "num_threads",
-    "ok",
-    "parameters",
-    "precision",
-    "reasons",
-    "sha256",
-    "size",
-    "warnings",
-}
+_TAKEN = {*ArtefactResult("", 0, "", "").to_json(), "parameters"}
 
 
 def measure(metrics, outputs, targets, predictions=None):

@@ -5,17 +5,58 @@ import statistics
 import time
 
 import numpy as np
+import tensorflow as tf
 
-from ..formats.runtimes import KerasRuntime
+from ..formats.base import Runner
+from ..formats.saved_model import tensorflow_threads
 from ..serving.predictions import find_predictions
 from ..serving.samples import Samples
 from ..serving.sizes import resized
+from ..serving.tensors import describe
 from .comparison import is_constant
 from .metrics import measure
 
 BATCH_SIZE = 128
 # Of inputs; what large images become inside a model takes up a hundred times as much.
 BATCH_BYTES = 2**24
+
+
+class KerasRunner(Runner):
+    """The Keras student in a `tf.function`: what artefacts are compared with.
+
+    Always on the CPU, as the runners of files are: a GPU's float32 convolutions round
+    to fewer bits than the tolerance allows.
+
+    Args:
+        serving: `Serving`.
+
+    Example:
+
+    ```python
+    KerasRunner(serving).run({"image": images})["logits"]
+    ```
+    """
+
+    def __init__(self, serving):
+        self.num_threads = tensorflow_threads()
+        self.inputs = describe(serving.inputs)
+        self.outputs = describe(serving.outputs)
+        self._serving = serving
+        # Not the trace that the artefacts were written from.
+        self._function = tf.function(
+            lambda inputs: serving.student(inputs, training=False),
+            autograph=False,
+            reduce_retracing=True,
+        )
+
+    def run(self, arrays):
+        """Runs the student."""
+        with tf.device("/CPU:0"):
+            inputs = tf.nest.map_structure(
+                tf.constant, self._serving.student_inputs(arrays)
+            )
+            outputs = self._serving.name_outputs(self._function(inputs))
+        return {name: output.numpy() for name, output in outputs.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +117,8 @@ def make_reference(serving, samples, metrics=None):
     reference = make_reference(serving, samples)
     ```
     """
-    runtime = KerasRuntime(serving)
-    outputs = predict(runtime, samples)
+    runner = KerasRunner(serving)
+    outputs = predict(runner, samples)
     _check_outputs(serving, outputs, samples)
     labels = samples.targets if metrics is None else None
     predictions = find_predictions(serving, labels)
@@ -89,40 +130,40 @@ def make_reference(serving, samples, metrics=None):
         predictions=predictions,
         values=measure(metrics, outputs, samples.targets, predictions),
         parameters=serving.student.count_params(),
-        latency_ms=latency_ms(runtime, samples, serving.batch_size or 1),
-        num_threads=runtime.num_threads,
+        latency_ms=latency_ms(runner, samples, serving.batch_size or 1),
+        num_threads=runner.num_threads,
     )
     # Each size in a function of its own: one for all sizes is what artefacts have.
-    other = resized(serving, samples, lambda x: KerasRuntime(serving).run(x))
+    other = resized(serving, samples, lambda x: KerasRunner(serving).run(x))
     if other is None:
         return reference
     found = dataclasses.replace(
         reference,
         samples=other,
         metrics=None,
-        outputs=predict(KerasRuntime(serving), other),
+        outputs=predict(KerasRunner(serving), other),
         values={"accuracy": None},
     )
     _check_outputs(serving, found.outputs, other)
     return dataclasses.replace(reference, other=found)
 
 
-def predict(runtime, samples):
+def predict(runner, samples):
     """Returns the outputs for all samples: a dict of arrays by output name.
 
     Example:
 
     ```python
-    predict(OnnxRuntime("export/student.onnx"), samples)["logits"]
+    predict(FORMATS["onnx"].open("export/student.onnx"), samples)["logits"]
     ```
     """
-    starts = range(0, len(samples), runtime.batch_size or _batch_size(samples))
-    if runtime.batch_size:
+    starts = range(0, len(samples), runner.batch_size or _batch_size(samples))
+    if runner.batch_size:
         inputs = (samples.full_batch(start, starts.step) for start in starts)
     else:
         # The last may be smaller, and shows that any size is taken.
         inputs = (samples.batch(start, start + starts.step) for start in starts)
-    batches = [runtime.run(arrays) for arrays in inputs]
+    batches = [runner.run(arrays) for arrays in inputs]
     return {
         name: np.concatenate([batch[name] for batch in batches])[: len(samples)]
         for name in batches[0]
@@ -134,23 +175,23 @@ def _batch_size(samples):
     return min(BATCH_SIZE, max(1, BATCH_BYTES // size))
 
 
-def latency_ms(runtime, samples, batch_size=1):
+def latency_ms(runner, samples, batch_size=1):
     """Median time of one call, after warming up; takes about half a second at most.
 
     Example:
 
     ```python
-    latency_ms(OnnxRuntime("export/student.onnx"), samples)  # 0.021
+    latency_ms(FORMATS["onnx"].open("export/student.onnx"), samples)  # 0.021
     ```
     """
     example = samples.full_batch(0, batch_size)
     for _ in range(3):
-        runtime.run(example)
+        runner.run(example)
     times, total = [], 0.0
     # A hundred calls of microseconds are over before the processor has settled.
     while total < 0.05 or len(times) < 5 or (total < 0.5 and len(times) < 100):
         start = time.perf_counter()
-        runtime.run(example)
+        runner.run(example)
         times.append(time.perf_counter() - start)
         total += times[-1]
     return 1000 * statistics.median(times)
@@ -168,5 +209,5 @@ def _check_outputs(serving, outputs, samples):
         raise ValueError(
             f"The student '{serving.student.name}' gives the same output for all "
             f"{len(samples)} samples, so comparing with it would prove nothing. Train "
-            "it, or pass the `samples` that it was made for, normalised as in training."
+            "it, or pass the `samples` that it was made for, normalized as in training."
         )

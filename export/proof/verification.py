@@ -6,21 +6,16 @@ from keras_diffkd.features.weights_fingerprint import hash_weights
 
 from ..errors import ManifestError, VerificationError
 from ..formats import FORMATS
-from ..formats.requirements import require_packages
 from ..quiet import quiet
 from ..records.folder import recover
-from ..records.manifest import FILE_NAME, read_manifest
+from ..records.manifest import FILE_NAME, Manifest
 from ..records.page import FOLDER as PAGE
 from ..records.page import find_page_damage
+from ..records.results import Report, Thresholds
 from ..serving.detection import is_detector
 from ..serving.samples import read_samples
 from ..serving.serving import Serving
 from .artefact import check_artefact
-from .judgement import (
-    QUANTIZED_TOLERANCE,
-    TOLERANCE,
-    check_tolerance,
-)
 from .metrics import check_metrics
 from .reference import make_reference
 
@@ -33,8 +28,8 @@ def verify(
     student,
     samples,
     *,
-    tolerance=TOLERANCE,
-    quantized_tolerance=QUANTIZED_TOLERANCE,
+    tolerance=Thresholds.tolerance,
+    quantized_tolerance=Thresholds.quantized_tolerance,
     metrics=None,
 ):
     """Compares every artefact of an export with the Keras student.
@@ -50,7 +45,7 @@ def verify(
     `tolerance`. Besides, they must predict the same class on every sample (of
     segmenters and detectors: for all but 0.1% of the pixels or anchors), or, with
     `metrics`, have every metric within 0.001 of the student's. Those of float16 may
-    differ by 1% of the largest output. Quantised artefacts are judged by their metrics
+    differ by 1% of the largest output. Quantized artefacts are judged by their metrics
     alone, of which more is better: none may be lower than the student's by more than
     `quantized_tolerance` (float16 likewise); without targets 90% of the predictions
     must be the student's.
@@ -64,14 +59,14 @@ def verify(
         student: the `keras.Model` that was exported. In half precision it is
             compared as `export_student` exports it, in float32; a RetinaNet with its
             boxes decoded, and suppressed where the export's are.
-        samples: what the student takes: float array `(N, ...)`, already normalised,
+        samples: what the student takes: float array `(N, ...)`, already normalized,
             or the dictionary or list of arrays of a student with several inputs; or
             a tuple `(inputs, targets)`: integer labels `(N,)`, of segmenters
             `(N, height, width)`, which add the accuracy, or what `metrics` takes.
             None for 64 seeded random inputs. Artefacts of pixels also take uint8
             images; float ones are rounded to the pixels that they were made from.
         tolerance: float. Largest absolute difference allowed, in float32.
-        quantized_tolerance: float. By how much a metric of a quantised artefact may be
+        quantized_tolerance: float. By how much a metric of a quantized artefact may be
             lower than the student's.
         metrics: None for the accuracy, or a callable `(outputs, targets) -> dict` of
             floats by name. `outputs` is a dict of arrays by output name for all
@@ -103,139 +98,122 @@ def verify(
     print(format_table(report))
     ```
     """
-    check_tolerance(tolerance)
-    check_tolerance(quantized_tolerance, "quantized_tolerance")
+    thresholds = Thresholds.of(tolerance, quantized_tolerance)
     check_metrics(metrics)
     output_dir = Path(output_dir).resolve()
     recover(output_dir)
     try:
-        manifest = read_manifest(output_dir)
+        manifest = Manifest.read(output_dir)
     except ManifestError as error:
         raise VerificationError(
             {"output_dir": str(output_dir), "failures": {FILE_NAME: [str(error)]}}
         ) from error
-    serving = Serving(
-        student,
-        _suppression(student, manifest),
-        _normalization(manifest),
-        manifest.get("batch_size"),
-    )
-    serving.take_names(manifest.get("inputs"), manifest.get("outputs"))
+    serving = _serve(student, manifest)
     samples = read_samples(serving, samples, metrics)
-    require_packages(manifest["artefacts"], writing=False)
+    for name in manifest.artefacts:
+        FORMATS[name].require_packages(writing=False)
     reference = make_reference(serving, samples, metrics)
-    report = check_artefacts(
-        output_dir, manifest, reference, tolerance, quantized_tolerance
-    )
+    report = check_artefacts(output_dir, manifest, reference, thresholds)
+    report.output_dir = str(output_dir)
     page = output_dir / PAGE
     reasons = find_page_damage(page) if page.exists() else []
     if reasons:
-        report["failures"][PAGE] = reasons
-    raise_failures(output_dir, report)
-    return {"output_dir": str(output_dir), **report}
+        report.others[PAGE] = reasons
+    raise_failures(report)
+    return report.to_json()
 
 
-def _suppression(student, manifest):
-    """Returns the `nms` that a detector was exported with."""
-    # What `decoded` gave has it inside already.
-    detection = manifest.get("detection") if is_detector(student) else None
-    return detection and detection["nms"]
+def _serve(student, manifest):
+    """Returns the `Serving` of a student that takes what the artefacts take."""
+    # What `decoded` gave suppresses already.
+    detection = manifest.detection if is_detector(student) else None
+    nms = detection and detection["nms"]
+    takes_pixels = (manifest.input or {}).get("normalized_by") == "artefact"
+    normalization = manifest.normalization if takes_pixels else None
+    serving = Serving(student, nms, normalization, manifest.batch_size)
+    serving.take_names(manifest.inputs, manifest.outputs)
+    return serving
 
 
-def _normalization(manifest):
-    """Returns what artefacts do to pixels; None if they take none."""
-    takes_pixels = (manifest.get("input") or {}).get("normalized_by") == "artefact"
-    return manifest.get("normalization") if takes_pixels else None
-
-
-def check_artefacts(folder, manifest, reference, tolerance, quantized_tolerance):
-    """Returns the report of `verify`, whatever it says.
+def check_artefacts(folder, manifest, reference, thresholds):
+    """Returns the `Report` of all artefacts, whatever it says.
 
     Args:
         folder: `Path` with the artefacts.
-        manifest: dict.
+        manifest: `Manifest`.
         reference: `Reference` of the student.
-        tolerance: float, of float32.
-        quantized_tolerance: float, of metrics.
+        thresholds: `Thresholds`.
 
     Example:
 
     ```python
-    check_artefacts(folder, read_manifest(folder), reference, 1e-4, 0.005)["failures"]
+    check_artefacts(folder, Manifest.read(folder), reference, Thresholds()).failures
     ```
     """
-    report = {
-        "tolerance": tolerance,
-        "quantized_tolerance": quantized_tolerance,
-        "batch_size": manifest.get("batch_size"),
-        "num_samples": len(reference.samples),
-        "samples": reference.samples.origin,
-        "metrics": list(reference.values),
-        "keras": {
-            "parameters": reference.parameters,
-            **reference.values,
-            "latency_ms": reference.latency_ms,
-            "num_threads": reference.num_threads,
-        },
-        "artefacts": {},
-        "warnings": [*manifest.get("warnings", []), *_other(manifest, reference)],
-    }
-    for name in manifest["artefacts"]:
+    report = Report(
+        thresholds=thresholds,
+        batch_size=manifest.batch_size,
+        num_samples=len(reference.samples),
+        samples=reference.samples.origin,
+        metrics=reference.values,
+        parameters=reference.parameters,
+        latency_ms=reference.latency_ms,
+        num_threads=reference.num_threads,
+    )
+    for name in manifest.artefacts:
         with quiet():
-            report["artefacts"][name] = check_artefact(
-                name, folder, manifest, reference, tolerance, quantized_tolerance
+            report.artefacts[name] = check_artefact(
+                FORMATS[name], folder, manifest, reference, thresholds
             )
-    report["warnings"] += _gained_nothing(report["artefacts"])
-    report["failures"] = {
-        result["file"]: result["reasons"]
-        for result in report["artefacts"].values()
-        if not result["ok"]
-    }
+    report.warnings = [
+        *manifest.warnings,
+        *_other_weights(manifest, reference),
+        *_gained_nothing(report.artefacts),
+    ]
     return report
 
 
-def _other(manifest, reference):
-    expected = (manifest.get("student") or {}).get("weights_sha256")
+def _other_weights(manifest, reference):
+    expected = (manifest.student or {}).get("weights_sha256")
     if expected in (None, hash_weights(reference.serving.network)):
         return []
     return ["the student's weights are not those that were exported"]
 
 
 def _gained_nothing(results):
-    """Returns warnings of artefacts slower or larger than float32 of their family."""
+    """Returns warnings of artefacts slower or larger than float32 of their kind."""
     warnings = []
     for name, result in results.items():
-        family = FORMATS[name].family
-        float32 = results.get(family)
-        if name == family or float32 is None:
+        first = FORMATS[name].names["float32"]
+        float32 = results.get(first)
+        if name == first or float32 is None:
             continue
-        if result["size"] > MORE * float32["size"]:
+        if result.size > MORE * float32.size:
             warnings.append(
-                f"{result['file']} is larger than float32: {result['size']:,} bytes "
-                f"instead of {float32['size']:,}"
+                f"{result.file} is larger than float32: {result.size:,} bytes "
+                f"instead of {float32.size:,}"
             )
-        found, expected = result["latency_ms"], float32["latency_ms"]
+        found, expected = result.latency_ms, float32.latency_ms
         if found and expected and found > MORE * expected:
             warnings.append(
-                f"{result['file']} is slower than float32 here: {found:.3f} ms instead "
+                f"{result.file} is slower than float32 here: {found:.3f} ms instead "
                 f"of {expected:.3f} ms"
             )
     return warnings
 
 
-def raise_failures(output_dir, report, advice=""):
-    """Raises `VerificationError` if a report of `check_artefacts` has failures.
+def raise_failures(report, advice=""):
+    """Raises `VerificationError` if a `Report` has failures.
 
     Args:
-        output_dir: what was verified.
-        report: dict.
+        report: `Report`.
         advice: str, the end of the message.
 
     Example:
 
     ```python
-    raise_failures("export", {"failures": {}})
+    raise_failures(report)
     ```
     """
-    if report["failures"]:
-        raise VerificationError({"output_dir": str(output_dir), **report}, advice)
+    if report.failures:
+        raise VerificationError(report.to_json(), advice)

@@ -3,17 +3,13 @@
 import contextlib
 import os
 import shutil
+from pathlib import Path
 
 from keras_diffkd.atomic_files import flush, move_into_place
 
 from ..errors import ManifestError
-from .manifest import FILE_NAME, read_manifest
-from .mounted import (
-    OTHERS,
-    is_mount_point,
-    recover_inside,
-    replacing_inside,
-)
+from .manifest import FILE_NAME, Manifest
+from .mounted import OTHERS, recover_inside, replacing_inside
 from .page import FOLDER as PAGE
 from .page import is_page
 
@@ -52,13 +48,13 @@ def check_target(output_dir, source):
     if not present:
         return
     try:
-        manifest = read_manifest(output_dir)
+        manifest = Manifest.read(output_dir)
     except ManifestError as error:
         raise ValueError(
             f"The output folder is not empty and not an export "
             f"({FILE_NAME}: {error}). {advice} Received: '{output_dir}'"
         ) from error
-    ours = {entry["file"] for entry in manifest["artefacts"].values()}
+    ours = {artefact.file for artefact in manifest.artefacts.values()}
     if is_page(output_dir / PAGE):
         ours.add(PAGE)
     foreign = sorted(present - ours - {FILE_NAME})
@@ -67,7 +63,7 @@ def check_target(output_dir, source):
             "The output folder holds files that are not part of the export: "
             f"{', '.join(foreign)}. {advice} Received: '{output_dir}'"
         )
-    old, new = _experiment(manifest.get("source")), _experiment(source)
+    old, new = _experiment(manifest.source), _experiment(source)
     if old != new:
         raise ValueError(
             "The output folder holds the export of another experiment. Expected: "
@@ -138,6 +134,26 @@ def recover(output_dir):
     previous = _previous(output_dir)
     if previous.exists() and not output_dir.exists():
         os.replace(previous, output_dir)
+
+
+def is_mount_point(path):
+    """Returns whether a file system, or a folder of one, is mounted at a path.
+
+    Example:
+
+    ```python
+    is_mount_point(Path("/"))  # True
+    ```
+    """
+    if os.path.ismount(path):
+        return True
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # Not Linux.
+        return False
+    # A folder of the same file system: only this list tells. Spaces are octal there.
+    mounted = {line.split()[4].replace("\\040", " ") for line in lines}
+    return str(path) in mounted
 
 
 def _previous(output_dir):

@@ -7,7 +7,6 @@ file by file, so that a process killed in between leaves what `recover_inside` u
 import contextlib
 import os
 import shutil
-from pathlib import Path
 
 from keras_diffkd.atomic_files import flush, sync
 
@@ -16,26 +15,6 @@ PARTIAL = ".partial"
 _LEAVING, _PREVIOUS, _REPLACED = ".leaving", ".previous", ".replaced"
 # What does not belong to an export: also what file systems put into their root.
 OTHERS = {PARTIAL, _LEAVING, _PREVIOUS, _REPLACED, "lost+found"}
-
-
-def is_mount_point(path):
-    """Returns whether a file system, or a folder of one, is mounted at a path.
-
-    Example:
-
-    ```python
-    is_mount_point(Path("/"))  # True
-    ```
-    """
-    if os.path.ismount(path):
-        return True
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # Not Linux.
-        return False
-    # A folder of the same file system: only this list tells. Spaces are octal there.
-    mounted = {line.split()[4].replace("\\040", " ") for line in lines}
-    return str(path) in mounted
 
 
 @contextlib.contextmanager

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import ExportError
-from .manifest import digest
-from .sealed import find_break
+from .fingerprints import find_break, fingerprint
 
 FILE_NAME = "page.json"
 GENERATOR = "keras_diffkd.export.web"
@@ -94,7 +93,7 @@ def find_page_damage(folder):
     broken = find_break(page)
     if broken:
         return [f"{FILE_NAME} {broken}"]
-    found = digest(folder)["files"]
+    found = fingerprint(folder)["files"]
     return [
         f"{name} is missing, was changed, or is not part of the page"
         for name in sorted({*found, *page["files"]} - {FILE_NAME})

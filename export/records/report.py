@@ -1,5 +1,6 @@
 """report.json: how an export was verified, where, and with what result."""
 
+import dataclasses
 import datetime
 import json
 import os
@@ -9,9 +10,9 @@ from pathlib import Path
 
 from keras_diffkd.atomic_files import move_into_place
 
-from ..formats import FORMATS, inspection
-from ..proof import comparison, judgement, metrics
+from ..formats import FORMATS
 from .manifest import versions
+from .results import Thresholds
 
 FILE_NAME = "report.json"
 GENERATOR = "keras_diffkd.export.verify"
@@ -40,13 +41,14 @@ def write_verification_report(path, report):
     ```
     """
     path = Path(path)
+    thresholds = Thresholds(report.get("tolerance"), report.get("quantized_tolerance"))
     content = {
         "generator": GENERATOR,
         "version": VERSION,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "ok": not report["failures"],
         **report,
-        "thresholds": _thresholds(report),
+        "thresholds": dataclasses.asdict(thresholds),
         "machine": describe_machine(),
         "versions": versions(report.get("artefacts") or FORMATS),
     }
@@ -100,16 +102,3 @@ def _processor():
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     found = re.search(r"model name\s*:\s*(.+)", text)
     return found.group(1) if found else platform.processor() or None
-
-
-def _thresholds(report):
-    """Returns everything that decides whether an artefact is accepted."""
-    return {
-        "tolerance": report.get("tolerance"),
-        "quantized_tolerance": report.get("quantized_tolerance"),
-        "float16_tolerance": judgement.FLOAT16_TOLERANCE,
-        "metric_tolerance": metrics.TOLERANCE,
-        "disagreement_of_pixels": comparison.DISAGREEMENT,
-        "agreement_without_targets": judgement.MIN_AGREEMENT,
-        "share_of_kernel_bytes": inspection.MIN_SHARE,
-    }

@@ -1,4 +1,4 @@
-"""The inputs from which a quantiser learns the ranges of activations."""
+"""The inputs from which a quantizer learns the ranges of activations."""
 
 import math
 

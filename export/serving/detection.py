@@ -175,7 +175,7 @@ class AnchorDecoder(keras.layers.Layer):
 
     def call(self, deltas):
         # What `keras.utils.bounding_boxes` computes, relative to the image all the way
-        # and with centres and sizes apart, because a quantiser rounds what is
+        # and with centres and sizes apart, because a quantizer rounds what is
         # concatenated to the same 256 values.
         centers = deltas[..., :2] * self._sizes + self._centers
         logs = deltas[..., 2:] + self._log_halves

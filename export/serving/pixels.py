@@ -13,7 +13,7 @@ OVERSHOOT = 0.51
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """The normalisation of a data set, there and back.
+    """The normalization of a data set, there and back.
 
     Attributes:
         mean: float64 array, one value or one per channel, of pixels scaled to 0..1.
@@ -39,7 +39,7 @@ class Preprocessing:
             ValueError: if it does not say how pixels become the student's input.
         """
         advice = (
-            "input='uint8' puts the normalisation into the artefacts. Pass "
+            "input='uint8' puts the normalization into the artefacts. Pass "
             "normalization={'mean': [...], 'std': [...]} of pixels scaled to 0..1, one "
             "value per channel, or export with input='float32'. "
             f"Received: normalization={normalization!r}"
@@ -91,7 +91,7 @@ class Preprocessing:
         """Returns the uint8 pixels that images were made from.
 
         Args:
-            images: array of pixels, or of normalised images, which is known from
+            images: array of pixels, or of normalized images, which is known from
                 its dtype: integers are pixels.
 
         Raises:
@@ -104,7 +104,7 @@ class Preprocessing:
         if not (low >= -OVERSHOOT and high <= 255 + OVERSHOOT):
             raise ValueError(
                 "These artefacts take pixels. Expected the samples to be uint8 images, "
-                "or float images normalised as `normalization` says, which are pixels "
+                "or float images normalized as `normalization` says, which are pixels "
                 f"between 0 and 255. Received: pixels between {low:.4g} and {high:.4g}"
                 "; pass raw pixels with an integer dtype"
             )
@@ -128,7 +128,7 @@ def check_input(input):
 
 
 def describe_input(serving):
-    """Returns range, layout and who normalises, as the manifest has it.
+    """Returns range, layout and who normalizes, as the manifest has it.
 
     Args:
         serving: `Serving`.

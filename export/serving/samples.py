@@ -182,7 +182,7 @@ def _as_array(array, spec):
 
 def _restore(serving, images):
     images = np.asarray(images)
-    # Before its channels meet those of the normalisation.
+    # Before its channels meet those of the normalization.
     _check_array(images, serving.inputs[0])
     return serving.preprocessing.restore(images)
 

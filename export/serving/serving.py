@@ -1,14 +1,12 @@
 """The one function that every artefact computes."""
 
-import contextlib
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ..formats.inspection import training_operations
 from .detection import decoded, is_detector
 from .float32 import to_float32
+from .graph import inline_functions, training_operations
 from .names import name_tensors
 from .pixels import Preprocessing
 from .predictions import compiled_losses
@@ -22,7 +20,7 @@ class Serving:
     names of output layers), but for those that Keras numbers, see `name_tensors`. A
     RetinaNet of KerasHub is served as `decoded` gives it.
     Every format is written from this object; with `normalization`, it takes raw pixels
-    and normalises them itself.
+    and normalizes them itself.
 
     Args:
         student: built `keras.Model`: functional, sequential, or subclassed and
@@ -34,6 +32,7 @@ class Serving:
 
     Attributes:
         network: the student in float32.
+        is_rebuilt: bool. Whether that is another model than the one given.
         student: what is served: `network`, or that decoded.
         preprocessing: `Preprocessing` or None.
         inputs: list of `tf.TensorSpec` with batch size None, one per input tensor.
@@ -65,6 +64,7 @@ class Serving:
         self.preprocessing = normalization and Preprocessing.of(normalization)
         given = student
         self.network = self.student = student = to_float32(student)
+        self.is_rebuilt = student is not given
         if nms is not None or is_detector(student):
             self.student = student = decoded(student, nms)
         self.structure = _input_structure(student)
@@ -102,15 +102,15 @@ class Serving:
         """Calls inputs and outputs as an export does that was written before.
 
         Args:
-            inputs: list of dicts as `describe` gives them, or None.
+            inputs: list of `TensorInfo`.
             outputs: likewise.
         """
         for specs, given in ((self.inputs, inputs), (self.outputs, outputs)):
             # Others are not renamed: what is wrong with them is said by their names.
-            if _fit(specs, given or []):
+            if _fit(specs, given):
                 specs[:] = [
-                    tf.TensorSpec(spec.shape, spec.dtype, name=entry["name"])
-                    for spec, entry in zip(specs, given, strict=True)
+                    tf.TensorSpec(spec.shape, spec.dtype, name=info.name)
+                    for spec, info in zip(specs, given, strict=True)
                 ]
 
     def __call__(self, *tensors):
@@ -125,7 +125,7 @@ class Serving:
     def student_inputs(self, arrays):
         """Returns what the Keras student takes for arrays by input name.
 
-        Pixels are normalised in NumPy, on a way of their own to what artefacts do.
+        Pixels are normalized in NumPy, on a way of their own to what artefacts do.
         """
         arrays = [arrays[spec.name] for spec in self.inputs]
         if self.preprocessing:
@@ -160,7 +160,7 @@ class Serving:
 
         Args:
             batch_size: int, or None for its own.
-            dtype: None, or another one for pixels: `"float32"` for a quantiser.
+            dtype: None, or another one for pixels: `"float32"` for a quantizer.
         """
         batch_size = batch_size or self.batch_size
         dtype = dtype if self.preprocessing else None
@@ -170,21 +170,6 @@ class Serving:
             )
             for spec in self.inputs
         ]
-
-
-@contextlib.contextmanager
-def inline_functions():
-    """Traces inner `tf.function`s into the outer graph instead of as calls.
-
-    Keras wraps grouped convolutions in `tf.function(jit_compile=True)`, which
-    neither tf2onnx nor a TensorFlow without XLA can use.
-    """
-    eager = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(eager)
 
 
 def _check_student(student):
@@ -217,7 +202,7 @@ def _check_inference(trace, student):
         raise ValueError(
             f"The student '{student.name}' has layers in training mode even when it is "
             "called with training=False: dropout or other noise, or batch "
-            "normalisation that updates its statistics. Let its layers pass `training` "
+            "normalization that updates its statistics. Let its layers pass `training` "
             f"on. Received: the operations {', '.join(found)}"
         )
 
@@ -271,7 +256,7 @@ def _with_any_batch(tensor):
 
 def _fit(specs, given):
     return [(list(spec.shape[1:]), spec.dtype.name) for spec in specs] == [
-        (list(entry["shape"][1:]), entry["dtype"]) for entry in given
+        (info.shape[1:], info.dtype) for info in given
     ]
 
 

@@ -22,7 +22,7 @@ def unknown_axes(specs):
     """Returns the axes of unknown size but the first, lists by name of the tensor.
 
     Args:
-        specs: list of `tf.TensorSpec`, or of dicts as the manifest has them.
+        specs: list of `tf.TensorSpec` or of `TensorInfo`.
 
     Example:
 
@@ -32,12 +32,10 @@ def unknown_axes(specs):
     """
     found = {}
     for spec in specs:
-        is_described = isinstance(spec, dict)
-        name = spec["name"] if is_described else spec.name
-        shape = list(spec["shape"] if is_described else spec.shape)
+        shape = list(spec.shape)
         axes = [axis for axis, size in enumerate(shape) if axis and size is None]
         if axes:
-            found[name] = axes
+            found[spec.name] = axes
     return found
 
 

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 from ..errors import ExportError, ManifestError
+from ..records.fingerprints import find_damage, fingerprint, write_sealed
 from ..records.folder import replacing
-from ..records.manifest import digest, find_damage, read_manifest
+from ..records.manifest import read_manifest
 from ..records.page import FILE_NAME, describe_page, is_page
-from ..records.sealed import write_sealed
 from .pictures import write_pictures
 from .runtime import copy_runtime, find_runtime
 
@@ -67,8 +67,45 @@ def write_web_page(
         )
         page["runtime"] = copy_runtime(runtime, folder / RUNTIME)
         shutil.copyfile(STATIC / LICENSE, folder / RUNTIME / "LICENSE.txt")
-        page["files"] = digest(folder)["files"]
+        page["files"] = fingerprint(folder)["files"]
         return write_sealed(folder / FILE_NAME, page)
+
+
+def prepare_page(options, manifest, formats):
+    """Finds out what a page inside an export needs, before anything is written.
+
+    Args:
+        options: dict of arguments of `write_web_page`.
+        manifest: `Manifest` of the export.
+        formats: list of names.
+
+    Returns:
+        dict of arguments of `write_web_page`.
+
+    Raises:
+        ValueError: if the options are others, or the ONNX file is not among the
+            formats.
+        ExportError: as `write_web_page` does.
+
+    Example:
+
+    ```python
+    prepare_page({"title": "Digits"}, manifest, ["onnx"])
+    ```
+    """
+    known = ("title", "samples", "runtime_dir")
+    if not isinstance(options, dict) or set(options) - set(known):
+        raise ValueError(
+            f"Expected `web` to be None or a dict with keys of {list(known)}. "
+            f"Received: web={options!r}"
+        )
+    if "onnx" not in formats:
+        raise ValueError(
+            "The web page runs student.onnx: add 'onnx' to the formats. Received: "
+            f"formats={formats} with a web page"
+        )
+    describe_page(manifest.to_json())
+    return {**options, "runtime_dir": find_runtime(options.get("runtime_dir"))}
 
 
 def check_page_folder(output_dir):

@@ -58,7 +58,7 @@ def _to_pixels(images, page):
     if images.size and not (images.min() > -1 and images.max() < 256):
         raise ValueError(
             "The samples of the web page are not what the student takes: expected "
-            "images whose pixels, before normalisation, are in 0..255. Received: "
+            "images whose pixels, before normalization, are in 0..255. Received: "
             f"pixels of {images.min():.4g} to {images.max():.4g}"
         )
     return np.clip(np.rint(images), 0, 255).astype("uint8")

@@ -14,7 +14,7 @@ from keras_diffkd.export import (
     export_student,
     verify,
 )
-from keras_diffkd.export.formats import writers
+from keras_diffkd.export.formats.onnx import ONNX
 from keras_diffkd.export.serving.serving import Serving
 
 
@@ -296,11 +296,11 @@ def test_failed_verification_leaves_the_old_export(
 ):
     before = helpers.hash_files(export_copy)
     other = Serving(helpers.make_student(seed=7))
-    write = writers.WRITERS["onnx"]
-    monkeypatch.setitem(
-        writers.WRITERS,
-        "onnx",
-        lambda serving, path, **options: write(other, path, **options),
+    write = ONNX.write
+    monkeypatch.setattr(
+        ONNX,
+        "write",
+        lambda kind, serving, path, **options: write(kind, other, path, **options),
     )
 
     with pytest.raises(VerificationError, match=r"student\.onnx: out of tolerance"):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_diffkd.export import ExportError, export_student
-from keras_diffkd.export.formats import writers
+from keras_diffkd.export.formats.tflite import TFLite
 from keras_diffkd.export.quiet import last_words, quiet
 
 
@@ -18,7 +18,7 @@ def test_words_of_a_native_converter_are_in_the_error(
         os.write(2, b"I0000 00:00:1 a.cc:1] Converting\nloc(x): error: no tf.X here\n")
         raise RuntimeError("See the console.")
 
-    monkeypatch.setitem(writers.WRITERS, "tflite", fail)
+    monkeypatch.setattr(TFLite, "write", fail)
     with pytest.raises(ExportError) as caught:
         export_student(helpers.make_student(), tmp_path / "export", ["tflite"])
     expected = "Received: See the console. It wrote: loc(x): error: no tf.X here"

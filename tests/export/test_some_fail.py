@@ -19,10 +19,10 @@ def flaky(monkeypatch):
     write = export_module.write_artefact
 
     def fail(*names):
-        def write_or_raise(name, *args, **options):
-            if name in names:
-                raise ExportError(f"cannot be written as '{name}'")
-            return write(name, *args, **options)
+        def write_or_raise(kind, *args, **options):
+            if kind.name in names:
+                raise ExportError(f"cannot be written as '{kind.name}'")
+            return write(kind, *args, **options)
 
         monkeypatch.setattr(export_module, "write_artefact", write_or_raise)
 

@@ -132,7 +132,7 @@ def program(request):
 
 def test_file_without_normalization(program):
     for how in (None, {}, {"mean": [0], "std": [1], "input_range": [0, 1]}):
-        with pytest.raises(SystemExit, match="how to normalise"):
+        with pytest.raises(SystemExit, match="how to normalize"):
             program["normalize"](np.zeros((2, 2, 1), "uint8"), how)
 
 

@@ -4,7 +4,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_diffkd.export import export_student
-from keras_diffkd.export.formats.delegates import find_delegation_problem
+from keras_diffkd.export.formats.tflite_delegates import find_delegation_problem
 
 
 class Sum(keras.layers.Layer):

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_diffkd.export.formats import check_formats, needs_calibration
+from keras_diffkd.export.arguments import check_formats, needs_calibration
 
 
 def test_quantize_adds_to_the_families_that_are_there():
@@ -20,7 +20,7 @@ def test_quantize_adds_to_the_families_that_are_there():
         (["onnx"], "int4", "None or 'int8'. Received: quantize='int4'"),
     ],
 )
-def test_what_cannot_be_quantised(formats, quantize, message):
+def test_what_cannot_be_quantized(formats, quantize, message):
     with pytest.raises(ValueError, match=message):
         check_formats(formats, quantize)
 

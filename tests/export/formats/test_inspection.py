@@ -3,20 +3,15 @@ import onnx
 import pytest
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_diffkd.export.formats.inspection import (
-    find_size_problem,
-    inspect_onnx,
-    inspect_saved_model,
-    inspect_tflite,
-    training_operations,
-)
+from keras_diffkd.export.formats import FORMATS
+from keras_diffkd.export.proof.artefact import find_size_problem
+from keras_diffkd.export.serving.graph import training_operations
 from keras_diffkd.export.serving.serving import Serving
 
 
 def test_nothing_is_wrong_with_an_export(exported):
-    assert inspect_saved_model(exported / "saved_model") == []
-    assert inspect_onnx(exported / "student.onnx") == []
-    assert inspect_tflite(exported / "student.tflite") == []
+    for name in ("saved_model", "onnx", "tflite"):
+        assert FORMATS[name].inspect(exported / FORMATS[name].file) == []
 
 
 class Insistent(keras.layers.Layer):
@@ -48,7 +43,7 @@ def test_saved_model_in_training_mode(tmp_path):
         [keras.Input((4,)), Insistent(keras.layers.Dropout(0.5, seed=0))]
     )
     model.export(tmp_path, verbose=False)
-    [reason] = inspect_saved_model(tmp_path)
+    [reason] = FORMATS["saved_model"].inspect(tmp_path)
     assert "is in training mode: its graph has" in reason
 
 
@@ -61,7 +56,7 @@ def edit_onnx(exported, tmp_path, edit):
     edit(model)
     path = tmp_path / "edited.onnx"
     path.write_bytes(model.SerializeToString())
-    return inspect_onnx(path)
+    return FORMATS["onnx"].inspect(path)
 
 
 def test_onnx_in_training_mode(exported, tmp_path):
@@ -91,7 +86,7 @@ def test_tflite_with_a_custom_operation(exported, tmp_path):
     code.customCode = "FlexErfinv"
     path = tmp_path / "edited.tflite"
     path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-    [reason] = inspect_tflite(path)
+    [reason] = FORMATS["tflite"].inspect(path)
     assert "(Flex or custom): FlexErfinv" in reason
 
 

@@ -5,8 +5,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_diffkd.export import VerificationError, verify
-from keras_diffkd.export.formats.metadata import embed, find_differences, read_metadata
-from keras_diffkd.export.records.manifest import digest, read_manifest, write_manifest
+from keras_diffkd.export.formats import FORMATS
+from keras_diffkd.export.proof.artefact import compare_metadata
+from keras_diffkd.export.records.fingerprints import fingerprint
+from keras_diffkd.export.records.manifest import read_manifest, write_manifest
 from keras_diffkd.features.weights_fingerprint import hash_weights
 
 FILES = {
@@ -18,7 +20,7 @@ FILES = {
 
 @pytest.mark.parametrize("family", FILES)
 def test_what_a_file_says_of_itself(family, exported, student, helpers):
-    metadata = read_metadata(family, exported / FILES[family])
+    metadata = FORMATS[family].read_metadata(exported / FILES[family])
 
     assert metadata["labels"] == helpers.labels
     assert metadata["normalization"] == helpers.normalization
@@ -38,14 +40,14 @@ def test_tflite_computes_the_same_with_metadata(export_copy, images):
         return np.concatenate([runner(image=i[None])["logits"] for i in images[:20]])
 
     before = run()
-    embed("tflite", path, {"labels": ["ä"] * 1000})
+    FORMATS["tflite"].embed_metadata(path, {"labels": ["ä"] * 1000})
     np.testing.assert_array_equal(run(), before)
 
 
 @pytest.mark.parametrize("family", FILES)
 def test_swapped_labels_in_a_file(family, export_copy, student, images):
     path = export_copy / FILES[family]
-    metadata = read_metadata(family, path)
+    metadata = FORMATS[family].read_metadata(path)
     metadata["labels"] = metadata["labels"][::-1]
     replace(family, path, metadata)
     rehash(export_copy)
@@ -72,9 +74,9 @@ def test_labels_swapped_in_the_manifest(export_copy, student, images):
 
 
 def test_differences():
-    assert find_differences({"a": 1}, {"a": 1}) == []
-    assert "has none" in find_differences({}, {"a": 1})[0]
-    assert "'b' is None in the file" in find_differences({"a": 1}, {"a": 1, "b": 2})[0]
+    assert compare_metadata({"a": 1}, {"a": 1}) == []
+    assert "has none" in compare_metadata({}, {"a": 1})[0]
+    assert "'b' is None in the file" in compare_metadata({"a": 1}, {"a": 1, "b": 2})[0]
 
 
 def test_hash_is_of_the_weights(student, helpers):
@@ -90,12 +92,12 @@ def replace(family, path, metadata):
         assert content.count(old) == 1
         path.write_bytes(content.replace(old, json.dumps(metadata["labels"]).encode()))
     else:
-        embed(family, path, metadata)
+        FORMATS[family].embed_metadata(path, metadata)
 
 
 def rehash(folder, edit=lambda manifest: None):
     manifest = read_manifest(folder)
     for entry in manifest["artefacts"].values():
-        entry.update(digest(folder / entry["file"]))
+        entry.update(fingerprint(folder / entry["file"]))
     edit(manifest)
     write_manifest(folder, manifest)

@@ -1,4 +1,4 @@
-"""Quantised and float16 artefacts of a classifier that was trained on real digits."""
+"""Quantized and float16 artefacts of a classifier that was trained on real digits."""
 
 import json
 
@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_diffkd import datasets
 from keras_diffkd.export import VerificationError, export_student, format_table, verify
 from keras_diffkd.export.formats import FORMATS
+from keras_diffkd.export.records.manifest import Manifest
 from keras_diffkd.models import build_model
 
 ALL = list(FORMATS)
@@ -95,7 +96,7 @@ def check_raw_pixels(name, folder, teacher, samples, pixels, manifest):
     expected = teacher(images, training=False).numpy()
     kind = FORMATS[name]
 
-    outputs = RUN[kind.family](folder / kind.file, pixels)
+    outputs = RUN[kind.names["float32"]](folder / kind.file, pixels)
 
     found = manifest["artefacts"][name]
     assert found["precision"] == kind.precision
@@ -165,7 +166,8 @@ def check_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch):
     read = json.loads((folder / "manifest.json").read_text())
     read["artefacts"]["tflite_int8"]["outputs"][0]["quantization"]["zero_point"] += 1
     monkeypatch.setattr(
-        "keras_diffkd.export.proof.verification.read_manifest", lambda folder: read
+        "keras_diffkd.export.proof.verification.Manifest.read",
+        lambda folder: Manifest.from_json(read),
     )
     with pytest.raises(VerificationError, match="wrong outputs: .*zero_point") as error:
         verify(folder, teacher, samples)
@@ -195,7 +197,7 @@ def check_another_student(folder, digits, samples):
     assert any("weights are not those" in w for w in error.value.report["warnings"])
 
 
-def test_quantised_metric_that_is_too_low(student, images, tmp_path):
+def test_quantized_metric_that_is_too_low(student, images, tmp_path):
     values = iter([0.5, 0.5, 0.494])
     with pytest.raises(VerificationError, match="0.0060 below the Keras student's"):
         export_student(
@@ -209,7 +211,7 @@ def test_quantised_metric_that_is_too_low(student, images, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_small_student_of_normalised_images(digits, tmp_path, rng):
+def test_small_student_of_normalized_images(digits, tmp_path, rng):
     """Little of a small file is weights; random calibration is warned of."""
     student = build_model("digits_student", digits.image_shape, 10)
 

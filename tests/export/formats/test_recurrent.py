@@ -6,11 +6,10 @@ import pytest
 from keras import layers
 
 from keras_diffkd.export import ExportError, export_student
-from keras_diffkd.export.formats.onnx import write_onnx
-from keras_diffkd.export.formats.runtimes import OnnxRuntime
+from keras_diffkd.export.formats.onnx import ONNX
 from keras_diffkd.export.formats.saved_model import write_saved_model
 from keras_diffkd.export.formats.tflite_apart import convert_apart
-from keras_diffkd.export.formats.unrolled import MAX_STEPS, unrolled
+from keras_diffkd.export.formats.tflite_unrolled import MAX_STEPS, unrolled
 from keras_diffkd.export.proof.reference import predict
 from keras_diffkd.export.serving.samples import read_samples
 from keras_diffkd.export.serving.serving import Serving
@@ -49,8 +48,8 @@ def test_onnx(middle, inputs, tmp_path):
         inputs[:, 9:] = 0  # What masking leaves out.
     student = recurrent(inputs.shape[1:], *middle())
     serving = Serving(student)
-    write_onnx(serving, tmp_path / "student.onnx")
-    runtime = OnnxRuntime(tmp_path / "student.onnx")
+    ONNX().write(serving, tmp_path / "student.onnx")
+    runtime = ONNX().open(tmp_path / "student.onnx")
     (output,) = predict(runtime, read_samples(serving, inputs)).values()
     np.testing.assert_allclose(output, student(inputs), atol=1e-6)
     one = runtime.run({"image": inputs[:1]})["logits"]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd.export.proof.comparison import agreement, compare, is_constant
+from keras_diffkd.export.records.results import Measured
 from keras_diffkd.export.serving.predictions import Prediction
 
 REFERENCE = {"logits": np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.5, 0.0]])}
@@ -10,11 +11,7 @@ REFERENCE = {"logits": np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.5, 0.0]]
 def test_equal_outputs():
     measured, reasons = compare(REFERENCE, REFERENCE, 0.0)
     assert reasons == []
-    assert measured == {
-        "max_difference": 0.0,
-        "mean_difference": 0.0,
-        "agreement": 1.0,
-    }
+    assert measured == Measured(0.0, 0.0, 1.0)
 
 
 def test_differences_of_all_outputs_count():
@@ -24,9 +21,9 @@ def test_differences_of_all_outputs_count():
 
     measured, reasons = compare(outputs, reference, 0.5)
 
-    assert measured["max_difference"] == pytest.approx(0.8)
-    assert measured["mean_difference"] == pytest.approx(0.05)
-    assert measured["agreement"] == 1.0
+    assert measured.max_difference == pytest.approx(0.8)
+    assert measured.mean_difference == pytest.approx(0.05)
+    assert measured.agreement == 1.0
     assert len(reasons) == 1
     assert "out of tolerance" in reasons[0]
 
@@ -52,7 +49,7 @@ def test_saturated_outputs_are_ties():
     outputs = {"logits": np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0]])}
     for kind in (Prediction("threshold", 0.5, True), Prediction("class", 0.0, True)):
         measured, reasons = compare(outputs, reference, 1e-4, {"logits": kind})
-        assert (measured["agreement"], reasons) == (1.0, [])
+        assert (measured.agreement, reasons) == (1.0, [])
 
 
 def test_all_probabilities_of_nearly_zero_are_not_constant():
@@ -76,7 +73,7 @@ def test_numbers_have_no_agreement():
     reference = {"logits": np.array([[1.0], [-1.0]])}
     number = {"logits": Prediction("number")}
     measured, reasons = compare(reference, reference, 1e-4, number)
-    assert (measured["agreement"], reasons) == (None, [])
+    assert (measured.agreement, reasons) == (None, [])
 
 
 def test_one_example_is_not_constant():
@@ -87,7 +84,7 @@ def test_predictions_need_not_agree_where_metrics_decide():
     swapped = {"logits": REFERENCE["logits"][:, ::-1]}
     measured, reasons = compare(swapped, REFERENCE, 9.0, must_agree=False)
     assert reasons == []
-    assert measured["agreement"] == 0.0
+    assert measured.agreement == 0.0
 
 
 @pytest.mark.parametrize(("ties", "num_reasons"), [(4, 0), (5, 1)])
@@ -97,7 +94,7 @@ def test_one_in_a_thousand_pixels_may_be_a_tie(ties, num_reasons):
     output = reference.copy()
     output[1, :ties, 1] = 2e-6
     measured, reasons = compare({"logits": output}, {"logits": reference}, 1e-4)
-    assert measured["agreement"] == 1 - ties / 4000
+    assert measured.agreement == 1 - ties / 4000
     assert len(reasons) == num_reasons
 
 
@@ -106,11 +103,7 @@ def test_boxes_predict_no_class():
     reference = {"boxes": np.zeros((4, 1, 4)), "cls_logits": logits}
     outputs = {**reference, "boxes": np.full((4, 1, 4), [0, 0, 0, 1e-5])}
     assert compare(outputs, reference, 1e-4) == (
-        {
-            "max_difference": 1e-5,
-            "mean_difference": pytest.approx(1e-5 / 6),
-            "agreement": 1.0,
-        },
+        Measured(1e-5, pytest.approx(1e-5 / 6), 1.0),
         [],
     )
 

@@ -22,11 +22,9 @@ from keras_diffkd.export import (
     export_student,
     verify,
 )
-from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.formats import onnx as onnx_writer
-from keras_diffkd.export.formats.metadata import describe_file, embed
-from keras_diffkd.export.formats.writers import WRITERS
-from keras_diffkd.export.records.manifest import digest, write_manifest
+from keras_diffkd.export.formats import FORMATS, onnx_float32
+from keras_diffkd.export.records.fingerprints import fingerprint
+from keras_diffkd.export.records.manifest import Manifest, write_manifest
 from keras_diffkd.export.serving import serving as serving_module
 from keras_diffkd.export.serving.serving import Serving
 
@@ -59,11 +57,11 @@ def classifier(*layers):
 
 def exchange(folder, name, student):
     """Writes an artefact anew from another student, and says nothing of it."""
-    path = folder / FORMATS[name].file
+    kind = FORMATS[name]
+    path = folder / kind.file
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    WRITERS[name](Serving(student), path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    embed(name, path, describe_file(manifest, name))
+    kind.write(Serving(student), path)
+    kind.embed_metadata(path, Manifest.read(folder).metadata(kind))
     rehash(folder)
 
 
@@ -79,7 +77,7 @@ def rehash(folder, edit=lambda manifest: None):
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     for entry in manifest["artefacts"].values():
-        entry.update(digest(folder / entry["file"]))
+        entry.update(fingerprint(folder / entry["file"]))
     edit(manifest)
     write_manifest(folder, manifest)
 
@@ -195,14 +193,14 @@ def test_converter_that_only_logs_an_error(student, tmp_path, monkeypatch):
 
 
 def test_converter_that_says_nothing_of_an_invalid_file(student, tmp_path, monkeypatch):
-    convert = onnx_writer._convert
+    convert = onnx_float32._convert
 
     def forgetful_convert(*args):
         model = convert(*args)
         del model.graph.node[0]
         return model
 
-    monkeypatch.setattr(onnx_writer, "_convert", forgetful_convert)
+    monkeypatch.setattr(onnx_float32, "_convert", forgetful_convert)
     with pytest.raises(ExportError, match="'onnx'.*the graph that was written is inva"):
         export_student(student, tmp_path / "export", ["onnx"])
     assert list(tmp_path.iterdir()) == []

@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_diffkd.export.proof.judgement import check_tolerance, judge
+from keras_diffkd.export.proof.judgement import judge
 from keras_diffkd.export.proof.metrics import find_losses
+from keras_diffkd.export.records.results import Thresholds
 from keras_diffkd.export.serving.predictions import Prediction
 
 LOGITS = 10 * np.eye(4)[np.arange(400) % 4]
@@ -32,7 +33,7 @@ class Targets:
 def judge_logits(precision, logits, targets=LABELS):
     value = None if targets is None else 1.0
     reference = Given({"logits": LOGITS}, {"accuracy": value}, Targets(targets))
-    return judge(precision, {"logits": logits}, reference, 1e-4, 0.005)
+    return judge(precision, {"logits": logits}, reference, Thresholds())
 
 
 def mistaken(count):
@@ -43,39 +44,40 @@ def mistaken(count):
 
 @pytest.mark.parametrize(("offset", "num_reasons"), [(0.09, 0), (0.11, 1)])
 def test_float16_differs_by_a_hundredth(offset, num_reasons):
-    measured, reasons, _ = judge_logits("float16", LOGITS + offset)
-    assert len(reasons) == num_reasons
-    assert measured["max_difference"] == pytest.approx(offset)
-    assert judge_logits("float32", LOGITS + offset)[1]
+    found = judge_logits("float16", LOGITS + offset)
+    assert len(found.reasons) == num_reasons
+    assert found.measured.max_difference == pytest.approx(offset)
+    assert judge_logits("float32", LOGITS + offset).reasons
 
 
 @pytest.mark.parametrize("precision", ["int8", "dynamic_int8"])
-def test_quantised_outputs_are_judged_by_the_metric(precision):
-    measured, reasons, warnings = judge_logits(precision, LOGITS * 3)
-    assert (reasons, warnings) == ([], [])
-    assert measured["max_difference"] == 20.0
+def test_quantized_outputs_are_judged_by_the_metric(precision):
+    found = judge_logits(precision, LOGITS * 3)
+    assert (found.reasons, found.warnings) == ([], [])
+    assert found.measured.max_difference == 20.0
 
-    measured, reasons, [warning] = judge_logits(precision, mistaken(2))
-    assert reasons == []
-    assert "'accuracy' is 0.9950, 0.0050 below" in warning
-    assert measured["agreement"] == 0.995
+    found = judge_logits(precision, mistaken(2))
+    assert found.reasons == []
+    assert "'accuracy' is 0.9950, 0.0050 below" in found.warnings[0]
+    assert found.measured.agreement == 0.995
 
-    _, [reason], warnings = judge_logits(precision, mistaken(3))
+    found = judge_logits(precision, mistaken(3))
+    [reason] = found.reasons
     assert "0.0075 below" in reason
     assert "allowed is 0.005 (quantized_tolerance)" in reason
-    assert warnings == []
+    assert found.warnings == []
 
 
 @pytest.mark.parametrize("logits", [LOGITS * np.nan, LOGITS * 0])
-def test_quantised_outputs_must_still_be_outputs(logits):
-    assert judge_logits("int8", logits)[1]
+def test_quantized_outputs_must_still_be_outputs(logits):
+    assert judge_logits("int8", logits).reasons
 
 
 @pytest.mark.parametrize(("count", "num_reasons"), [(40, 0), (41, 1)])
 def test_without_targets_the_predictions_decide(count, num_reasons):
-    _, reasons, [warning] = judge_logits("int8", mistaken(count), targets=None)
-    assert len(reasons) == num_reasons
-    assert "without targets" in warning
+    found = judge_logits("int8", mistaken(count), targets=None)
+    assert len(found.reasons) == num_reasons
+    assert "without targets" in found.warnings[0]
 
 
 def test_a_better_metric_is_no_loss():
@@ -86,7 +88,7 @@ def test_a_better_metric_is_no_loss():
 
 def test_unusable_tolerance():
     with pytest.raises(ValueError, match="quantized_tolerance=nan"):
-        check_tolerance(float("nan"), "quantized_tolerance")
+        Thresholds.of(1e-4, float("nan"))
 
 
 @pytest.mark.parametrize(("noise", "num_reasons"), [(0.1, 0), (1.0, 1)])
@@ -100,7 +102,7 @@ def test_numbers_without_targets_must_follow_the_students(noise, num_reasons):
         {"logits": Prediction("number")},
     )
     outputs = {"logits": numbers + noise * rng.standard_normal((400, 1))}
-    measured, reasons, _ = judge("int8", outputs, reference, 1e-4, 0.005)
-    assert measured["agreement"] is None
-    assert len(reasons) == num_reasons
-    assert all("explains only" in reason for reason in reasons)
+    found = judge("int8", outputs, reference, Thresholds())
+    assert found.measured.agreement is None
+    assert len(found.reasons) == num_reasons
+    assert all("explains only" in reason for reason in found.reasons)

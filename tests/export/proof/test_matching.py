@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_diffkd.export.proof.comparison import compare
-from keras_diffkd.export.proof.matching import are_detections, match
+from keras_diffkd.export.proof.comparison import are_detections, compare
+from keras_diffkd.export.proof.matching import match
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_order_does_not_matter_and_padding_neither(detections):
 
     assert are_detections(outputs)
     assert reasons == []
-    assert measured["agreement"] == 1.0
-    assert measured["max_difference"] == pytest.approx(1e-5, rel=0.1)
+    assert measured.agreement == 1.0
+    assert measured.max_difference == pytest.approx(1e-5, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["boxes", "scores", "classes", "num_detections"])
@@ -55,6 +55,6 @@ def test_nothing_found_by_either(detections):
     nothing = {**detections, "num_detections": np.zeros(5, int)}
     measured, reasons = compare(nothing, nothing, 1e-4)
     assert reasons == []
-    assert measured["agreement"] == 1.0
-    assert measured["max_difference"] is None
+    assert measured.agreement == 1.0
+    assert measured.max_difference is None
     assert match(nothing, detections, 1e-4)[1] == 0.0

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_diffkd.export import VerificationError, format_table, verify
-from keras_diffkd.export.records.manifest import digest, read_manifest, write_manifest
+from keras_diffkd.export.records.fingerprints import fingerprint
+from keras_diffkd.export.records.manifest import read_manifest, write_manifest
 
 
 def artefact_file(folder, artefact):
@@ -106,7 +107,7 @@ def test_valid_hash_of_an_invalid_file(artefact, export_copy, student, images):
 
     def rehash(manifest):
         for entry in manifest["artefacts"].values():
-            entry.update(digest(export_copy / entry["file"]))
+            entry.update(fingerprint(export_copy / entry["file"]))
 
     edit_manifest(export_copy, rehash)
     with pytest.raises(VerificationError, match=f"{artefact}: does not run"):

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from keras_diffkd.export.records import folder as folders
-from keras_diffkd.export.records.folder import check_target, recover, replacing
-from keras_diffkd.export.records.mounted import is_mount_point
+from keras_diffkd.export.records.folder import (
+    check_target,
+    is_mount_point,
+    recover,
+    replacing,
+)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from ai_edge_litert.interpreter import Interpreter
 
 from keras_diffkd.export import export_student, verify
 from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.formats.runtimes import RUNTIMES
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ def test_files_take_that_many(family, fixed, student, images):
     outputs = RUN[family](path, images[:3])
     expected = student(images[:3], training=False)
     np.testing.assert_allclose(outputs, expected, atol=1e-4, rtol=0)
-    assert RUNTIMES[family](path).inputs[0]["shape"] == [3, 6, 6, 2]
+    assert FORMATS[family].open(path).inputs[0].shape == [3, 6, 6, 2]
 
 
 def test_onnx_files_take_no_others(fixed, images):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from keras_diffkd.export import ExportError, export_student, verify
-from keras_diffkd.export.formats.metadata import read_metadata
+from keras_diffkd.export.formats import FORMATS
 
 VALUES = np.random.default_rng(0).standard_normal((16, 4)).astype("float32")
 
@@ -81,7 +81,7 @@ def test_labels_of_one_sigmoid_unit(labels, tmp_path):
     folder = tmp_path / "export"
     manifest = export_student(model, folder, ["onnx"], samples=VALUES, labels=labels)
     assert manifest["labels"] == labels
-    metadata = read_metadata("onnx", folder / "student.onnx")
+    metadata = FORMATS["onnx"].read_metadata(folder / "student.onnx")
     assert metadata["labels"] == labels
     assert metadata["predictions"] == {
         "logits": {"kind": "threshold", "threshold": 0.5, "is_probability": True}
@@ -100,4 +100,4 @@ def test_labels_of_classes(tmp_path):
     names = ["a", "b", "c", "d", "e"]
     folder = tmp_path / "export"
     export_student(student(ArgMax()), folder, ["onnx"], samples=VALUES, labels=names)
-    assert read_metadata("onnx", folder / "student.onnx")["labels"] == names
+    assert FORMATS["onnx"].read_metadata(folder / "student.onnx")["labels"] == names

@@ -8,12 +8,13 @@ import onnx
 import pytest
 from keras import layers
 
-from keras_diffkd.export import ExportError, VerificationError, export_student, verify
-from keras_diffkd.export.formats.runtimes import (
-    OnnxRuntime,
-    SavedModelRuntime,
-    TFLiteRuntime,
+from keras_diffkd.export import (
+    ExportError,
+    VerificationError,
+    export_student,
+    verify,
 )
+from keras_diffkd.export.formats import FORMATS
 
 RNG = np.random.default_rng(0)
 STEPS = RNG.standard_normal((12, 10, 4)).astype("float32")
@@ -69,15 +70,13 @@ def test_all_sizes(model, inputs, axes, tmp_path):
     (given,) = onnx.load(folder / "student.onnx").graph.input
     assert dimensions(given) == axes
     larger = np.concatenate([inputs, inputs[:, :7]], axis=1)
-    for runtime, file in (
-        (SavedModelRuntime, "saved_model"),
-        (OnnxRuntime, "student.onnx"),
-    ):
-        found = runtime(folder / file).run({"image": larger})["logits"]
+    for name in ("saved_model", "onnx"):
+        runner = FORMATS[name].open(folder / FORMATS[name].file)
+        found = runner.run({"image": larger})["logits"]
         np.testing.assert_allclose(found, model(larger), atol=1e-5)
-    (fixed,) = TFLiteRuntime(folder / "student.tflite").inputs
-    assert fixed["shape"] == [1, *inputs.shape[1:]]
-    assert manifest["artefacts"]["tflite"]["inputs"] == [fixed]
+    (fixed,) = FORMATS["tflite"].open(folder / "student.tflite").inputs
+    assert fixed.shape == [1, *inputs.shape[1:]]
+    assert manifest["artefacts"]["tflite"]["inputs"] == [fixed.to_json()]
 
 
 def test_output_of_any_size(tmp_path):

@@ -57,7 +57,7 @@ def probabilities(student, images):
 
 
 def normalize(pixels):
-    """Pixels as the data set `digits` normalises them."""
+    """Pixels as the data set `digits` normalizes them."""
     return ((pixels / 255.0 - 0.3049) / 0.3756).astype("float32")
 
 

@@ -22,7 +22,7 @@ from keras_diffkd.export import (
     verify,
     write_web_page,
 )
-from keras_diffkd.export.records.manifest import digest
+from keras_diffkd.export.records.fingerprints import fingerprint
 from keras_diffkd.export.records.page import describe_page, find_page_damage, is_page
 from keras_diffkd.export.web import runtime
 from keras_diffkd.export.web.page import STATIC
@@ -382,7 +382,7 @@ def test_the_runtime_is_fetched_once(npm, tmp_path, monkeypatch):
 def test_a_cache_that_was_changed_is_refused(npm, tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "SHA512", pack(npm, tmp_path / "source"))
     folder = runtime.find_runtime()
-    hashes = {name: digest(folder / name)["sha256"] for name in runtime.FILES}
+    hashes = {name: fingerprint(folder / name)["sha256"] for name in runtime.FILES}
     monkeypatch.setattr(runtime, "_SHA256", hashes)
     runtime.copy_runtime(folder, tmp_path / "first")
     path = folder / "ort-wasm-simd-threaded.wasm"

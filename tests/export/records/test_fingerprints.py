@@ -1,6 +1,6 @@
 import json
 
-from keras_diffkd.export.records.sealed import find_break, seal, write_sealed
+from keras_diffkd.export.records.fingerprints import find_break, seal, write_sealed
 
 
 def test_content_as_it_was_written(tmp_path):

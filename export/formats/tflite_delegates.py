@@ -15,7 +15,8 @@ def find_delegation_problem(operations):
     slower, and every part of the graph costs a change from one to the other.
 
     Args:
-        operations: of a `TFLiteRuntime` after its first run.
+        operations: list of dicts with `index`, `op_name`, and `inputs` and `outputs`
+            (indices of tensors), as the interpreter has them after its first run.
 
     Returns:
         list of one string, or none if the delegate takes the graph as a whole.
@@ -23,7 +24,7 @@ def find_delegation_problem(operations):
     Example:
 
     ```python
-    find_delegation_problem(runtime.operations)  # []
+    find_delegation_problem(interpreter._get_ops_details())  # []
     ```
     """
     delegates = [op for op in operations if op["op_name"] == "DELEGATE"]

@@ -1,4 +1,4 @@
-"""Recurrent layers without loops, which the TFLite quantiser cannot take."""
+"""Recurrent layers without loops, which the TFLite quantizer cannot take."""
 
 import contextlib
 
@@ -15,7 +15,7 @@ MAX_STEPS = 256
 def unrolled(student, steps=None):
     """Makes recurrent layers write one step after the other into a graph.
 
-    Quantising a loop kills TensorFlow's converter, and the process with it.
+    Quantizing a loop kills TensorFlow's converter, and the process with it.
 
     Args:
         student: `keras.Model`.
@@ -83,7 +83,7 @@ def _check_steps(layer, given):
     steps = steps or given
     if steps is not None and steps > MAX_STEPS:
         raise ExportError(
-            f"the layer '{layer.name}' has {steps} steps, and the quantiser takes "
+            f"the layer '{layer.name}' has {steps} steps, and the quantizer takes "
             f"loops only unrolled, up to {MAX_STEPS} steps. Choose 'tflite_dynamic', "
             "which keeps the loop, or 'onnx_int8'"
         )

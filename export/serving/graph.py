@@ -1,0 +1,82 @@
+"""What TensorFlow's graph of a student holds, and how it is traced."""
+
+import contextlib
+
+import tensorflow as tf
+
+# Dropout draws and advances a seed, batch normalization assigns its statistics.
+_TRAINING_PREFIXES = ("Assign", "Random", "StatelessRandom", "StatefulRandom")
+
+
+@contextlib.contextmanager
+def inline_functions():
+    """Traces inner `tf.function`s into the outer graph instead of as calls.
+
+    Keras wraps grouped convolutions in `tf.function(jit_compile=True)`, which
+    neither tf2onnx nor a TensorFlow without XLA can use.
+
+    Example:
+
+    ```python
+    with inline_functions():
+        tf.function(student).get_concrete_function(spec)
+    ```
+    """
+    eager = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(eager)
+
+
+def training_operations(graph):
+    """Returns the operations that only training has, as sorted types.
+
+    Args:
+        graph: `GraphDef` of TensorFlow.
+
+    Example:
+
+    ```python
+    training_operations(serving.trace.graph.as_graph_def())  # []
+    ```
+    """
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    return sorted(
+        {
+            node.op
+            for node in nodes
+            if node.op.startswith(_TRAINING_PREFIXES)
+            or (
+                node.op.startswith("FusedBatchNorm")
+                and "Grad" not in node.op
+                and node.attr["is_training"].b
+            )
+        }
+    )
+
+
+def used_variables(trace):
+    """Returns the variables that the outputs of a trace are computed from.
+
+    A head for training alone is called, but nobody returns what it gives.
+
+    Args:
+        trace: `tf.ConcreteFunction`.
+
+    Example:
+
+    ```python
+    used_variables(serving.trace)
+    ```
+    """
+    graph, pending, seen = trace.graph, [t.op for t in trace.outputs], set()
+    while pending:
+        operation = pending.pop()
+        if operation not in seen:
+            seen.add(operation)
+            # No control inputs: by these TensorFlow orders all reads, used or not.
+            pending.extend(tensor.op for tensor in operation.inputs)
+    inner = {id(handle) for handle, tensor in graph.captures if tensor.op in seen}
+    return [variable for variable in graph.variables if id(variable.handle) in inner]
