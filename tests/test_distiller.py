@@ -414,7 +414,7 @@ def test_saved_distillers_load_without_the_teachers_weights(rng, tmp_path):
         [np.array(v) for v in loaded.optimizer.variables],
         [np.array(v) for v in distiller.optimizer.variables],
     )
-    assert loaded._step.jit_compile is False
+    assert loaded.record.jit_compile is False
 
     with pytest.raises(ValueError, match="do not hold the teacher's weights"):
         loaded.fit(x, y, verbose=0)

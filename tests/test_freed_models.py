@@ -117,7 +117,7 @@ def test_a_distiller_is_freed(make, clear, rng, tmp_path):
         "distiller": weakref.ref(distiller),
         "optimizer": weakref.ref(distiller.optimizer),
         **{m.name: weakref.ref(m) for m in distiller.methods},
-        "step": weakref.ref(distiller._step.gradients),
+        "step": weakref.ref(distiller.record.gradients),
     }
     if student is None:
         references["student"] = weakref.ref(distiller.student)

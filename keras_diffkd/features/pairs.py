@@ -1,9 +1,15 @@
 """What methods compare: tapped features of teacher and student, in pairs."""
 
+from keras_diffkd.features.head import attach_heads
 from keras_diffkd.features.inputs import common_inputs
 from keras_diffkd.features.kinds import channel_axis_of, channels_last, kind_of
 from keras_diffkd.features.logits import check_logits
-from keras_diffkd.features.taps import check_is_tensor, find_layer, output_specs
+from keras_diffkd.features.taps import (
+    call_with_taps,
+    check_is_tensor,
+    find_layer,
+    output_specs,
+)
 from keras_diffkd.validation.findings import Findings
 
 
@@ -43,45 +49,136 @@ def pair_up(methods, of_teacher, of_student, convert=lambda feature: feature):
     ]
 
 
-def pair_specs(frozen, student, methods):
-    """Checks the taps of all methods, and tells what they will give.
+class FeaturePairs:
+    """The features that every method compares: the teacher's and the student's.
+
+    It is a plain object: Keras neither trains nor saves the models in it.
 
     Args:
-        frozen: `FrozenTeacher`.
+        teacher: `FrozenTeacher`.
         student: A built `keras.Model`.
         methods: List of `DistillationMethod`s.
 
-    Returns:
-        `(outputs, shapes, tapped)`: the student's outputs as `KerasTensor`s, of every
-        method the pair of shapes, channels last, and the pair of `TappedFeatures`, the
-        teacher's and the student's.
+    Attributes:
+        output_spec: The student's outputs as `KerasTensor`s.
+        shapes: List of `(teacher's, student's)` shapes for every method, channels last.
 
     Raises:
         PreflightError: With every tap that does not exist or does not fit.
     """
-    teacher = frozen.model
-    inputs = common_inputs(teacher, student, frozen.preprocess)
-    _check_taps({"student": student, "teacher": teacher}, methods)
-    student_outputs, of_student = output_specs(
-        student, inputs, taps_of(methods, "student")
-    )
-    if not methods:
-        return student_outputs, [], None
-    teacher_outputs, of_teacher = frozen.specs(inputs, taps_of(methods, "teacher"))
-    findings = Findings()
-    for method in methods:
+
+    def __init__(self, teacher, student, methods):
+        self._teacher = teacher
+        self._student = student
+        self._methods = list(methods)
+        self._look()
+
+    def _look(self):
+        """Checks all taps and finds out what they will give."""
+        teacher, student, methods = self._teacher.model, self._student, self._methods
+        inputs = common_inputs(teacher, student, self._teacher.preprocess)
+        _check_taps({"student": student, "teacher": teacher}, methods)
+        self.output_spec, of_student = output_specs(
+            student, inputs, taps_of(methods, "student")
+        )
+        self.shapes, self._sources = [], None
+        if not methods:
+            return
+        outputs, of_teacher = self._teacher.specs(inputs, taps_of(methods, "teacher"))
+        findings = Findings()
+        for method in methods:
+            with findings.collecting():
+                _check_single_features(method, teacher, student, of_teacher, of_student)
+                check_logits(method, teacher, student, outputs, self.output_spec)
+        findings.raise_errors()
+        self._sources = (
+            TappedFeatures(teacher, of_teacher),
+            TappedFeatures(student, of_student),
+        )
+        self.shapes = self._paired(of_teacher, of_student, shape_of)
+
+    def _paired(self, of_teacher, of_student, convert=lambda feature: feature):
+        from_teacher, from_student = self._sources
+        return pair_up(
+            self._methods,
+            from_teacher.channels_last(of_teacher),
+            from_student.channels_last(of_student),
+            convert,
+        )
+
+    def build_methods(self):
+        """Creates the methods' layers, before the optimizer wants to know them.
+
+        Raises:
+            PreflightError: With all that a method cannot compare.
+        """
+        findings = Findings()
         with findings.collecting():
-            _check_single_features(method, teacher, student, of_teacher, of_student)
-            check_logits(method, teacher, student, teacher_outputs, student_outputs)
-    findings.raise_errors()
-    tapped = TappedFeatures(teacher, of_teacher), TappedFeatures(student, of_student)
-    shapes = pair_up(
-        methods,
-        tapped[0].channels_last(of_teacher),
-        tapped[1].channels_last(of_student),
-        shape_of,
-    )
-    return student_outputs, shapes, tapped
+            attach_heads(self._methods, self._teacher.model, self.output_spec)
+        kinds = []
+        if self._sources is not None:
+            kinds = pair_up(self._methods, *(each.kinds for each in self._sources))
+        for method, shapes, of_pair in zip(
+            self._methods, self.shapes, kinds, strict=True
+        ):
+            if not method.built:
+                method.tapped_kinds = of_pair
+                with findings.collecting():
+                    method.build(*shapes)
+        findings.raise_errors()
+
+    def read(self, x, training=True):
+        """Runs both models once.
+
+        Args:
+            x: Batch of inputs.
+            training: Whether the student runs in training mode.
+
+        Returns:
+            `(y_pred, features)`: the student's outputs, and for every method the pair
+            of features, or of lists of them if the method has several taps.
+        """
+        y_pred, of_student = call_with_taps(
+            self._student, x, taps_of(self._methods, "student"), training=training
+        )
+        if not self._methods:
+            return y_pred, []
+        of_teacher = self._teacher.features(x, taps_of(self._methods, "teacher"))
+        return y_pred, self._paired(of_teacher, of_student)
+
+    def replace_teacher(self, model):
+        """Takes another teacher.
+
+        Args:
+            model: A built `keras.Model` whose features are like the old one's.
+
+        Raises:
+            ValueError: If they are not. The old teacher stays then.
+        """
+        before = dict(vars(self))
+        previous, self._teacher.model = self._teacher.model, model
+        try:
+            self._look()
+            self._check_like(before["shapes"], before["_sources"])
+            attach_heads(self._methods, model, self.output_spec)
+        except ValueError:
+            self._teacher.model = previous
+            vars(self).update(before)
+            raise
+
+    def _check_like(self, shapes, sources):
+        """Raises `ValueError` unless methods built for such features can go on."""
+        if self.shapes != shapes:
+            raise ValueError(
+                "The new teacher must give features of the shapes that the methods "
+                f"were built for. Received: {self.shapes}, expected: {shapes}"
+            )
+        if sources is not None and self._sources[0].kinds != sources[0].kinds:
+            raise ValueError(
+                "The new teacher must give features of the kinds that the methods were "
+                f"built for. Received: {self._sources[0].kinds}, "
+                f"expected: {sources[0].kinds}"
+            )
 
 
 class TappedFeatures:
@@ -113,20 +210,6 @@ class TappedFeatures:
             tap: _each(channels_last, feature, self._axes[tap])
             for tap, feature in features.items()
         }
-
-
-def check_same_kinds(tapped, expected):
-    """Raises `ValueError` if a new teacher's features are of another kind.
-
-    Args:
-        tapped: Pair of `TappedFeatures` with the new teacher, or `None`.
-        expected: The same with the old one.
-    """
-    if tapped is not None and tapped[0].kinds != expected[0].kinds:
-        raise ValueError(
-            "The new teacher must give features of the kinds that the methods were "
-            f"built for. Received: {tapped[0].kinds}, expected: {expected[0].kinds}"
-        )
 
 
 def _each(function, *features):

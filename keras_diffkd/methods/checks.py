@@ -1,6 +1,7 @@
-"""Checks on a list of methods, and on the losses that they return."""
+"""Checks on a list of methods."""
 
 from keras_diffkd.methods.method import DistillationMethod
+from keras_diffkd.validation.findings import Findings
 
 
 def check_methods(methods, teacher):
@@ -25,12 +26,15 @@ def check_methods(methods, teacher):
         )
 
 
-def check_loss_names(method, results):
-    """Raises `ValueError` if a method returned other names than it declares."""
-    declared = {*method.loss_weights, *method.metric_names}
-    if set(results) != declared:
-        raise ValueError(
-            f"Method {method.name!r} must return exactly the names in its "
-            f"`loss_weights` and `metric_names`: {sorted(declared)}. "
-            f"Received: {sorted(results)}"
-        )
+def prepare_student(student, methods):
+    """Returns the student as all methods want to train it.
+
+    Raises:
+        PreflightError: With all problems of methods that re-parameterize it.
+    """
+    findings = Findings()
+    for method in methods:
+        with findings.collecting():
+            student = method.prepare_student(student)
+    findings.raise_errors()
+    return student

@@ -41,7 +41,7 @@ def run_models(distiller, look):
 
 
 def _teacher_output(distiller, x):
-    return distiller._frozen.features(x, [None])[None]
+    return distiller.frozen_teacher.features(x, [None])[None]
 
 
 def _tensor(array):

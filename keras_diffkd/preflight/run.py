@@ -1,7 +1,6 @@
 """All checks of a training, before its first step."""
 
 import inspect
-import weakref
 
 import keras
 
@@ -31,7 +30,7 @@ def check_fit(distiller, x=None, y=None, *args, replay=False, memory=None, **kwa
         *args: Further arguments of `fit`.
         replay: Whether to look at a generator's first batch too; what is returned
             has to take its place then.
-        memory: `Memory` of what need not be read again; it is told what was read.
+        memory: `CheckedData` of what need not be read again; it is told what was read.
         **kwargs: Likewise.
 
     Returns:
@@ -68,7 +67,7 @@ def check_fit(distiller, x=None, y=None, *args, replay=False, memory=None, **kwa
 def check_configuration(findings, distiller, arguments):
     """Adds what is wrong whatever the data is."""
     with findings.collecting():
-        distiller._frozen.check_weights()
+        distiller.frozen_teacher.check_weights()
     task.check_structure(findings, distiller)
     settings.check_weights(findings, distiller)
     settings.check_trainable(findings, distiller)
@@ -104,7 +103,7 @@ def check_data(findings, distiller, look, arguments):
         look,
         distiller.teacher if distiller.methods else None,
         distiller.student,
-        has_preprocess=distiller._frozen.preprocess is not None,
+        has_preprocess=distiller.frozen_teacher.preprocess is not None,
     )
     knows_labels = knows_labels and learns_from_labels
     if knows_labels:
@@ -145,36 +144,3 @@ def check_validation(findings, distiller, look, arguments, task_outputs):
     if seen.chunks:
         targets.check_targets(findings, seen, task_outputs, "validation data")
         detection.check_boxes(findings, seen, distiller, "validation data")
-
-
-class Memory:
-    """Remembers the data that was checked, so that it is not read a second time.
-
-    It does not keep the data alive; of what cannot be referred to like that, it
-    remembers nothing.
-    """
-
-    def __init__(self):
-        self._seen = None
-
-    def holds(self, *data):
-        """Whether these very objects were the last ones to be checked."""
-        leaves = keras.tree.flatten(data)
-        return (
-            self._seen is not None
-            and len(self._seen) == len(leaves)
-            and all(
-                reference() is leaf
-                for reference, leaf in zip(self._seen, leaves, strict=True)
-            )
-        )
-
-    def keep(self, *data):
-        """Remembers these objects in place of others."""
-        try:
-            self._seen = [
-                (lambda: None) if leaf is None else weakref.ref(leaf)
-                for leaf in keras.tree.flatten(data)
-            ]
-        except TypeError:
-            self._seen = None

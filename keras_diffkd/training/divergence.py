@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_diffkd.errors import TrainingDivergedError
 from keras_diffkd.training.finite import is_float, is_small, tapped, watched_losses
-from keras_diffkd.training.step import state_variables
+from keras_diffkd.training.state import state_variables
 
 MENTIONED = 3
 
@@ -23,9 +23,9 @@ def is_healthy(distiller, finite):
     """
     flags = finite["flags"]
     healthy = keras.ops.all(keras.ops.logical_or(flags, ~_required(distiller)))
-    count = distiller._step.count
+    count = distiller.record.count
     if count.can_skip:
-        few = count.in_a_row < distiller._step.max_skipped_steps
+        few = count.in_a_row < distiller.record.max_skipped_steps
         healthy = keras.ops.logical_and(healthy, few)
     return healthy
 
@@ -39,7 +39,7 @@ def _required(distiller):
     """
     required = [not name.startswith("the student's") for name in _names(distiller)]
     for what, _, variables in _updates(distiller):
-        matters = what == "statistics" or not distiller._step.count.can_skip
+        matters = what == "statistics" or not distiller.record.count.can_skip
         required += [matters] * (1 + sum(not is_small(v) for v in variables))
     return np.array(required)
 
@@ -92,14 +92,14 @@ def diverged(distiller, finite, batch, step, skipped_in_a_row, replica=None):
         skipped_in_a_row: Integer, skipped steps up to this one.
         replica: Integer, or `None` if there is one only.
     """
-    epoch = distiller._step.epoch
+    epoch = distiller.record.epoch
     step = None if epoch is None else int(step)
     where = "this step" if epoch is None else f"step {step} of epoch {epoch}"
     if replica is not None:
         where += f", on replica {replica}"
     culprits = _culprits(distiller, finite, batch)
-    most = distiller._step.max_skipped_steps
-    if distiller._step.count.can_skip and skipped_in_a_row >= most:
+    most = distiller.record.max_skipped_steps
+    if distiller.record.count.can_skip and skipped_in_a_row >= most:
         message = _too_many_skipped(distiller, where, culprits)
     else:
         message = _not_finite(where, culprits)
@@ -117,7 +117,7 @@ def _not_finite(where, culprits):
 
 
 def _too_many_skipped(distiller, where, culprits):
-    most = distiller._step.max_skipped_steps
+    most = distiller.record.max_skipped_steps
     scale = float(keras.ops.convert_to_numpy(distiller.optimizer.dynamic_scale))
     overflowing = [c for c in culprits if c.startswith("the gradient of")]
     # Steps are skipped on all replicas together: it may be another one that overflows.

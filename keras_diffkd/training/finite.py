@@ -12,7 +12,7 @@ import math
 import keras
 
 from keras_diffkd.features.pairs import taps_of
-from keras_diffkd.training.step import state_variables
+from keras_diffkd.training.state import state_variables
 
 # Gradients and statistics of up to so many values are put together.
 SMALL = 4096
@@ -21,28 +21,25 @@ SMALL = 4096
 SCALE = 1e-20
 
 
-def finiteness(distiller, x, slopes, losses, y_pred, state, features):
-    """Returns what tells whether a step is finite, and which part of it is not.
+def finiteness(distiller, x, gradients, results):
+    """Returns flags that say which tensors of a step are finite.
 
     Args:
         distiller: The `Distiller`.
         x: Batch of inputs.
-        slopes: Gradients of the trainable variables, `None` where there is none.
-        losses: Dict of scalars.
-        y_pred: The student's outputs.
-        state: The new values of `state_variables(distiller)`.
-        features: What `Distiller.tapped_features` returned.
+        gradients: List, of the trainable variables; `None` where there is none.
+        results: `StepResults`.
 
     Returns:
         Dict: `flags`, a vector of booleans about what the forward pass is watched for,
         the small statistics together, each large one, the small gradients together,
         and each large one; `statistics` and `gradients`, vectors of all small ones.
     """
-    sums = [_total(s) for s in _watched(distiller, x, losses, y_pred, features)]
+    sums = [_total(tensors) for tensors in _watched(distiller, x, results)]
     small = {}
     for name, variables, values in (
-        ("statistics", state_variables(distiller), state),
-        ("gradients", distiller.trainable_variables, slopes),
+        ("statistics", state_variables(distiller), results.state),
+        ("gradients", distiller.trainable_variables, gradients),
     ):
         # The shapes of the values may be unknown.
         pairs = [
@@ -56,10 +53,10 @@ def finiteness(distiller, x, slopes, losses, y_pred, state, features):
     return {"flags": keras.ops.isfinite(keras.ops.stack(sums)), **small}
 
 
-def _watched(distiller, x, losses, y_pred, features):
+def _watched(distiller, x, results):
     """Returns the tensors that a forward pass is watched for, causes before effects."""
     found = {"teacher": {}, "student": {}}
-    for method, pair in zip(distiller.methods, features, strict=True):
+    for method, pair in zip(distiller.methods, results.features, strict=True):
         for whose, feature in zip(found, pair, strict=True):
             taps = getattr(method, f"{whose}_tap")
             if not isinstance(taps, (list, tuple)):
@@ -69,8 +66,8 @@ def _watched(distiller, x, losses, y_pred, features):
         x,
         *(found["teacher"][tap] for tap in tapped(distiller, "teacher")),
         *(found["student"][tap] for tap in tapped(distiller, "student")),
-        y_pred,
-        *(losses[name] for name in watched_losses(distiller)),
+        results.y_pred,
+        *(results.losses[name] for name in watched_losses(distiller)),
     ]
 
 

@@ -19,10 +19,10 @@ class FitWatch(keras.callbacks.Callback):
 
     def __init__(self, distiller):
         super().__init__()
-        self._step = distiller._step
+        self._record = distiller.record
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._step.epoch = epoch + 1
+        self._record.epoch = epoch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         bad = [

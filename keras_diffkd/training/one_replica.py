@@ -8,7 +8,7 @@ def unscaled(loss):
     return loss
 
 
-def task_loss(compute_loss, own):
+def loss_of_replica(compute_loss, own):
     """Runs what computes the task loss: Keras scales nothing here."""
     return compute_loss()
 

@@ -27,8 +27,8 @@ def trained_pairs(distiller, gradients):
     ]
     if not missing or len(missing) == len(variables):
         return gradients, variables
-    if missing != distiller._step.untrained:
-        distiller._step.untrained = missing
+    if missing != distiller.record.untrained:
+        distiller.record.untrained = missing
         warnings.warn(_message(missing, len(variables)), stacklevel=2)
     pairs = zip(gradients, variables, strict=True)
     return tuple(zip(*(p for p in pairs if p[0] is not None), strict=True))

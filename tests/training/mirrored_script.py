@@ -137,7 +137,7 @@ def noise_of_replicas():
 
     def draw(x, y):
         distiller.train_step((x, y))
-        return distiller._trackers["diffkd/denoise"].total.value + 0.0
+        return distiller.record.loss_means.trackers["diffkd/denoise"].total.value + 0.0
 
     data = STRATEGY.experimental_distribute_dataset(
         tf.data.Dataset.from_tensor_slices((x, y)).batch(2)

@@ -98,8 +98,8 @@ def test_compiled_and_eager_steps_are_the_same():
         )
         results.append((step(distiller), distiller))
     (compiled_logs, compiled), (eager_logs, eager) = results
-    assert hasattr(compiled._step.run, "lower")
-    assert not hasattr(eager._step.run, "lower")
+    assert hasattr(compiled.record.compiled_step, "lower")
+    assert not hasattr(eager.record.compiled_step, "lower")
     for name, value in eager_logs.items():
         np.testing.assert_allclose(compiled_logs[name], value, rtol=1e-4, err_msg=name)
     for a, b in zip(compiled.variables, eager.variables, strict=True):
@@ -125,7 +125,7 @@ def test_what_jit_compile_means(arguments, compiled):
 def test_the_teachers_weights_are_arguments_of_the_compiled_step():
     distiller = make_distiller()
     step(distiller)
-    run = distiller._step.run
+    run = distiller.record.compiled_step
     assert run._cache_size() == 1
 
     other = make_distiller(teacher_seed=2).teacher
@@ -145,7 +145,7 @@ def test_the_teachers_weights_are_arguments_of_the_compiled_step():
         distiller.teacher.set_weights(before)
         if distiller.teacher is not other:
             # Other weights of the same teacher: nothing is compiled again.
-            assert distiller._step.run is run
+            assert distiller.record.compiled_step is run
             assert run._cache_size() == 1
 
 

@@ -14,7 +14,8 @@ from helpers.small_models import (
 
 from keras_diffkd import DiffKD, Distiller
 from keras_diffkd.training.backend import gradient
-from keras_diffkd.training.step import objective, state_variables, teacher_variables
+from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.step import Batch, StepValues, step
 
 pytestmark = pytest.mark.backend("tensorflow")
 
@@ -29,19 +30,19 @@ def values(variables):
     return [tf.convert_to_tensor(v.value) for v in variables]
 
 
-def run_objective(distiller, x, y, seed=0, loss_scale=1.0):
-    return objective(
-        distiller,
+def step_values(distiller, seed=0, loss_scale=1.0):
+    return StepValues(
         values(distiller.trainable_variables),
         values(state_variables(distiller)),
         values(teacher_variables(distiller)),
-        distiller._step.loss_weights.next(None),
-        x,
-        y,
-        None,
-        tf.constant(seed),
+        distiller.record.loss_weights.next(None),
+        seed,
         loss_scale,
     )
+
+
+def run_step(distiller, x, y, seed=0, loss_scale=1.0):
+    return step(distiller, step_values(distiller, seed, loss_scale), Batch(x, y))
 
 
 def test_xla_and_graph_give_the_same_losses_weights_and_statistics(rng):
@@ -68,12 +69,12 @@ def test_xla_and_graph_give_the_same_losses_weights_and_statistics(rng):
         np.testing.assert_allclose(xla_value, value, rtol=1e-4, atol=1e-5)
 
 
-def test_objective_changes_no_variable_and_returns_the_new_state(rng):
+def test_step_changes_no_variable_and_returns_the_new_state(rng):
     distiller = make_distiller()
     distiller.compile("sgd", cross_entropy())
     x, y = random_batch(rng)
     before = weights_of(distiller), weights_of(distiller.teacher)
-    _, (losses, (y_pred, _), state, _) = run_objective(distiller, x, y)
+    _, (losses, (y_pred, _), state, _) = run_step(distiller, x, y)
     for old, new in zip(
         before, (weights_of(distiller), weights_of(distiller.teacher)), strict=True
     ):
@@ -97,7 +98,7 @@ def test_loss_scale_multiplies_what_is_differentiated_alone(rng):
     distiller = make_distiller(FixedDraws)
     distiller.compile("sgd", cross_entropy())
     x, y = random_batch(rng)
-    scaled, (losses, *_) = run_objective(distiller, x, y, loss_scale=8.0)
+    scaled, (losses, *_) = run_step(distiller, x, y, loss_scale=8.0)
     np.testing.assert_allclose(scaled, 8.0 * losses["loss"], rtol=1e-6)
 
 
@@ -107,7 +108,7 @@ def test_seed_changes_the_draws_but_not_the_sequence_of_states(rng):
     x, y = random_batch(rng)
     losses, states = [], []
     for seed in (0, 0, 1):
-        _, (loss, _, state, _) = run_objective(distiller, x, y, seed)
+        _, (loss, _, state, _) = run_step(distiller, x, y, seed)
         losses.append(float(loss["diffkd/denoise"]))
         states.append(
             [
@@ -127,21 +128,12 @@ def test_gradients_reach_the_student_and_the_heads_but_not_the_teacher(rng):
     distiller = make_distiller()
     distiller.compile("sgd", cross_entropy())
     x, y = random_batch(rng)
-    slopes, *_ = distiller._step.gradients(
-        tf.ones(()),
-        values(distiller.trainable_variables),
-        values(state_variables(distiller)),
-        values(teacher_variables(distiller)),
-        distiller._step.loss_weights.next(None),
-        x,
-        y,
-        None,
-        tf.constant(0),
-        1.0,
+    gradients, *_ = distiller.record.gradients(
+        tf.ones(()), step_values(distiller, tf.constant(0)), Batch(x, y)
     )
-    assert len(slopes) == len(distiller.trainable_variables)
-    for variable, slope in zip(distiller.trainable_variables, slopes, strict=True):
-        assert slope is not None, variable.path
+    assert len(gradients) == len(distiller.trainable_variables)
+    for variable, value in zip(distiller.trainable_variables, gradients, strict=True):
+        assert value is not None, variable.path
     teacher = {id(v) for v in distiller.teacher.variables}
     assert not teacher & {id(v) for v in distiller.variables}
 

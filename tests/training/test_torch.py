@@ -46,7 +46,7 @@ def test_auto_is_eager():
     import torch
 
     def is_compiled(jit_compile):
-        gradients = make_distiller(jit_compile=jit_compile)._step.gradients
+        gradients = make_distiller(jit_compile=jit_compile).record.gradients
         return hasattr(gradients, "_torchdynamo_orig_callable")
 
     assert [is_compiled(value) for value in ("auto", False, True)] == [0, 0, 1]

@@ -17,10 +17,10 @@ from keras_diffkd.training.jax.step import (
 )
 from keras_diffkd.training.one_replica import (
     assign_replicas,
+    loss_of_replica,
     numbers_of_workers,
     read,
     replica_reader,
-    task_loss,
     unscaled,
 )
 
@@ -29,7 +29,7 @@ __all__ = [
     "numbers_of_workers",
     "read",
     "replica_reader",
-    "task_loss",
+    "loss_of_replica",
     "unscaled",
     "assign_generators",
     "build_compiled",

@@ -8,17 +8,14 @@ import jax
 import keras
 import numpy as np
 
-from keras_diffkd.training import checkpointing
+from keras_diffkd.training import checkpointing, logs
 from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.training.jax import remat as jax_remat
 from keras_diffkd.training.masks import masked
-from keras_diffkd.training.step import (
-    objective,
-    state_variables,
-    teacher_variables,
-    update_metrics,
-)
+from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.step import Batch, StepValues, step
+from keras_diffkd.training.task_loss import num_label_classes
 from keras_diffkd.validation.labels import check_labels
 
 # In JAX's error about an axis that cannot be split over the devices.
@@ -36,20 +33,19 @@ def keras_jit_compile(jit_compile):
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step.
 
-    It maps `(trainable, state, teacher, weights, x, y, sample_weight, seed,
-    loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
-    It is compiled as part of the step, by `make_train_function`.
+    It maps `(StepValues, Batch)` to `(gradients, finiteness, StepResults)` without
+    features; see `finite`. `make_train_function` compiles it as a part of the step.
     """
 
-    def gradients(trainable, state, teacher, weights, x, *others):
+    def gradients_of(values, batch):
         def loss(trainable):
-            return objective(distiller, trainable, state, teacher, weights, x, *others)
+            return step(distiller, values._replace(trainable=trainable), batch)
 
-        slopes, results = jax.grad(loss, has_aux=True)(trainable)
-        finite = finiteness(distiller, x, slopes, *results)
-        return slopes, finite, *results[:-1]
+        gradients, results = jax.grad(loss, has_aux=True)(values.trainable)
+        finite = finiteness(distiller, batch.x, gradients, results)
+        return gradients, finite, results._replace(features=None)
 
-    return gradients
+    return gradients_of
 
 
 def make_train_function(distiller, make, force):
@@ -61,11 +57,13 @@ def make_train_function(distiller, make, force):
     """
     if distiller.train_function is not None and not force:
         return
-    step = functools.partial(_step, distiller)
+    whole_step = functools.partial(_whole_step, distiller)
     jit_compile = distiller.jit_compile
     if jit_compile:
-        step = jax.jit(step, donate_argnums=0, out_shardings=_shardings(distiller))
-    distiller._step.run = step
+        whole_step = jax.jit(
+            whole_step, donate_argnums=0, out_shardings=_shardings(distiller)
+        )
+    distiller.record.compiled_step = whole_step
     distiller.jit_compile = False
     try:
         make(force=force)
@@ -80,8 +78,8 @@ def build_compiled(distiller, x, y):
 def train_step(distiller, state, data):
     """Runs one step of training and returns the logs and the new state."""
     _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-    _check_labels(y, distiller.num_label_classes())
-    loss_weights = distiller._step.loss_weights
+    _check_labels(y, num_label_classes(distiller))
+    loss_weights = distiller.record.loss_weights
     loss_weights.refresh(distiller)
     teacher = [variable.value for variable in teacher_variables(distiller)]
     numbers = loss_weights.variable.value
@@ -103,7 +101,7 @@ def _run(distiller, state, teacher, numbers, data):
     """Runs the step, also on variables that are assigned but unknown to Keras."""
     unknown = _unknown(distiller)
     values = [variable.value for variable in unknown]
-    run = distiller._step.run
+    run = distiller.record.compiled_step
     logs, health, state, values = run(state, values, teacher, numbers, data)
     for variable, value in zip(unknown, values, strict=True):
         variable.assign(value)
@@ -112,10 +110,10 @@ def _run(distiller, state, teacher, numbers, data):
 
 def _unknown(distiller):
     """Returns the variables that a step assigns and Keras's state of training lacks."""
-    if not distiller._step.assigned:
+    if not distiller.record.assigned:
         return []
     known = {id(v) for group in _variables(distiller) for v in group}
-    return [v for v in distiller._step.assigned if id(v) not in known]
+    return [v for v in distiller.record.assigned if id(v) not in known]
 
 
 def _raise_diverged(distiller, health, state, data):
@@ -137,8 +135,8 @@ def _raise_diverged(distiller, health, state, data):
 
 def test_step(distiller, keras_test_step, state, data):
     """Evaluates the student, without the logs of training."""
-    logs, state = keras_test_step(state, data)
-    return distiller.validation_logs(logs), state
+    of_batch, state = keras_test_step(state, data)
+    return logs.of_validation(distiller, of_batch), state
 
 
 def predict_step(distiller, keras_predict_step, state, data):
@@ -182,7 +180,7 @@ def gradient(function, x):
     return jax.lax.stop_gradient(jax.grad(function)(x))
 
 
-def _step(distiller, state, unknown_values, teacher, numbers, data):
+def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
     """The whole step without side effects: `(logs, health, new state, unknown)`.
 
     If it is not healthy, the new state is the old one.
@@ -191,10 +189,11 @@ def _step(distiller, state, unknown_values, teacher, numbers, data):
         _MoreIsAssignedError: If variables are assigned of which no value was passed.
     """
     trainable, _, optimizer_values, _ = state
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
-        jax.tree.map(jax.numpy.asarray, data)
+    batch = Batch(
+        *keras.utils.unpack_x_y_sample_weight(jax.tree.map(jax.numpy.asarray, data))
     )
-    optimizer, loss_weights = distiller.optimizer, distiller._step.loss_weights
+    optimizer, record = distiller.optimizer, distiller.record
+    loss_weights = record.loss_weights
     with _scope(
         [*optimizer.variables, loss_weights.variable], [*optimizer_values, numbers]
     ):
@@ -210,32 +209,28 @@ def _step(distiller, state, unknown_values, teacher, numbers, data):
     values.update(zip(map(id, unknown), unknown_values, strict=True))
     changed = state_variables(distiller)
     old_values = [values[id(variable)] for variable in changed]
-    slopes, finite, losses, y_pred, new_values = distiller._step.gradients(
-        trainable,
-        old_values,
-        teacher,
-        weights,
-        x,
-        y,
-        sample_weight,
-        0,
-        loss_scale,
+    gradients, finite, results = record.gradients(
+        StepValues(
+            trainable, old_values, teacher, weights, seed=0, loss_scale=loss_scale
+        ),
+        batch,
     )
+    new_values = results.state
     if len(state_variables(distiller)) > len(changed):
         raise _MoreIsAssignedError
     skipped = jax.numpy.array(False)
-    if distiller._step.count.can_skip:
+    if record.count.can_skip:
         skipped = has_overflowed(distiller, finite)
         new_values = keep_if_skipped(skipped, old_values, new_values)
     values.update(zip(map(id, changed), new_values, strict=True))
     # As in plain Keras: the optimizer moves what the forward pass has assigned.
     trainable, optimizer_values = optimizer.stateless_apply(
         optimizer_values,
-        slopes,
+        gradients,
         [values[id(variable)] for variable in distiller.trainable_variables],
     )
     metrics = distiller.metrics_variables
-    count = distiller._step.count
+    count = record.count
     with _scope(metrics, [values[id(variable)] for variable in metrics]) as scope:
         count.update_state(skipped)
         health = {
@@ -244,7 +239,9 @@ def _step(distiller, state, unknown_values, teacher, numbers, data):
             "steps": count.steps + 0,
             "in_a_row": count.in_a_row + 0,
         }
-        logs = update_metrics(distiller, losses, x, y, masked(*y_pred), sample_weight)
+        of_batch = logs.update_metrics(
+            distiller, results.losses, batch, masked(*results.y_pred)
+        )
     new_state = (
         trainable,
         [values[id(variable)] for variable in distiller.non_trainable_variables],
@@ -257,7 +254,7 @@ def _step(distiller, state, unknown_values, teacher, numbers, data):
         (state, unknown_values),
         (new_state, new_unknown),
     )
-    return logs, health, state, unknown_values
+    return of_batch, health, state, unknown_values
 
 
 def _scope(variables, values):

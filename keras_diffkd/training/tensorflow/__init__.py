@@ -8,7 +8,7 @@ from keras_diffkd.training.tensorflow.replica_values import (
     replica_reader,
 )
 from keras_diffkd.training.tensorflow.replicas import (
-    task_loss,
+    loss_of_replica,
     unscaled,
 )
 from keras_diffkd.training.tensorflow.step import (
@@ -33,7 +33,7 @@ __all__ = [
     "numbers_of_workers",
     "read",
     "replica_reader",
-    "task_loss",
+    "loss_of_replica",
     "unscaled",
     "assign_generators",
     "build_compiled",

@@ -36,7 +36,7 @@ class _Stop:
 
     def __call__(self, steps, in_a_row, replica, *values):
         given = iter(values)
-        self._distiller()._step.failure = {
+        self._distiller().record.failure = {
             "finite": {name: next(given) for name in self._names},
             "batch": keras.tree.map_structure(
                 lambda is_given: next(given) if is_given else None, self._structure
@@ -60,7 +60,7 @@ def guard(distiller, replicas, finite, batch):
         finite: What `finiteness` returned, on this replica.
         batch: Tuple `(x, y, sample_weight)`.
     """
-    count = distiller._step.count
+    count = distiller.record.count
     healthy = is_healthy(distiller, finite) | replicas.is_idle
     leaves = keras.tree.flatten(batch)
     is_array = [isinstance(leaf, tf.Tensor) for leaf in leaves]
@@ -85,15 +85,15 @@ def raising_diverged(distiller, function):
 
     @functools.wraps(function)
     def run(*args, **kwargs):
-        distiller._step.failure = None
-        distiller._step.loss_weights.refresh(distiller)
+        distiller.record.failure = None
+        distiller.record.loss_weights.refresh(distiller)
         try:
             return function(*args, **kwargs)
         except (tf.errors.OpError, _NotFiniteError):
-            failure = distiller._step.failure
+            failure = distiller.record.failure
             if failure is None:
                 raise
-        distiller._step.failure = None
+        distiller.record.failure = None
         raise diverged(distiller, **failure)
 
     return run

@@ -45,8 +45,8 @@ def checkpointed(scope, f, args, kwargs):
                 recomputed = tf.nest.flatten((f(*args, **kwargs), inner.losses))
         pairs = [p for p in zip(recomputed, upstream, strict=True) if _is_float(p[0])]
         targets, upstream = map(list, zip(*pairs, strict=True))
-        slopes = tape.gradient(targets, sources, output_gradients=upstream)
-        return [None if g is None else tf.convert_to_tensor(g) for g in slopes]
+        gradients = tape.gradient(targets, sources, output_gradients=upstream)
+        return [None if g is None else tf.convert_to_tensor(g) for g in gradients]
 
     inputs = [*(flat[i] for i in places), *(entry[key] for key in trained)]
     results = _with_gradients(tf.nest.flatten(outputs), inputs, closure, gradients)

@@ -146,7 +146,7 @@ def sharing(share):
         del _current.share
 
 
-def task_loss(compute_loss, own):
+def loss_of_replica(compute_loss, own):
     """Runs what computes the task loss, for a step that weighs replicas by `share`.
 
     Keras divides means by the number of replicas, which is right where all have as many
@@ -183,7 +183,7 @@ def task_loss(compute_loss, own):
 
 
 def unscaled(loss):
-    """Returns a `task_loss` in the size that the step weighs by the share again."""
+    """Undoes the scaling of `loss_of_replica`: the step itself weighs by the share."""
     if _replicas() == 1:
         return loss
     share = tf.cast(_share(), loss.dtype)

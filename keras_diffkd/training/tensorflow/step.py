@@ -5,17 +5,11 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from keras_diffkd.training import checkpointing
+from keras_diffkd.training import checkpointing, logs, task_loss
 from keras_diffkd.training.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked, with_masks
-from keras_diffkd.training.step import (
-    build_task_loss,
-    loss_means,
-    objective,
-    state_variables,
-    teacher_variables,
-    update_metrics,
-)
+from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.step import Batch, StepValues, step
 from keras_diffkd.training.tensorflow import remat as tensorflow_remat
 from keras_diffkd.training.tensorflow.fused_batch_norm import fused
 from keras_diffkd.training.tensorflow.guard import guard, raising_diverged
@@ -49,12 +43,10 @@ def keras_jit_compile(jit_compile):
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under XLA or not.
 
-    It maps `(share, trainable, state, teacher, weights, x, y, sample_weight, seed,
-    loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
-    Variables, optimizer and metrics stay outside: inside one XLA cluster they would tie
-    the step to one device.
+    It maps `(share, StepValues, Batch)` to `(gradients, finiteness, StepResults)`
+    without features; see `finite`. Variables, optimizer and metrics stay outside:
+    inside one XLA cluster they would tie the step to one device.
     """
-
     if _must_synchronize(distiller, jit_compile):
         jit_compile = False
     if jit_compile == "auto":
@@ -62,32 +54,33 @@ def make_gradient_function(distiller, jit_compile):
             tf.config.list_logical_devices("GPU")
         )
 
-    def gradients(share, trainable, state, teacher, weights, x, *others):
+    def gradients_of(share, values, batch):
+        trainable = values.trainable
         with sharing(share), tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trainable)
             with fused(*(() if jit_compile else _networks(distiller))):
-                loss, results = objective(
-                    distiller, trainable, state, teacher, weights, x, *others
-                )
-        slopes = tape.gradient(loss, trainable)
+                loss, results = step(distiller, values, batch)
+        gradients = tape.gradient(loss, trainable)
         # Embeddings give sparse slices, which XLA cannot return.
-        slopes = [None if g is None else tf.convert_to_tensor(g) for g in slopes]
-        finite = finiteness(distiller, x, slopes, *results)
-        return slopes, finite, *results[:-1]
+        gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
+        finite = finiteness(distiller, batch.x, gradients, results)
+        return gradients, finite, results._replace(features=None)
 
     if not jit_compile:
-        return gradients
+        return gradients_of
     # As in Keras's own step: AutoGraph would rewrite all code that a step calls, which
     # takes seconds, and let models train that neither predict nor are exported.
-    compiled = tf.function(gradients, jit_compile=True, autograph=False)
+    compiled = tf.function(gradients_of, jit_compile=True, autograph=False)
 
-    def gradients_of_all(share, trainable, state, *others):
-        # Tracing tells what else is assigned. Compiled code must not do that itself.
-        compiled.get_concrete_function(share, trainable, state, *others)
-        found = state_variables(distiller)[len(state) :]
-        return compiled(share, trainable, [*state, *_values(found)], *others)
+    def compiled_gradients_of(share, values, batch):
+        # Tracing finds further variables that the step assigns, which compiled code
+        # must not do itself.
+        compiled.get_concrete_function(share, values, batch)
+        found = state_variables(distiller)[len(values.state) :]
+        state = [*values.state, *_values(found)]
+        return compiled(share, values._replace(state=state), batch)
 
-    return gradients_of_all
+    return compiled_gradients_of
 
 
 def _can_compile(distiller):
@@ -144,7 +137,7 @@ def make_train_function(distiller, make, force):
     if distiller.train_function is not None and not force:
         return
     check_optimizer(distiller.optimizer, distiller.distribute_strategy)
-    distiller._step.seed_generator = seed_generator_of_all(distiller)
+    distiller.record.seed_generator = seed_generator_of_all(distiller)
     make(force=force)
     distiller.train_function = raising_diverged(distiller, distiller.train_function)
 
@@ -213,47 +206,50 @@ def _build_loss_and_metrics(distiller, y):
     metrics = distiller._compile_metrics
     if y is not None and metrics is not None and not metrics.built:
         metrics.build(y, distiller.output_spec)
-    build_task_loss(distiller, y)
+    task_loss.build(distiller, y)
 
 
 def train_step(distiller, data):
     """Runs one step of training and returns the logs."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    y = _checked_labels(y, distiller.num_label_classes())
+    y = _checked_labels(y, task_loss.num_label_classes(distiller))
     _build_loss_and_metrics(distiller, y)
-    optimizer = distiller.optimizer
-    variables = distiller.trainable_variables
+    record, optimizer = distiller.record, distiller.optimizer
+    batch = Batch(x, y, sample_weight)
     replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
-    replicas.use_seed_generator(distiller._step.seed_generator)
-    slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
-        replicas.share,
-        _values(variables),
-        _values(state_variables(distiller)),
-        _values(teacher_variables(distiller)),
-        distiller._step.loss_weights.next(optimizer),
-        *replicas.fill((x, y, sample_weight)),
-        replicas.id,
-        optimizer.scale_loss(replicas.share),
+    replicas.use_seed_generator(record.seed_generator)
+    values = StepValues(
+        trainable=_values(distiller.trainable_variables),
+        state=_values(state_variables(distiller)),
+        teacher=_values(teacher_variables(distiller)),
+        loss_weights=record.loss_weights.next(optimizer),
+        seed=replicas.id,
+        loss_scale=optimizer.scale_loss(replicas.share),
     )
-    state = state_variables(distiller)  # Now that what is assigned is known.
-    slopes = [replicas.zero_if_idle(slope) for slope in slopes]
-    skipped = tf.constant(False)
-    if distiller._step.count.can_skip:
+    gradients, finite, results = record.gradients(
+        replicas.share, values, replicas.fill(batch)
+    )
+    state = state_variables(distiller)  # The step may have found more of them.
+    gradients = [replicas.zero_if_idle(gradient) for gradient in gradients]
+    skipped, new_state = tf.constant(False), results.state
+    if record.count.can_skip:
         skipped = replicas.any(has_overflowed(distiller, finite))
         new_state = keep_if_skipped(skipped, _values(state), new_state)
-    distiller._step.count.update_state(skipped, replicas.is_first)
-    healthy = guard(distiller, replicas, finite, (x, y, sample_weight))
-    # Eagerly, the guard has raised or passed already and is no operation.
+    record.count.update_state(skipped, replicas.is_first)
+    healthy = guard(distiller, replicas, finite, batch)
+    # Eagerly, the guard has raised or passed already and is not an operation.
     with tf.control_dependencies([healthy] if tf.inside_function() else []):
         # As in plain Keras: the optimizer moves what the forward pass has assigned.
         _assign(state, replicas.average(new_state))
-        apply_reduced(optimizer, *trained_pairs(distiller, slopes))
-        losses = {name: replicas.zero_if_idle(value) for name, value in losses.items()}
-        y_pred = masked(*replicas.trim(y_pred))
-        logs = update_metrics(
-            distiller, losses, x, y, y_pred, sample_weight, replicas.batch_size
+        apply_reduced(optimizer, *trained_pairs(distiller, gradients))
+        losses = {
+            name: replicas.zero_if_idle(value) for name, value in results.losses.items()
+        }
+        y_pred = masked(*replicas.trim(results.y_pred))
+        of_batch = logs.update_metrics(
+            distiller, losses, batch, y_pred, replicas.batch_size
         )
-        return replicas.logs(distiller, logs)
+        return replicas.logs(distiller, of_batch)
 
 
 def test_step(distiller, keras_test_step, data):
@@ -273,14 +269,14 @@ def test_step(distiller, keras_test_step, data):
                 training=False,
             )
         )
-    means = loss_means(distiller)
+    means = task_loss.loss_means(distiller)
     _assign(means, replicas.average(_values(means)))
     distiller._loss_tracker.update_state(
         replicas.zero_if_idle(loss), sample_weight=replicas.batch_size
     )
     y_pred = masked(*replicas.trim(with_masks(y_pred)))
-    logs = distiller.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-    return replicas.logs(distiller, distiller.validation_logs(logs))
+    of_batch = distiller.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    return replicas.logs(distiller, logs.of_validation(distiller, of_batch))
 
 
 def predict_step(distiller, keras_predict_step, data):

@@ -6,16 +6,13 @@ import keras
 import numpy as np
 import torch
 
-from keras_diffkd.training import checkpointing
+from keras_diffkd.training import checkpointing, logs
 from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import finiteness, has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked
-from keras_diffkd.training.step import (
-    objective,
-    state_variables,
-    teacher_variables,
-    update_metrics,
-)
+from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.step import Batch, StepValues, step
+from keras_diffkd.training.task_loss import num_label_classes
 from keras_diffkd.training.torch import remat as torch_remat
 from keras_diffkd.training.untrained import trained_pairs
 from keras_diffkd.validation.labels import check_labels
@@ -33,22 +30,19 @@ def keras_jit_compile(jit_compile):
 def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step, under `torch.compile` or not.
 
-    It maps `(trainable, state, teacher, weights, x, y, sample_weight, seed,
-    loss_scale)` to `(gradients, finiteness, losses, y_pred, new state)`; see `finite`.
-    `"auto"` runs eagerly.
+    It maps `(StepValues, Batch)` to `(gradients, finiteness, StepResults)` without
+    features; see `finite`. `"auto"` runs eagerly.
     """
 
-    def gradients(trainable, state, teacher, weights, x, *others):
-        trainable = [value.detach().requires_grad_() for value in trainable]
-        loss, results = objective(
-            distiller, trainable, state, teacher, weights, x, *others
-        )
-        slopes = list(torch.autograd.grad(loss, trainable, allow_unused=True))
-        finite = finiteness(distiller, x, slopes, *results)
-        results = finite, *results[:-1]
-        return slopes, *keras.tree.map_structure(_detached, results)
+    def gradients_of(values, batch):
+        trainable = [value.detach().requires_grad_() for value in values.trainable]
+        loss, results = step(distiller, values._replace(trainable=trainable), batch)
+        gradients = list(torch.autograd.grad(loss, trainable, allow_unused=True))
+        finite = finiteness(distiller, batch.x, gradients, results)
+        results = results._replace(features=None)
+        return gradients, *keras.tree.map_structure(_detached, (finite, results))
 
-    return torch.compile(gradients) if jit_compile is True else gradients
+    return torch.compile(gradients_of) if jit_compile is True else gradients_of
 
 
 def make_train_function(distiller, make, force):
@@ -63,52 +57,48 @@ def build_compiled(distiller, x, y):
 def train_step(distiller, data):
     """Runs one step of training and returns the logs."""
     # Batches come in the host's memory; both models want them on the device.
-    x, y, sample_weight = keras.tree.map_structure(
-        lambda t: None if t is None else keras.ops.convert_to_tensor(t),
-        keras.utils.unpack_x_y_sample_weight(data),
+    batch = Batch(
+        *keras.tree.map_structure(
+            lambda t: None if t is None else keras.ops.convert_to_tensor(t),
+            keras.utils.unpack_x_y_sample_weight(data),
+        )
     )
-    if torch.is_tensor(y):
-        check_labels(y, distiller.num_label_classes())
-    distiller._step.loss_weights.refresh(distiller)
-    optimizer = distiller.optimizer
-    variables = distiller.trainable_variables
-    slopes, finite, losses, y_pred, new_state = distiller._step.gradients(
-        [v.value for v in variables],
-        [v.value for v in state_variables(distiller)],
-        # No gradient is wanted of them, so none of its intermediates is kept.
-        [v.value.detach() for v in teacher_variables(distiller)],
-        distiller._step.loss_weights.next(optimizer),
-        x,
-        y,
-        sample_weight,
-        0,
-        optimizer.scale_loss(1.0),
+    if torch.is_tensor(batch.y):
+        check_labels(batch.y, num_label_classes(distiller))
+    record, optimizer = distiller.record, distiller.optimizer
+    record.loss_weights.refresh(distiller)
+    values = StepValues(
+        trainable=[v.value for v in distiller.trainable_variables],
+        state=[v.value for v in state_variables(distiller)],
+        # Nobody wants gradients of them, so none of the intermediates is kept.
+        teacher=[v.value.detach() for v in teacher_variables(distiller)],
+        loss_weights=record.loss_weights.next(optimizer),
+        seed=0,
+        loss_scale=optimizer.scale_loss(1.0),
     )
-    state = state_variables(distiller)  # Now that what is assigned is known.
+    gradients, finite, results = record.gradients(values, batch)
+    state = state_variables(distiller)  # The step may have found more of them.
     with torch.no_grad():
-        count = distiller._step.count
-        skipped = torch.tensor(False)
+        count = record.count
+        skipped, new_state = torch.tensor(False), results.state
         if count.can_skip:
             skipped = has_overflowed(distiller, finite)
-            old_state = [v.value for v in state]
-            new_state = keep_if_skipped(skipped, old_state, new_state)
+            new_state = keep_if_skipped(skipped, [v.value for v in state], new_state)
         count.update_state(skipped)
         if not is_healthy(distiller, finite):
-            finite, batch = keras.tree.map_structure(
-                _array, (finite, (x, y, sample_weight))
-            )
-            raise diverged(distiller, finite, batch, count.steps, count.in_a_row)
+            finite, arrays = keras.tree.map_structure(_array, (finite, tuple(batch)))
+            raise diverged(distiller, finite, arrays, count.steps, count.in_a_row)
         # As in plain Keras: the optimizer moves what the forward pass has assigned.
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)
-        optimizer.apply(*trained_pairs(distiller, slopes))
-        return update_metrics(distiller, losses, x, y, masked(*y_pred), sample_weight)
+        optimizer.apply(*trained_pairs(distiller, gradients))
+        y_pred = masked(*results.y_pred)
+        return logs.update_metrics(distiller, results.losses, batch, y_pred)
 
 
 def test_step(distiller, keras_test_step, data):
     """Evaluates the student, without the logs of training."""
-    logs = keras_test_step(data)
-    return distiller.validation_logs(logs)
+    return logs.of_validation(distiller, keras_test_step(data))
 
 
 def predict_step(distiller, keras_predict_step, data):

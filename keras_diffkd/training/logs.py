@@ -1,0 +1,106 @@
+"""The logs of training and validation."""
+
+import keras
+
+from keras_diffkd.training import task_loss
+
+
+class LossMeans:
+    """The means of all losses over an epoch.
+
+    Args:
+        methods: List of `DistillationMethod`s.
+
+    Attributes:
+        trackers: Dict from the name in the logs to its `keras.metrics.Mean`.
+    """
+
+    def __init__(self, methods):
+        names = ["task_loss"]
+        for method in methods:
+            for name in (*method.loss_weights, *method.metric_names):
+                names.append(f"{method.name}/{name}")
+        self.trackers = {
+            name: keras.metrics.Mean(name=name.replace("/", "_")) for name in names
+        }
+
+    def update(self, losses, batch_size):
+        """Adds the losses of a batch.
+
+        Args:
+            losses: Dict of scalars.
+            batch_size: Their weight in the means.
+        """
+        for name, tracker in self.trackers.items():
+            tracker.update_state(losses[name], sample_weight=batch_size)
+
+
+def update_metrics(distiller, losses, batch, y_pred, batch_size=None):
+    """Adds a batch to the means of all losses and to the metrics; returns the logs.
+
+    Args:
+        distiller: The `Distiller`.
+        losses: Dict of scalars, of `StepResults`.
+        batch: `Batch`.
+        y_pred: The student's outputs.
+        batch_size: The weight of the losses in their means; read off `x` if `None`.
+    """
+    if batch_size is None:
+        batch_size = keras.ops.shape(keras.tree.flatten(batch.x)[0])[0]
+    distiller._loss_tracker.update_state(losses["loss"], sample_weight=batch_size)
+    distiller.record.loss_means.update(losses, batch_size)
+    return distiller.compute_metrics(
+        batch.x, batch.y, y_pred, sample_weight=batch.sample_weight
+    )
+
+
+def all_metrics(distiller, of_keras):
+    """Returns the metrics of a distiller in the order of its logs.
+
+    Args:
+        distiller: The `Distiller`.
+        of_keras: The metrics that Keras knows, the total loss first.
+    """
+    others = list(of_keras)
+    if distiller.compiled and distiller._compile_loss is None:
+        others += task_loss.parts(distiller)
+    record = distiller.record
+    return [
+        *others[:1],
+        *record.loss_means.trackers.values(),
+        *others[1:],
+        record.count,
+    ]
+
+
+def results(distiller, has_labels=True):
+    """Returns a dict of the results of all metrics, under the names of the logs.
+
+    Args:
+        distiller: The `Distiller`.
+        has_labels: Whether the compiled metrics and the parts of the task loss have
+            met labels: without any, they have no result.
+    """
+    compiled = distiller._compile_metrics
+    left_out = [] if has_labels else [compiled, *task_loss.parts(distiller)]
+    trackers = distiller.record.loss_means.trackers
+    names = {id(tracker): name for name, tracker in trackers.items()}
+    logs = {}
+    for metric in distiller.metrics:
+        if any(metric is other for other in left_out):
+            continue
+        if metric is compiled and not metric.built:
+            continue
+        result = metric.result()
+        if isinstance(result, dict):
+            logs.update(result)
+        else:
+            logs[names.get(id(metric), metric.name)] = result
+    return logs
+
+
+def of_validation(distiller, logs):
+    """Returns the logs without those of training, which stand still."""
+    record = distiller.record
+    of_training = {*record.loss_means.trackers, record.count.name}
+    return {name: log for name, log in logs.items() if name not in of_training}

@@ -1,0 +1,45 @@
+"""The variables that a step reads and changes."""
+
+from keras_diffkd.training.task_loss import loss_means
+
+
+def state_variables(distiller):
+    """Returns the variables that a forward pass may change.
+
+    Those that the model does not know, or trains, come last: the first forward pass
+    tells which they are, so that the list may be longer after a step than before.
+    """
+    return [
+        *distiller.non_trainable_variables,
+        *loss_means(distiller),
+        *distiller.record.assigned,
+    ]
+
+
+def remember_assigned(distiller, found):
+    """Adds variables that a step assigned; replicas find the same ones."""
+    assigned = distiller.record.assigned
+    listed = {id(variable) for variable in assigned}
+    assigned += [variable for variable in found if id(variable) not in listed]
+
+
+def metrics_of_layers(distiller):
+    """Returns the variables of the metrics that layers update while they run."""
+    return [
+        variable
+        for network in (distiller.student, *distiller.methods)
+        for layer in network._flatten_layers()
+        for metric in layer._metrics
+        for variable in metric.variables
+    ]
+
+
+def teacher_variables(distiller):
+    """Returns the variables that the step only reads."""
+    return distiller.record.teacher_variables
+
+
+def only_read(teacher, student):
+    """Returns the teacher's variables that the student does not share."""
+    own = {id(variable) for variable in student.variables}
+    return [variable for variable in teacher.variables if id(variable) not in own]

@@ -1,0 +1,107 @@
+"""Keras's methods of training, overridden for a distiller."""
+
+import keras
+
+from keras_diffkd.training import backend, logs, task_loss
+from keras_diffkd.training.loss_weights import at_step, weights_of
+from keras_diffkd.training.step import Batch, losses_of
+
+
+class Trainer:
+    """Trains, evaluates and logs a `Distiller`, as Keras's own trainers do a model.
+
+    It stands before `keras.Model` among the base classes.
+    """
+
+    def make_train_function(self, force=False):
+        # Every way of training comes through here, `train_on_batch` too.
+        self.frozen_teacher.check_weights()
+        if self.record.loss_weights.are_of_another_step(self):
+            self.record.make_step(self)
+        backend.make_train_function(self, super().make_train_function, force)
+
+    def train_step(self, *args, **kwargs):
+        return backend.train_step(self, *args, **kwargs)
+
+    def test_step(self, *args):
+        """Evaluates the student alone."""
+        task_loss.check_labels_for_evaluation(self, args[-1])
+        return backend.test_step(self, super().test_step, *args)
+
+    def predict_step(self, *args):
+        """Runs the student alone."""
+        return backend.predict_step(self, super().predict_step, *args)
+
+    def _maybe_symbolic_build(self, **kwargs):
+        # Keras's TensorFlow trainer calls it before it traces.
+        backend.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        task_loss.build_own(self, iterator, data_batch)
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def compute_training_losses(self, x, y=None, sample_weight=None, training=True):
+        """Runs both models once and computes every loss of a batch.
+
+        Args:
+            x: Batch of inputs.
+            y: Batch of targets.
+            sample_weight: Optional weights of the samples, for the task loss.
+            training: Whether the student and the methods run in training mode.
+
+        Returns:
+            `(losses, y_pred)`: a dict of float32 scalars with `loss` (the
+            total), `task_loss` and `<method>/<name>`, and the student's outputs.
+        """
+        y_pred, features = self.tapped_features(x, training=training)
+        weights = at_step(weights_of(self), self.optimizer if self.compiled else None)
+        batch = Batch(x, y, sample_weight)
+        return losses_of(self, batch, y_pred, features, weights, training), y_pred
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Returns the task loss of the student; 0 where it learns without labels.
+
+        Under a `tf.distribute` strategy, Keras's scaling for replicas is applied. A
+        student's own loss counts as a mean over its replica's samples.
+        """
+        if not task_loss.counts(self, y):
+            return keras.ops.zeros(())
+        compute, is_own = super().compute_loss, False
+        if self._compile_loss is None:
+            compute = self.student.compute_loss
+            is_own = task_loss.overrides_loss(self.student)
+        return backend.loss_of_replica(
+            lambda: compute(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+            ),
+            is_own,
+        )
+
+    def unscaled_loss(self, batch, y_pred, training=True):
+        """Returns the task loss of this replica's samples, a float32 scalar.
+
+        Args:
+            batch: `keras_diffkd.training.step.Batch`.
+            y_pred: The student's outputs.
+            training: Whether the loss is one of training.
+        """
+        loss = self.compute_loss(*batch[:2], y_pred, batch.sample_weight, training)
+        return keras.ops.cast(backend.unscaled(loss), "float32")
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the compiled metrics and returns the logs.
+
+        The logs of a batch without labels do not contain these metrics.
+        """
+        if y is None:
+            return logs.results(self, has_labels=False)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    @property
+    def metrics(self):
+        return logs.all_metrics(self, super().metrics)
+
+    def get_metrics_result(self):
+        return logs.results(self)

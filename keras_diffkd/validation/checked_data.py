@@ -1,0 +1,38 @@
+"""The data that was checked last."""
+
+import weakref
+
+import keras
+
+
+class CheckedData:
+    """Remembers the data that was checked, so that it is not read a second time.
+
+    It does not keep the data alive; of what cannot be referred to like that, it
+    remembers nothing.
+    """
+
+    def __init__(self):
+        self._seen = None
+
+    def holds(self, *data):
+        """Whether these very objects were the last ones to be checked."""
+        leaves = keras.tree.flatten(data)
+        return (
+            self._seen is not None
+            and len(self._seen) == len(leaves)
+            and all(
+                reference() is leaf
+                for reference, leaf in zip(self._seen, leaves, strict=True)
+            )
+        )
+
+    def keep(self, *data):
+        """Remembers these objects in place of others."""
+        try:
+            self._seen = [
+                (lambda: None) if leaf is None else weakref.ref(leaf)
+                for leaf in keras.tree.flatten(data)
+            ]
+        except TypeError:
+            self._seen = None
