@@ -234,11 +234,9 @@ class Distiller(Trainer, Saving, keras.Model):
     def preflight(self, x=None, y=None, *args, **kwargs):
         """Checks the arguments and data of a `fit` without training.
 
-        `fit` calls it: see [the list of checks](docs/wrong_inputs.md). It reads the
-        first batches of the data (it iterates a data set once more) and runs both
-        models on a few hundred samples. A second `fit` on the same object does not
-        repeat it. `fit` reads one batch of a generator and trains on it first; here
-        generators are left alone.
+        `fit` does the same: see [the list of checks](docs/wrong_inputs.md). It reads
+        the first batches of the data, but leaves a generator alone, and runs both
+        models on a few hundred samples.
 
         Args:
             x: Inputs; this and all other arguments as for `fit`.
@@ -250,8 +248,7 @@ class Distiller(Trainer, Saving, keras.Model):
             `keras_diffkd.preflight.Findings`: `warnings`, and `teacher_accuracy`.
 
         Raises:
-            PreflightError: If the training cannot work: a `ValueError` that lists all
-                problems.
+            PreflightError: As `fit`.
         """
         self._assert_compile_called("preflight")
         findings, _ = check_fit(self, x, y, *args, **kwargs)
@@ -270,11 +267,6 @@ class Distiller(Trainer, Saving, keras.Model):
             pair of the teacher's and the student's tapped features, channels last.
         """
         return self._pairs.read(x, training)
-
-    def learns_from_labels(self):
-        """Whether the task loss counts: without it, `fit` needs no labels."""
-        # A schedule does not equal 0, whatever its first value.
-        return self.task_loss_weight != 0
 
     def strip(self):
         """Returns the student alone, as a plain `keras.Model`.

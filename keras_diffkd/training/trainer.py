@@ -58,6 +58,11 @@ class Trainer:
         batch = Batch(x, y, sample_weight)
         return losses_of(self, batch, y_pred, features, weights, training), y_pred
 
+    def learns_from_labels(self):
+        """Whether the task loss counts: without it, `fit` needs no labels."""
+        # A schedule does not equal 0, whatever its first value.
+        return self.task_loss_weight != 0
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
