@@ -49,12 +49,13 @@ def imports_of(name, path, known):
     return {other for other in found if other in known and other != name}
 
 
-def folder_of(name, path):
-    """Returns the folder that a module belongs to; a file of the top is its own."""
-    if path.name == "__init__.py":
-        return name
-    folder = name.rpartition(".")[0]
-    return name if folder == "keras_diffkd" else folder
+def folder_of(name):
+    """Returns the folder of a module; a file at the top of a package is its own."""
+    package = next(
+        package for package in PACKAGES if f"{name}.".startswith(package + ".")
+    )
+    first = name.removeprefix(package).strip(".").partition(".")[0]
+    return f"{package}.{first}" if first else package
 
 
 def folder_graph():
@@ -62,10 +63,10 @@ def folder_graph():
     known = modules()
     graph = {}
     for name, path in known.items():
-        folder = folder_of(name, path)
+        folder = folder_of(name)
         of_folder = graph.setdefault(folder, set())
         for other in imports_of(name, path, known):
-            of_folder.add(folder_of(other, known[other]))
+            of_folder.add(folder_of(other))
         of_folder.discard(folder)
     return graph
 
