@@ -5,6 +5,10 @@ import keras
 from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
 from keras_diffkd.validation.arguments import check_integer
 
+# An overcomplete linear autoencoder is legal (the paper's ImageNet set-up has
+# 1024 latent channels on 512), but beyond this factor it is a slip of the pen.
+LARGEST_EXPANSION = 4
+
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class LinearAutoencoder(keras.layers.Layer):
@@ -73,3 +77,22 @@ class LinearAutoencoder(keras.layers.Layer):
             "latent_channels": self.latent_channels,
             "name": self.name,
         }
+
+
+def check_latent_channels(latent_channels, input_channels, is_vector):
+    """Raises `ValueError` if an autoencoder makes no sense for a feature."""
+    if is_vector:
+        raise ValueError(
+            "`latent_channels` is for maps, tokens and sequences; logits and other "
+            "vectors are denoised as they are. Received: "
+            f"latent_channels={latent_channels} with a vector of {input_channels}. "
+            "Pass latent_channels=None."
+        )
+    most = LARGEST_EXPANSION * input_channels
+    if latent_channels > most:
+        raise ValueError(
+            f"`latent_channels` must be at most {LARGEST_EXPANSION} times the "
+            f"teacher's channels, {most} here. Received: "
+            f"latent_channels={latent_channels} for a teacher's feature of "
+            f"{input_channels} channels."
+        )

@@ -1,15 +1,15 @@
-"""Classifier guidance: leading the denoising towards a class."""
+"""Classifier guidance: leads the denoising towards a class."""
 
 
-def guided(denoise, slope, schedule, scale):
-    """Returns a noise prediction that leads towards what a classifier finds likely.
+def guided(denoise, gradient, schedule, scale):
+    """Returns a noise prediction that leads towards a class.
 
     `e'(x, t) = e(x, t) - s sqrt(1 - ᾱ_t) ∇_x log p(y | x)`.
 
     Args:
         denoise: Callable `(x, timesteps) -> noise prediction`, as for
             `DDIMSampler.sample`.
-        slope: Callable that maps `x` to the gradient of `log p(y | x)`, a tensor
+        gradient: Callable that maps `x` to the gradient of `log p(y | x)`, a tensor
             like `x`.
         schedule: The `NoiseSchedule`.
         scale: Float `s`.
@@ -31,6 +31,6 @@ def guided(denoise, slope, schedule, scale):
 
     def denoise_towards_class(x, timesteps):
         _, sigma = schedule.scales(timesteps, len(x.shape))
-        return denoise(x, timesteps) - scale * sigma * slope(x)
+        return denoise(x, timesteps) - scale * sigma * gradient(x)
 
     return denoise_towards_class

@@ -74,11 +74,13 @@ def diffkd_variables(method):
         names |= _normalization("ae.encoder.1", autoencoder.encoder_bn)
         names |= _convolution("ae.decoder.0", autoencoder.decoder_conv)
     names |= _convolution("trans", method.student_projection)
-    names["model.time_embedding.weight"] = method.denoiser.time_embedding.embeddings
-    names |= _blocks("model.pred", method.denoiser.blocks)
+    denoiser = method.diffusion.denoiser
+    names["model.time_embedding.weight"] = denoiser.time_embedding.embeddings
+    names |= _blocks("model.pred", denoiser.blocks)
     if method.adapt_noise:
-        names |= _blocks("noise_adapter.feat", method.noise_adapter.blocks)
-        prediction = method.noise_adapter.prediction
+        noise_adapter = method.diffusion.noise_adapter
+        names |= _blocks("noise_adapter.feat", noise_adapter.blocks)
+        prediction = noise_adapter.prediction
         names["noise_adapter.pred.weight"] = prediction.kernel
         names["noise_adapter.pred.bias"] = prediction.bias
     names |= _convolution("proj.0", method.output_conv)

@@ -3,31 +3,21 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.diffusion import DDIMSampler, Denoiser, NoiseSchedule, guided
-from keras_diffkd.diffusion.denoiser import check_num_train_timesteps
+from keras_diffkd.diffusion import FeatureDiffusion
 from keras_diffkd.layers.random_hyperplanes import CENTERS, RandomHyperplanes
-from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
-    as_map,
+    FeatureMaps,
     check_interpolation,
-    check_same_grid,
     check_single_taps,
-    describe_projection,
-    from_map,
-    map_shape,
     pooled,
-    resize_to,
 )
-from keras_diffkd.methods.labels import class_probabilities, log_likelihood
-from keras_diffkd.methods.method import DistillationMethod
-from keras_diffkd.training import backend
-from keras_diffkd.training.loss_weights import serialized
+from keras_diffkd.methods.labels import log_likelihood_gradient
+from keras_diffkd.methods.method import DistillationMethod, config_of_arguments
 from keras_diffkd.validation.arguments import (
     check_choice,
     check_integer,
     check_number,
-    check_seed,
     check_weight,
 )
 
@@ -127,18 +117,15 @@ class DSKD(DistillationMethod):
         check_single_taps(self)
         check_interpolation(resize)
         check_feature_kind(feature_kind)
-        check_num_train_timesteps(num_train_timesteps)
         check_integer("num_hashes", num_hashes, 1)
         check_number("hash_stddev", hash_stddev, above=0)
         check_choice("hash_center", hash_center, CENTERS)
         check_choice("diffusion_source", diffusion_source, ("student", "teacher"))
-        check_choice("kernel_size", kernel_size, ("auto", 1, 3))
-        check_number("gamma", gamma, above=0, most=1)
+        check_number("gamma", gamma, above=0, most=1)  # Here it cannot be `None`.
         check_number("guidance_scale", guidance_scale)
         check_weight("distill_weight", distill_weight)
         check_weight("mse_weight", mse_weight)
         check_weight("denoise_weight", denoise_weight)
-        check_seed(seed)
         self.guidance_scale = guidance_scale
         self.diffusion_source = diffusion_source
         self.kernel_size = kernel_size
@@ -156,9 +143,14 @@ class DSKD(DistillationMethod):
         self.resize = resize
         self.feature_kind = feature_kind
         self.seed = seed
-        self.schedule = NoiseSchedule(num_train_timesteps)
-        self.sampler = DDIMSampler(self.schedule, num_inference_steps)
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.diffusion = FeatureDiffusion(
+            kernel_size,
+            num_inference_steps,
+            num_train_timesteps,
+            gamma=gamma,
+            seed=seed,
+            name="diffusion",
+        )
 
     @property
     def needs_teacher_head(self):
@@ -172,21 +164,11 @@ class DSKD(DistillationMethod):
         return weights
 
     def build(self, teacher_shape, student_shape):
-        self.kinds = kinds_of(self, teacher_shape, student_shape)
-        teacher_map = map_shape(teacher_shape, self.kinds[0], "teacher")
-        student_map = map_shape(student_shape, self.kinds[1], "student")
-        check_same_grid(teacher_map, student_map, self.resize)
-        channels = teacher_map[-1]
-        kernel_size = self.kernel_size
-        if kernel_size == "auto":
-            kernel_size = 1 if len(teacher_shape) == 2 else 3
-        self.student_projection = dense(
-            student_map[-1], channels, name="student_projection"
-        )
-        self.student_projection.build((None, *student_map))
-        rank = len(teacher_map) - 1
-        self.denoiser = Denoiser(channels, kernel_size, rank=rank, name="denoiser")
-        self.denoiser.build((None, *teacher_map), (None,))
+        shapes = teacher_shape, student_shape
+        self.maps = FeatureMaps(kinds_of(self, *shapes), *shapes, self.resize)
+        self.student_projection = self.maps.projection(name="student_projection")
+        self.diffusion.build(self.maps.teacher_shape, self.maps.is_vector)
+        channels = self.maps.teacher_shape[-1]
         self.hashing = RandomHyperplanes(
             channels,
             self.num_hashes,
@@ -199,8 +181,7 @@ class DSKD(DistillationMethod):
         self.built = True
 
     def describe_bridge(self, teacher_shape, student_shape):
-        shapes = teacher_shape, student_shape
-        return describe_projection(shapes, self.kinds, self.resize)
+        return self.maps.describe_projection()
 
     def compute_losses(
         self,
@@ -231,16 +212,18 @@ class DSKD(DistillationMethod):
         Returns:
             Dict of float32 scalars: `distill`, `denoise` and `mse` (if used).
         """
-        teacher = as_map(teacher_features, self.kinds[0], "teacher")
-        teacher = keras.ops.stop_gradient(teacher)
+        teacher = self.maps.teacher(teacher_features)
         student = self._projected(teacher, student_features)
         refined = self._denoised(
             student, teacher_features, targets, init_noise, training
         )
         source = teacher if self.diffusion_source == "teacher" else student
         results = {
-            "denoise": self._denoising_loss(
-                keras.ops.stop_gradient(source), denoise_noise, timesteps, training
+            "denoise": self.diffusion.loss(
+                keras.ops.stop_gradient(source),
+                denoise_noise,
+                timesteps,
+                training=training,
             )
         }
         target, student = pooled(refined), pooled(student)
@@ -276,88 +259,29 @@ class DSKD(DistillationMethod):
             `(batch, height, width, channels)`, a vector being one of 1x1, or as a
             sequence `(batch, timesteps, channels)`.
         """
-        teacher = as_map(teacher_features, self.kinds[0], "teacher")
+        teacher = self.maps.teacher(teacher_features)
         student = self._projected(teacher, student_features)
         return self._denoised(student, teacher_features, targets, init_noise, training)
 
     def _projected(self, teacher, student_features):
         """Returns the student's feature in the width and size of the teacher's."""
-        student = as_map(student_features, self.kinds[1], "student")
-        x = self.student_projection(student)
-        return resize_to(x, teacher, self.resize)
+        projected = self.student_projection(self.maps.student(student_features))
+        return self.maps.resized(projected, teacher)
 
     def _denoised(self, student, teacher_features, targets, init_noise, training):
-        x = keras.ops.stop_gradient(student)
-        if self.gamma < 1:
-            noise = self._noise_like(x, init_noise)
-            x = self.gamma * x + (1.0 - self.gamma) * noise
-
-        def denoise(x, timesteps):
-            return self.denoiser(x, timesteps, training=training)
-
+        gradient = None
         if self.guidance_scale != 0:
-            slope = self.log_likelihood_slope(teacher_features, targets)
-            denoise = guided(denoise, slope, self.schedule, self.guidance_scale)
-        return keras.ops.stop_gradient(self.sampler.sample(denoise, x))
-
-    def log_likelihood_slope(self, teacher_features, targets=None):
-        """Returns the callable `x -> ∇_x log p(label | x)` of the teacher's head.
-
-        Args:
-            teacher_features: Tensor of the teacher's tap: what decides without
-                `targets`.
-            targets: Class labels, as in `compute_losses`.
-        """
-        labels = class_probabilities(targets, self.teacher_head, teacher_features)
-
-        def total(x):
-            logits = self.teacher_head(from_map(x, teacher_features.shape))
-            return keras.ops.sum(log_likelihood(logits, labels))
-
-        return lambda x: backend.gradient(total, x)
-
-    def _denoising_loss(self, clean, noise, timesteps, training):
-        noise = self._noise_like(clean, noise)
-        if timesteps is None:
-            timesteps = keras.random.randint(
-                keras.ops.shape(clean)[:1],
-                0,
-                self.num_train_timesteps,
-                seed=self.seed_generator,
+            gradient = log_likelihood_gradient(
+                self.teacher_head, teacher_features, targets
             )
-        noisy = self.schedule.add_noise(clean, noise, timesteps)
-        predicted = self.denoiser(noisy, timesteps, training=training)
-        return losses.mean_squared_error(noise, predicted)
-
-    def _noise_like(self, x, given):
-        if given is not None:
-            return keras.ops.reshape(
-                keras.ops.cast(given, "float32"), keras.ops.shape(x)
-            )
-        return keras.random.normal(
-            keras.ops.shape(x), dtype="float32", seed=self.seed_generator
+        denoised, _ = self.diffusion.denoise(
+            keras.ops.stop_gradient(student),
+            init_noise,
+            gradient=gradient,
+            guidance_scale=self.guidance_scale,
+            training=training,
         )
+        return keras.ops.stop_gradient(denoised)
 
     def get_config(self):
-        names = (
-            "guidance_scale",
-            "diffusion_source",
-            "kernel_size",
-            "num_inference_steps",
-            "num_train_timesteps",
-            "gamma",
-            "num_hashes",
-            "hash_stddev",
-            "hash_center",
-            "normalize_features",
-            "distill_weight",
-            "mse_weight",
-            "denoise_weight",
-            "resize",
-            "feature_kind",
-            "seed",
-        )
-        return {
-            **super().get_config(),
-            **{name: serialized(getattr(self, name)) for name in names},
-        }
+        return config_of_arguments(self, DSKD.__init__)

@@ -4,7 +4,98 @@ import math
 
 import keras
 
+from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.validation.arguments import check_choice
+
+
+class FeatureMaps:
+    """Brings the teacher's and the student's feature into the form of maps.
+
+    Args:
+        kinds: Pair of the kinds of the two features; see `kinds_of`.
+        teacher_shape: Shape tuple of the teacher's feature, batch axis included.
+        student_shape: The same of the student.
+        resize: `None`, or the interpolation that brings the student's map to the
+            teacher's grid.
+
+    Attributes:
+        teacher_shape: Shape tuple of the teacher's map, batch axis included.
+        student_shape: The same of the student.
+        is_vector: Whether the teacher's feature is a vector, a map of one pixel.
+
+    Raises:
+        ValueError: If a feature has no map, or the grids differ without `resize`.
+
+    Example:
+
+    >>> maps = FeatureMaps(
+    ...     ("tokens", "map"), (None, 16, 12), (None, 8, 8, 6), "bilinear")
+    >>> maps.teacher_shape, maps.student_shape
+    ((None, 4, 4, 12), (None, 8, 8, 6))
+    >>> maps.describe_projection()
+    '1x1 convolution 6 to 12, bilinear 8x8 to 4x4'
+    """
+
+    def __init__(self, kinds, teacher_shape, student_shape, resize):
+        self.kinds = kinds
+        teacher_map = map_shape(teacher_shape, kinds[0], "teacher")
+        student_map = map_shape(student_shape, kinds[1], "student")
+        check_same_grid(teacher_map, student_map, resize)
+        self.teacher_shape = (None, *teacher_map)
+        self.student_shape = (None, *student_map)
+        self.is_vector = kinds[0] == "vector"
+        self.resize = resize
+
+    def teacher(self, feature):
+        """Returns the teacher's feature as a float32 map without a gradient."""
+        return keras.ops.stop_gradient(as_map(feature, self.kinds[0], "teacher"))
+
+    def student(self, feature):
+        """Returns the student's feature as a float32 map."""
+        return as_map(feature, self.kinds[1], "student")
+
+    def projection(self, channels=None, *, name):
+        """Returns a built 1x1 convolution for the student's map.
+
+        Args:
+            channels: Integer, its output channels; by default the teacher's.
+            name: String, the layer's name.
+        """
+        width = self.student_shape[-1]
+        layer = dense(width, channels or self.teacher_shape[-1], name=name)
+        layer.build(self.student_shape)
+        return layer
+
+    def resized(self, student_map, teacher_map):
+        """Returns the student's map on the teacher's grid."""
+        return resize_to(student_map, teacher_map, self.resize)
+
+    def resized_mask(self, student_mask, teacher_map):
+        """Returns a mask like the student's map on the teacher's grid."""
+        return resize_to(student_mask, teacher_map, self.resize and "nearest")
+
+    def vectors(self, feature_map):
+        """Returns maps of vectors as vectors, and other maps as they are."""
+        return feature_map[:, 0, 0, :] if self.is_vector else feature_map
+
+    def describe_projection(self, channels=None):
+        """Describes what projects and resizes the student's feature.
+
+        Args:
+            channels: Integer, the channels after the projection; by default the
+                teacher's.
+        """
+        layer = {
+            "vector": "dense layer",
+            "sequence": "dense layer for every timestep",
+            "volume": "1x1x1 convolution",
+        }.get(self.kinds[1], "1x1 convolution")
+        *before, width = self.student_shape[1:]
+        *after, teacher_width = self.teacher_shape[1:]
+        text = f"{layer} {width} to {channels or teacher_width}"
+        if self.resize is not None and before != after:
+            text += f", {self.resize} {_sizes(before)} to {_sizes(after)}"
+        return text
 
 
 def map_shape(shape, kind, whose):
@@ -130,39 +221,6 @@ def resize_to(feature_map, reference_map, resize):
         interpolation=resize,
         data_format="channels_last",
     )
-
-
-def describe_projection(shapes, kinds, resize, channels=None):
-    """Says what a projected student's feature has gone through.
-
-    Args:
-        shapes: Pair of shape tuples, of the teacher's feature and the student's.
-        kinds: What the two are; see `map_shape`.
-        resize: `None` or the interpolation.
-        channels: Integer, what is projected to; by default the teacher's channels.
-
-    Example:
-
-    >>> shapes = (None, 4, 4, 16), (None, 8, 8, 8)
-    >>> describe_projection(shapes, ("map", "map"), "bilinear")
-    '1x1 convolution 8 to 16, bilinear 8x8 to 4x4'
-    """
-    teacher_map, student_map = (
-        map_shape(shape, kind, whose)
-        for shape, kind, whose in zip(
-            shapes, kinds, ("teacher", "student"), strict=True
-        )
-    )
-    layer = {
-        "vector": "dense layer",
-        "sequence": "dense layer for every timestep",
-        "volume": "1x1x1 convolution",
-    }.get(kinds[1], "1x1 convolution")
-    text = f"{layer} {student_map[-1]} to {channels or teacher_map[-1]}"
-    if resize is not None and teacher_map[:-1] != student_map[:-1]:
-        before, after = _sizes(student_map[:-1]), _sizes(teacher_map[:-1])
-        text += f", {resize} {before} to {after}"
-    return text
 
 
 def _sizes(grid):

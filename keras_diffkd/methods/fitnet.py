@@ -3,16 +3,8 @@
 import keras
 
 from keras_diffkd import losses
-from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
-from keras_diffkd.methods.feature_maps import (
-    as_map,
-    check_interpolation,
-    check_same_grid,
-    describe_projection,
-    map_shape,
-    resize_to,
-)
+from keras_diffkd.methods.feature_maps import FeatureMaps, check_interpolation
 from keras_diffkd.methods.pyramid import PyramidMethod
 from keras_diffkd.training.loss_weights import serialized
 from keras_diffkd.validation.arguments import check_weight
@@ -79,12 +71,9 @@ class FitNet(PyramidMethod):
         self.feature_kind = feature_kind
 
     def build_feature(self, teacher_shape, student_shape):
-        self.kinds = self._kinds(teacher_shape, student_shape)
-        teacher_map = map_shape(teacher_shape, self.kinds[0], "teacher")
-        student_map = map_shape(student_shape, self.kinds[1], "student")
-        check_same_grid(teacher_map, student_map, self.resize)
-        self.projection = dense(student_map[-1], teacher_map[-1], name="projection")
-        self.projection.build((None, *student_map))
+        kinds = self._kinds(teacher_shape, student_shape)
+        self.maps = FeatureMaps(kinds, teacher_shape, student_shape, self.resize)
+        self.projection = self.maps.projection(name="projection")
 
     def _kinds(self, teacher_shape, student_shape):
         told = {self.feature_kind} - {"auto"} or set(self.tapped_kinds) - {None}
@@ -96,8 +85,7 @@ class FitNet(PyramidMethod):
         return kinds_of(self, teacher_shape, student_shape)
 
     def describe_bridge(self, teacher_shape, student_shape):
-        shapes = teacher_shape, student_shape
-        return describe_projection(shapes, self.kinds, self.resize)
+        return self.maps.describe_projection()
 
     @property
     def loss_weights(self):
@@ -106,10 +94,9 @@ class FitNet(PyramidMethod):
     def feature_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
-        teacher = as_map(teacher_features, self.kinds[0], "teacher")
-        target = keras.ops.stop_gradient(teacher)
-        projected = self.projection(as_map(student_features, self.kinds[1], "student"))
-        projected = resize_to(projected, target, self.resize)
+        target = self.maps.teacher(teacher_features)
+        projected = self.projection(self.maps.student(student_features))
+        projected = self.maps.resized(projected, target)
         return {"distill": losses.mean_squared_error(target, projected)}
 
     def get_config(self):

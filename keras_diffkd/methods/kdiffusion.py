@@ -7,17 +7,12 @@ from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
 from keras_diffkd.features.surgery import with_replaced_layer
 from keras_diffkd.features.taps import find_layer
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
-from keras_diffkd.layers.torch_like import dense
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (
-    as_map,
+    FeatureMaps,
     check_interpolation,
-    check_same_grid,
     check_single_taps,
-    describe_projection,
     from_map,
-    map_shape,
-    resize_to,
 )
 from keras_diffkd.methods.labels import class_probabilities, log_likelihood
 from keras_diffkd.methods.method import DistillationMethod
@@ -175,25 +170,20 @@ class KDiffusion(DistillationMethod):
         return with_replaced_layer(student, self.convolution, make, fill)
 
     def build(self, teacher_shape, student_shape):
-        self.kinds = kinds_of(self, teacher_shape, student_shape[-1])
-        teacher_map = map_shape(teacher_shape, self.kinds[0], "teacher")
-        student_map = map_shape(student_shape[-1], self.kinds[1], "student")
-        check_same_grid(teacher_map, student_map, self.resize)
-        self.bridge = dense(student_map[-1], teacher_map[-1], name="bridge")
-        self.bridge.build((None, *student_map))
+        shapes = teacher_shape, student_shape[-1]
+        self.maps = FeatureMaps(kinds_of(self, *shapes), *shapes, self.resize)
+        self.bridge = self.maps.projection(name="bridge")
         self.built = True
 
     def describe_bridge(self, teacher_shape, student_shape):
-        shapes = teacher_shape, student_shape[-1]
-        return describe_projection(shapes, self.kinds, self.resize)
+        return self.maps.describe_projection()
 
     def compute_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
-        teacher = as_map(teacher_features, self.kinds[0], "teacher")
-        teacher = keras.ops.stop_gradient(teacher)
+        teacher = self.maps.teacher(teacher_features)
         *branches, combination = [
-            resize_to(self.bridge(as_map(x, "map", "student")), teacher, self.resize)
+            self.maps.resized(self.bridge(self.maps.student(x)), teacher)
             for x in student_features
         ]
         results = {

@@ -1,6 +1,9 @@
-"""What a teacher's classifier is told to look for."""
+"""Labels, and how likely a teacher's classifier finds them."""
 
 import keras
+
+from keras_diffkd.methods.feature_maps import from_map
+from keras_diffkd.training import backend
 
 
 def class_probabilities(targets, head, teacher_feature):
@@ -38,3 +41,21 @@ def log_likelihood(logits, probabilities):
         probabilities: float32 tensor of the same shape.
     """
     return keras.ops.sum(probabilities * keras.ops.log_softmax(logits), axis=-1)
+
+
+def log_likelihood_gradient(head, teacher_feature, targets=None):
+    """Returns the callable `x -> ∇_x log p(label | x)` of the teacher's head.
+
+    Args:
+        head: The `TeacherHead`.
+        teacher_feature: Tensor of the teacher's tap. It gives `x`, a map, its form
+            and, without `targets`, the labels.
+        targets: Class labels, as for `class_probabilities`.
+    """
+    labels = class_probabilities(targets, head, teacher_feature)
+
+    def total(x):
+        logits = head(from_map(x, teacher_feature.shape))
+        return keras.ops.sum(log_likelihood(logits, labels))
+
+    return lambda x: backend.gradient(total, x)

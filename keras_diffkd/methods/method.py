@@ -224,6 +224,23 @@ def declares(cls, function, keyword):
     return False
 
 
+def config_of_arguments(method, constructor):
+    """Returns the configuration of a method that keeps its arguments as they are.
+
+    Args:
+        method: A `DistillationMethod` with an attribute for each argument.
+        constructor: The `__init__` of the class whose arguments these are: that of a
+            subclass may have others.
+    """
+    names = list(inspect.signature(constructor).parameters)[1:]
+    values = {name: getattr(method, name) for name in names}
+    return {
+        # Schedules, losses and functions.
+        name: keras.saving.serialize_keras_object(value) if callable(value) else value
+        for name, value in values.items()
+    }
+
+
 def check_tap(name, tap):
     """Raises `ValueError` unless a tap is `None`, a string, or a list of those."""
     taps = tap if isinstance(tap, (list, tuple)) else [tap]

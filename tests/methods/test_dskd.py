@@ -5,6 +5,7 @@ from helpers.gradients import compiled, value_and_gradients
 from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import DSKD, DiffKD, Distiller
+from keras_diffkd.methods.labels import log_likelihood_gradient
 
 
 def distiller_of(jit_compile=False, teacher=None, **arguments):
@@ -32,13 +33,13 @@ def test_without_guidance_sampling_is_that_of_diffkd(rng, gamma, training):
     theirs = DiffKD(adapt_noise=gamma < 1, num_inference_steps=3)
     for method in (ours, theirs):
         method.build((None, 4, 4, 12), (None, 4, 4, 6))
-    for name in ("student_projection", "denoiser"):
-        getattr(theirs, name).set_weights(getattr(ours, name).get_weights())
+    theirs.student_projection.set_weights(ours.student_projection.get_weights())
+    denoiser = theirs.diffusion.denoiser
+    denoiser.set_weights(ours.diffusion.denoiser.get_weights())
     if gamma < 1:  # A noise adapter that says γ whatever it sees.
-        kernel, bias = theirs.noise_adapter.prediction.get_weights()
-        theirs.noise_adapter.prediction.set_weights(
-            [0 * kernel, np.log([gamma, 1 - gamma])]
-        )
+        prediction = theirs.diffusion.noise_adapter.prediction
+        kernel, bias = prediction.get_weights()
+        prediction.set_weights([0 * kernel, np.log([gamma, 1 - gamma])])
     # Nothing after the sampling: the identity, and (1 + ε)^(-1/2).
     theirs.output_conv.set_weights([np.eye(12), np.zeros(12)])
     teacher, student = features(rng)
@@ -64,7 +65,7 @@ def test_guidance_gradient_against_finite_differences(rng):
     labels = np.array([3, 7])
     x = rng.normal(size=(2, 4, 4, 4)).astype("float32")
     before = [np.array(v) for v in teacher.variables]
-    slope = method.log_likelihood_slope(np.zeros_like(x), labels)
+    slope = log_likelihood_gradient(method.teacher_head, np.zeros_like(x), labels)
     ours = np.array(compiled(slope)(keras.ops.convert_to_tensor(x)))
     for variable, value in zip(teacher.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
@@ -113,7 +114,7 @@ def test_where_gradients_flow(rng, source):
     distiller = distiller_of(diffusion_source=source, mse_weight=1.0)
     (method,) = distiller.methods
     teacher, student = features(rng)
-    parts = method.student_projection, method.denoiser, distiller.teacher
+    parts = method.student_projection, method.diffusion.denoiser, distiller.teacher
 
     def slopes_of(name):
         """Slopes to the teacher's feature, the student's, and the parts' weights."""

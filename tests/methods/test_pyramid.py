@@ -80,8 +80,8 @@ def test_denoisers_shared_or_separate(share, rng):
     method = DiffKD(latent_channels=8, share_denoiser=share, seed=3)
     built(method, rng)
     first, second = (method.levels[level] for level in LEVELS)
-    assert (first.denoiser is second.denoiser) == share
-    assert first.noise_adapter is not second.noise_adapter
+    assert (first.diffusion.denoiser is second.diffusion.denoiser) == share
+    assert first.diffusion.noise_adapter is not second.diffusion.noise_adapter
     assert first.student_projection is not second.student_projection
     assert first.seed != second.seed
     identities = [id(v) for v in method.trainable_variables]
@@ -89,7 +89,7 @@ def test_denoisers_shared_or_separate(share, rng):
     separate = DiffKD(latent_channels=8, share_denoiser=False)
     built(separate, rng)
     saved = len(separate.trainable_variables) - len(method.trainable_variables)
-    assert saved == (len(first.denoiser.trainable_variables) if share else 0)
+    assert saved == (len(first.diffusion.denoiser.trainable_variables) if share else 0)
 
 
 def test_levels_of_other_sizes_are_resized(rng):

@@ -58,7 +58,7 @@ def test_every_method_of_features_takes_sequences(rng, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "run.keras")
     for ours, theirs in zip(distiller.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert loaded.methods[0].kinds == ("sequence", "sequence")
+    assert loaded.methods[0].maps.kinds == ("sequence", "sequence")
 
 
 def test_sequences_of_any_length(rng):
@@ -120,10 +120,10 @@ def test_what_nothing_tells_is_asked_for():
         Distiller(flat(8), flat(8), [DiffKD("features", "features")])
     method = DiffKD("features", "features", feature_kind="sequence")
     Distiller(flat(8), flat(8), [method])
-    assert method.denoiser.rank == 1
+    assert method.diffusion.denoiser.rank == 1
     method = DiffKD("features", "features", feature_kind="tokens")
     Distiller(flat(8), flat(8), [method])
-    assert method.denoiser.rank == 2
+    assert method.diffusion.denoiser.rank == 2
 
 
 def test_afd_of_sequences_and_maps_is_refused():

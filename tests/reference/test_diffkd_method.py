@@ -51,13 +51,13 @@ class Run:
         randomise(self.method)
         self.parts = {
             "projection": [self.method.student_projection],
-            "denoiser": [self.method.denoiser],
+            "denoiser": [self.method.diffusion.denoiser],
             "output": [self.method.output_conv, self.method.output_bn],
             "noise_adapter": None,
             "autoencoder": None,
         }
         if arguments.get("adapt_noise", True):
-            self.parts["noise_adapter"] = [self.method.noise_adapter]
+            self.parts["noise_adapter"] = [self.method.diffusion.noise_adapter]
         if "latent_channels" in arguments:
             self.parts["autoencoder"] = [self.method.autoencoder]
         self.units = {k: v and read_units(*v) for k, v in self.parts.items()}
