@@ -45,8 +45,10 @@ def check_formats(formats, quantize=None):
             f"Expected `formats` to hold at least one of {tuple(FORMATS)} and nothing "
             f"else. Received: formats={formats!r}"
         )
-    if quantize is None:
-        return formats
+    return formats if quantize is None else _with_quantized(formats, quantize)
+
+
+def _with_quantized(formats, quantize):
     if not isinstance(quantize, str) or quantize != "int8":
         raise ValueError(
             "Expected `quantize` to be None or 'int8'. Received: quantize="

@@ -1,4 +1,4 @@
-"""What a format is: a class that writes a student, and opens what it has written."""
+"""The base class of formats: it writes a student, and opens the file again."""
 
 import abc
 import importlib.util
@@ -99,7 +99,7 @@ class Format(abc.ABC):
             )
 
     def find_obstacles(self, serving):
-        """Returns why this format cannot compute a student, a list of sentences."""
+        """Returns the reasons why this format cannot compute a student, a list."""
         del serving
         return []
 
@@ -129,7 +129,7 @@ class Format(abc.ABC):
 
     @abc.abstractmethod
     def inspect(self, path):
-        """Returns what is wrong with a file that need not run, a list of reasons."""
+        """Looks into a file without running it; returns a list of what is wrong."""
 
     @abc.abstractmethod
     def embed_metadata(self, path, metadata):
@@ -169,15 +169,18 @@ class Runner(abc.ABC):
         """Returns the outputs for inputs: both are dicts of arrays by name."""
 
     def find_warnings(self):
-        """Returns what makes the file slow, after the first run: a list of strings."""
+        """Returns the reasons why the file is slow, a list; call it after `run`."""
         return []
 
 
 def training_reasons(operations):
-    """Returns the reason that operations of training in a graph are, if any.
+    """Says that a graph is in training mode if it has operations of training.
 
     Args:
         operations: sorted list of str.
+
+    Returns:
+        list of one string, or of none.
 
     Example:
 

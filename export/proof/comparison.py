@@ -54,17 +54,11 @@ def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True)
         ]
     )
     predictions = predictions or dict.fromkeys(outputs, Prediction())
-    agree = [
-        agreement(output, reference[name], predictions[name])
-        for name, output in class_scores(outputs).items()
-        if predictions[name].kind != "number"
-    ]
-    agree_once = all(len(a) == len(_first(outputs)) for a in agree)
-    agree = np.concatenate(agree) if agree else None
+    agree, allowed = _agreements(outputs, reference, predictions)
     measured = Measured(
         max_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
-        agreement=None if agree is None else float(agree.mean()),
+        agreement=float(agree.mean()) if agree.size else None,
     )
     reasons = [
         f"output '{name}' is constant"
@@ -76,14 +70,25 @@ def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True)
             f"out of tolerance: differs from the Keras student by up to "
             f"{measured.max_difference:.2g}, allowed is {tolerance:.2g}"
         )
-    if must_agree and agree is not None:
-        allowed = 0 if agree_once else math.ceil(DISAGREEMENT * agree.size)
-        count = np.sum(~agree)
-        if count > allowed:
-            reasons.append(
-                f"{count} of {agree.size} predictions are not the Keras student's"
-            )
+    count = np.sum(~agree)
+    if must_agree and count > allowed:
+        reasons.append(
+            f"{count} of {agree.size} predictions are not the Keras student's"
+        )
     return measured, reasons
+
+
+def _agreements(outputs, reference, predictions):
+    """Returns which predictions are the student's, and how many need not be."""
+    agree = [
+        agreement(output, reference[name], predictions[name])
+        for name, output in class_scores(outputs).items()
+        if predictions[name].kind != "number"
+    ]
+    num_examples = len(next(iter(outputs.values())))
+    is_one_each = all(len(each) == num_examples for each in agree)
+    agree = np.concatenate([np.zeros(0, bool), *agree])
+    return agree, 0 if is_one_each else math.ceil(DISAGREEMENT * agree.size)
 
 
 def _find_unusable(outputs, reference):
@@ -180,7 +185,3 @@ def _varies(reference, prediction):
     """Returns whether the student's examples differ by more than rounding."""
     values = np.asarray(reference, "float64")
     return np.ptp(values, axis=0).max() > TIE * prediction.scale(reference)
-
-
-def _first(outputs):
-    return next(iter(outputs.values()))

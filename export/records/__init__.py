@@ -1,1 +1,1 @@
-"""What an export says of itself: manifest, report, page, and their folder."""
+"""Files that describe an export (manifest, report, page), and the folder of all."""

@@ -1,4 +1,4 @@
-"""What a verification finds, and by which thresholds it judges."""
+"""The results of a verification, and the thresholds that it judges by."""
 
 import dataclasses
 import numbers
@@ -78,7 +78,7 @@ class Measured:
 
 @dataclasses.dataclass
 class ArtefactResult:
-    """What is found of one artefact.
+    """The findings about one artefact.
 
     Attributes:
         file: str, its name.
@@ -135,14 +135,14 @@ class ArtefactResult:
         }
 
     def summary(self):
-        """Returns the dict for the manifest, which is the same on every machine."""
+        """Returns the dict for the manifest, without timings of this machine."""
         measured = dataclasses.asdict(self.measured)
         return {**measured, **self.metrics, "warnings": self.warnings}
 
 
 @dataclasses.dataclass
 class Report:
-    """What `verify` finds.
+    """The findings about an export.
 
     Attributes:
         thresholds: `Thresholds`.

@@ -1,4 +1,4 @@
-"""What TensorFlow's graph of a student holds, and how it is traced."""
+"""The graph of a student in TensorFlow: how to trace it, and what it holds."""
 
 import contextlib
 

@@ -4,7 +4,6 @@ import pytest
 from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.proof.artefact import find_size_problem
 from keras_diffkd.export.serving.graph import training_operations
 from keras_diffkd.export.serving.serving import Serving
 
@@ -88,23 +87,3 @@ def test_tflite_with_a_custom_operation(exported, tmp_path):
     path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     [reason] = FORMATS["tflite"].inspect(path)
     assert "(Flex or custom): FlexErfinv" in reason
-
-
-@pytest.mark.parametrize(
-    ("precision", "size", "is_too_small"),
-    [
-        ("float32", 3300, False),
-        ("float32", 3000, True),
-        ("float16", 1700, False),
-        ("int8", 850, False),
-        ("int8", 700, True),
-    ],
-)
-def test_size(precision, size, is_too_small):
-    inputs = keras.Input((100,))
-    student = keras.Model(inputs, keras.layers.Dense(10)(inputs))
-    problems = find_size_problem(size, precision, Serving(student))
-    assert bool(problems) == is_too_small
-    if is_too_small:
-        assert "implausibly small" in problems[0]
-        assert "1000 kernel weights" in problems[0]

@@ -6,7 +6,6 @@ from ai_edge_litert.interpreter import Interpreter
 
 from keras_diffkd.export import VerificationError, verify
 from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.proof.artefact import compare_metadata
 from keras_diffkd.export.records.fingerprints import fingerprint
 from keras_diffkd.export.records.manifest import read_manifest, write_manifest
 from keras_diffkd.features.weights_fingerprint import hash_weights
@@ -71,12 +70,6 @@ def test_labels_swapped_in_the_manifest(export_copy, student, images):
     with pytest.raises(VerificationError, match="wrong metadata: 'labels'") as error:
         verify(export_copy, student, images[:8])
     assert set(error.value.report["failures"]) == set(FILES.values())
-
-
-def test_differences():
-    assert compare_metadata({"a": 1}, {"a": 1}) == []
-    assert "has none" in compare_metadata({}, {"a": 1})[0]
-    assert "'b' is None in the file" in compare_metadata({"a": 1}, {"a": 1, "b": 2})[0]
 
 
 def test_hash_is_of_the_weights(student, helpers):
