@@ -234,7 +234,7 @@ class Distiller(Trainer, Saving, keras.Model):
     def preflight(self, x=None, y=None, *args, **kwargs):
         """Checks the arguments and data of a `fit` without training.
 
-        `fit` does the same: see [the list of checks](docs/wrong_inputs.md). It reads
+        `fit` does the same: see docs/wrong_inputs.md. It reads
         the first batches of the data, but leaves a generator alone, and runs both
         models on a few hundred samples.
 
