@@ -99,10 +99,10 @@ def train_run(run):
         return
 
     with cluster.scope():
-        distil(run, unfinished, baseline, student, methods)
+        train_stages(run, unfinished, baseline, student, methods)
 
 
-def distil(run, unfinished, baseline, student, methods):
+def train_stages(run, unfinished, baseline, student, methods):
     """Builds and trains the stages that are not finished."""
     data = load_data()
     # Models that do not fit each other fail here, before anything is written.

@@ -59,15 +59,15 @@ def columns_figure(images, columns, data):
     )
     grid = figure.subplots(len(images), len(columns), squeeze=False)
     for row, pixels in enumerate(images):
-        for axes, (title, said) in zip(grid[row], columns.items(), strict=True):
+        for axes, (title, predictions) in zip(grid[row], columns.items(), strict=True):
             axes.imshow(
                 pixels.squeeze(), cmap="gray" if pixels.shape[-1] == 1 else None
             )
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(title, fontsize=10)
-            if said[row] is not None:
-                tasks.current().draw(axes, said[row], data)
+            if predictions[row] is not None:
+                tasks.current().draw(axes, predictions[row], data)
     return figure
 
 

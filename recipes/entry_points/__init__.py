@@ -2,7 +2,7 @@
 
 `setup.py` installs it as the package `diffkd_commands`, beside `keras_diffkd`: Python
 imports TensorFlow before any module of that package. Native code writes the lines to
-file descriptor 2, and some of them whatever `TF_CPP_MIN_LOG_LEVEL` says.
+file descriptor 2, and some of them at any `TF_CPP_MIN_LOG_LEVEL`.
 """
 
 import functools

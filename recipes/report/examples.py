@@ -65,18 +65,21 @@ def _disagreeing(networks, data, counts):
     task = tasks.current()
     forwards = {name: tasks.forward(networks[name]) for name in (TEACHER, DISTILLED)}
     for images, _ in _batches(data):
-        said = [
+        predictions = [
             task.predictions(networks[name], forward(images))
             for name, forward in forwards.items()
         ]
-        for pair in zip(*said, strict=True):
+        for pair in zip(*predictions, strict=True):
             index = counts["compared"]
             counts["compared"] += 1
             disagreement = task.disagreement(*pair)
             if disagreement > 0:
                 counts["disagreeing"] += 1
-                said_by = dict(zip(forwards, pair, strict=True))
-                yield {"index": index, "disagreement": disagreement, "said": said_by}
+                yield {
+                    "index": index,
+                    "disagreement": disagreement,
+                    "predictions": dict(zip(forwards, pair, strict=True)),
+                }
 
 
 def _with_images(entries, data):
@@ -91,28 +94,30 @@ def _with_images(entries, data):
         for index in wanted.keys() & range(start, start + len(truths)):
             entry = wanted[index]
             entry["pixels"] = pictures[index - start]
-            entry["said"] = {"truth": truths[index - start], **entry["said"]}
+            truth = {"truth": truths[index - start]}
+            entry["predictions"] = truth | entry["predictions"]
             entry["texts"] = {
-                name: task.describe(said, data) for name, said in entry["said"].items()
+                name: task.describe(prediction, data)
+                for name, prediction in entry["predictions"].items()
             }
         start += len(truths)
     return entries
 
 
 def _card(row):
-    truth = row["said"]["truth"][0]
+    truth = row["predictions"]["truth"][0]
     return {
         "image": pixels_png(row["pixels"]),
         "truth": row["texts"]["truth"],
-        "said": [
-            {"model": name, "text": row["texts"][name], "right": said[0] == truth}
-            for name, said in row["said"].items()
+        "predictions": [
+            {"model": name, "text": row["texts"][name], "right": found[0] == truth}
+            for name, found in row["predictions"].items()
             if name != "truth"
         ],
     }
 
 
 def _picture(rows, data):
-    titles = rows[0]["said"]
-    columns = {title: [row["said"][title] for row in rows] for title in titles}
+    titles = rows[0]["predictions"]
+    columns = {title: [row["predictions"][title] for row in rows] for title in titles}
     return png(columns_figure([row["pixels"] for row in rows], columns, data))

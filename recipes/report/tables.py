@@ -114,8 +114,8 @@ def artefact_warnings(record):
     manifest, report = record.manifest or {}, record.verification or {}
     lines = list(report.get("warnings", manifest.get("warnings", [])))
     for entry in manifest.get("artefacts", {}).values():
-        said = entry.get("verification", {}).get("warnings", [])
-        lines += [f"{entry['file']}: {text}" for text in said]
+        warnings = entry.get("verification", {}).get("warnings", [])
+        lines += [f"{entry['file']}: {text}" for text in warnings]
     failures = report.get("failures", {}).items()
     return lines + [f"{file} has failed: {', '.join(why)}" for file, why in failures]
 

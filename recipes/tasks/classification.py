@@ -48,19 +48,19 @@ class Classification(Task):
         probabilities = np.array(keras.ops.softmax(outputs))
         return list(zip(probabilities.argmax(-1), probabilities.max(-1), strict=True))
 
-    def draw(self, axes, said, data):
+    def draw(self, axes, prediction, data):
         axes.text(
             0.04,
             0.96,
-            self.describe(said, data),
+            self.describe(prediction, data),
             color="white",
             va="top",
             transform=axes.transAxes,
             bbox={"facecolor": "black", "edgecolor": "none", "pad": 1},
         )
 
-    def describe(self, said, data):
-        label, probability = said
+    def describe(self, prediction, data):
+        label, probability = prediction
         known = label < data.num_classes
         text = data.label_names[label] if known else str(label)
         return text if probability is None else f"{text} {probability:.0%}"

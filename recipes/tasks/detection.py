@@ -71,8 +71,8 @@ class Detection(Task):
         classes = np.where(scores >= SHOWN_SCORE, classes, -1)
         return list(zip(boxes, classes, scores, strict=True))
 
-    def draw(self, axes, said, data):
-        boxes, classes, scores = said
+    def draw(self, axes, prediction, data):
+        boxes, classes, scores = prediction
         for index in np.flatnonzero(classes >= 0):
             text = data.label_names[classes[index]]
             if scores is not None:
@@ -91,8 +91,8 @@ class Detection(Task):
         return float(alone / count)
 
 
-def _shown(said):
-    boxes, classes, scores = said
+def _shown(prediction):
+    boxes, classes, scores = prediction
     return boxes[classes >= 0], classes[classes >= 0], scores
 
 

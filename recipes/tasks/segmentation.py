@@ -45,9 +45,10 @@ class Segmentation(Task):
     def predictions(self, model, outputs):
         return list(outputs.argmax(-1))
 
-    def draw(self, axes, said, data):
+    def draw(self, axes, prediction, data):
         # Class 0 is the background of most data sets, which stays visible.
-        shown = np.ma.masked_where((said == 0) | (said == data.ignore_label), said)
+        hidden = (prediction == 0) | (prediction == data.ignore_label)
+        shown = np.ma.masked_where(hidden, prediction)
         axes.imshow(shown, cmap="tab20", vmin=0, vmax=19, alpha=0.75)
 
     def disagreement(self, first, second):

@@ -61,11 +61,11 @@ class Task:
         """Returns the model's outputs, NumPy arrays, as such a list."""
         raise NotImplementedError
 
-    def draw(self, axes, said, data):
+    def draw(self, axes, prediction, data):
         """Draws a prediction over an image, on axes of matplotlib."""
         raise NotImplementedError
 
-    def describe(self, said, data):
+    def describe(self, prediction, data):
         """Returns a prediction as text, or `None` if only a picture can show it."""
 
     def disagreement(self, first, second):
