@@ -18,7 +18,7 @@ from keras_diffkd.atomic_files import move_into_place, sync
 
 FORMAT = 2
 KEPT = 2
-# A second unit of the same step, such as the end of the epoch, has a number behind.
+# A second snapshot of the same step, such as the end of the epoch, has a number behind.
 _NAME = re.compile(r"step-(\d{9,})(?:-(\d+))?")
 _TEMPORARY = ".partial-"
 # From folder to what is being written there, in a thread of this process.
@@ -27,11 +27,11 @@ _KERAS_BACKUP = ("training_metadata.json", "latest.weights.h5", "seeds.json")
 
 
 class DamagedUnitError(Exception):
-    """A unit whose files are not what was written."""
+    """A snapshot whose files are not what was written."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Unit:
+class Snapshot:
     """A training at one step.
 
     Attributes:
@@ -45,10 +45,10 @@ class Unit:
     state: dict
 
 
-class TrainingUnits:
-    """The units of one training, in a folder of their own.
+class Snapshots:
+    """The snapshots of one training, in a folder of their own.
 
-    A unit is a folder `step-000001234` of `variables.npz` (one flat array for each
+    A snapshot is a folder `step-000001234` of `variables.npz` (one flat array for each
     dtype) and `state.json` (what is where in those, everything else, and the SHA-256
     of both files). It is written under another name, and gets its own when the disk
     has all of it; the newest two are kept. A thread does that, while the training goes
@@ -60,10 +60,10 @@ class TrainingUnits:
     Example:
 
     >>> import tempfile
-    >>> units = TrainingUnits(tempfile.mkdtemp())
-    >>> units.write(12, {"kernel": np.ones((2, 3), "float32")}, {"epoch": 4})
-    >>> unit = units.newest()
-    >>> unit.path.name, unit.arrays["kernel"].shape, unit.state
+    >>> snapshots = Snapshots(tempfile.mkdtemp())
+    >>> snapshots.write(12, {"kernel": np.ones((2, 3), "float32")}, {"epoch": 4})
+    >>> snapshot = snapshots.newest()
+    >>> snapshot.path.name, snapshot.arrays["kernel"].shape, snapshot.state
     ('step-000000012', (2, 3), {'epoch': 4})
     """
 
@@ -73,7 +73,7 @@ class TrainingUnits:
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
 
     def paths(self):
-        """Returns the folders of the units, the oldest first, intact or not."""
+        """Returns the folders of the snapshots, the oldest first, intact or not."""
         if self._key in _WRITING:
             concurrent.futures.wait([_WRITING[self._key]])
         return self._paths()
@@ -91,16 +91,16 @@ class TrainingUnits:
         return sorted(found, key=_order)
 
     def newest(self):
-        """Reads the newest unit that is intact.
+        """Reads the newest snapshot that is intact.
 
         Returns:
-            `Unit`, or `None` if there are no units at all.
+            `Snapshot`, or `None` if there are no snapshots at all.
 
         Warns:
-            For every newer unit that is damaged, with what is wrong with it.
+            For every newer snapshot that is damaged, with what is wrong with it.
 
         Raises:
-            ValueError: If all units are damaged, one has a format that this version
+            ValueError: If all snapshots are damaged, one has a format that this version
                 does not know, the folder is a file, or it holds a backup of another
                 kind.
         """
@@ -108,7 +108,7 @@ class TrainingUnits:
         self._damaged, reasons = [], []
         for path in reversed(self.paths()):
             try:
-                unit = _read(path)
+                snapshot = _read(path)
             except DamagedUnitError as error:
                 self._damaged.append(path)
                 reasons.append(f"{path}: {error}")
@@ -119,7 +119,7 @@ class TrainingUnits:
                     f"Resuming from {path} instead.",
                     stacklevel=3,
                 )
-            return unit
+            return snapshot
         if reasons:
             raise ValueError(
                 "All backups of this training are damaged, and nothing is trained "
@@ -129,7 +129,7 @@ class TrainingUnits:
         return None
 
     def write(self, step, arrays, state):
-        """Begins to add a unit, and to remove all but the newest two.
+        """Begins to add a snapshot, and to remove all but the newest two.
 
         Args:
             step: Integer, steps trained so far.
@@ -137,7 +137,7 @@ class TrainingUnits:
             state: Dict of what JSON can hold, which may not.
 
         Raises:
-            OSError: If the unit before could not be written.
+            OSError: If the snapshot before could not be written.
         """
         self.wait()
         packed, layout = _pack(arrays)
@@ -195,7 +195,7 @@ class TrainingUnits:
         return self.directory / name
 
     def _remove(self, path):
-        # Half a unit under the name of a unit would look like damage.
+        # Half a snapshot under the name of a snapshot would look like damage.
         hidden = path.with_name(f"{_TEMPORARY}{path.name}")
         path.rename(hidden)
         shutil.rmtree(hidden)
@@ -277,4 +277,4 @@ def _read(path):
         raise DamagedUnitError("variables.npz is not what was written")
     with np.load(io.BytesIO(variables), allow_pickle=False) as file:
         arrays = _unpack(dict(file), content["layout"])
-    return Unit(path, arrays, content["state"])
+    return Snapshot(path, arrays, content["state"])

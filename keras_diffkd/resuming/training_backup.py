@@ -2,15 +2,11 @@
 
 import functools
 import inspect
-import itertools
 import json
-import typing
 import weakref
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
 from keras_diffkd.errors import TrainingDivergedError
 from keras_diffkd.resuming.callback_states import CallbackStates
@@ -21,28 +17,21 @@ from keras_diffkd.resuming.fingerprints import (
     differences,
     model_fingerprint,
 )
+from keras_diffkd.resuming.model_arrays import (
+    ModelArrays,
+    arrays_of,
+    is_finite,
+    numbered,
+)
 from keras_diffkd.resuming.passed_batches import PassedBatches
-from keras_diffkd.resuming.snapshots import TrainingUnits
+from keras_diffkd.resuming.position import Position, position_of
+from keras_diffkd.resuming.snapshots import Snapshots
 from keras_diffkd.training import backend
 from keras_diffkd.training.loss_weights import assign_numbers, numbers_of
 from keras_diffkd.validation.arguments import check_integer
 
 # Optimizers whose training was interrupted in this process, or goes on.
 _IN_TRAINING = weakref.WeakSet()
-
-
-class Position(typing.NamedTuple):
-    """How far a training is.
-
-    Attributes:
-        epoch: Integer, the epoch that it is in, from 0.
-        step_in_epoch: Integer, steps of that epoch that are done.
-        step: Integer, all steps that are done.
-    """
-
-    epoch: int
-    step_in_epoch: int
-    step: int
 
 
 class TrainingBackup(keras.callbacks.Callback):
@@ -99,7 +88,7 @@ class TrainingBackup(keras.callbacks.Callback):
         super().__init__()
         if save_freq is not None:
             save_freq = check_integer("save_freq", save_freq, 1)
-        self.units = TrainingUnits(directory)
+        self.snapshots = Snapshots(directory)
         self.save_freq = save_freq
         self.skip_data = skip_data
         self.fingerprint = fingerprint
@@ -107,8 +96,8 @@ class TrainingBackup(keras.callbacks.Callback):
 
     def position(self):
         """Returns where the training goes on, a `Position`; all 0 if it begins."""
-        self._found = self.units.newest()
-        return _position(self._found)
+        self._found = self.snapshots.newest()
+        return position_of(self._found)
 
     def set_model(self, model):
         super().set_model(model)
@@ -123,10 +112,10 @@ class TrainingBackup(keras.callbacks.Callback):
         self._states = CallbackStates(
             [callback for callback in self._list.callbacks if callback is not self]
         )
-        self._readers = {}
+        self._arrays = ModelArrays(model)
         self._passed = None
-        unit, self._found = self._found or self.units.newest(), None
-        self._first_weights = self._weights_at_begin(unit)
+        snapshot, self._found = self._found or self.snapshots.newest(), None
+        self._first_weights = self._weights_at_begin(snapshot)
         self._fingerprint = json.loads(
             json.dumps(
                 {
@@ -136,57 +125,57 @@ class TrainingBackup(keras.callbacks.Callback):
                 }
             )
         )
-        self._resumed = unit
-        self._at = _position(unit)
+        self._resumed = snapshot
+        self._at = position_of(snapshot)
         self._check_workers_agree()
         self._saved_step = self._at.step
-        self._stopped = unit is not None and unit.state["stopped"]
+        self._stopped = snapshot is not None and snapshot.state["stopped"]
         model._initial_epoch = None
         self._first_rate = constant_learning_rate(model.optimizer)
-        if unit is not None:
-            self._go_on(unit)
+        if snapshot is not None:
+            self._go_on(snapshot)
         _IN_TRAINING.add(model.optimizer)
 
-    def _go_on(self, unit):
+    def _go_on(self, snapshot):
         model = self.model
-        self._check_same(unit)
-        self._first_rate = unit.state["learning rates"]["first"]
-        self._restore(unit)
+        self._check_same(snapshot)
+        self._first_rate = snapshot.state["learning rates"]["first"]
+        self._restore(snapshot)
         # Keras resets them when an epoch begins: what is left is what outlives that.
-        self._restore_metrics_that_fit(unit)
+        self._arrays.restore_built_metrics(snapshot)
         model._initial_epoch = (
             self.params["epochs"] if self._stopped else self._at.epoch
         )
 
     def on_epoch_begin(self, epoch, logs=None):
-        unit, self._resumed = self._resumed, None
+        snapshot, self._resumed = self._resumed, None
         self._model._initial_epoch = None  # Not for the next `fit`.
-        if unit is None or not unit.state["calls"]:
+        if snapshot is None or not snapshot.state["calls"]:
             self._at = Position(epoch, 0, self._at.step)
             self._calls = 0
             self._generators = backend.read_generators()
             return
         # The other callbacks have begun the epoch a second time.
-        self._restore(unit)
-        self._restore_metrics_that_fit(unit)
-        self._generators = _arrays(unit, "generators of the epoch")
-        self._calls = unit.state["calls"]
-        self._resumed_inside = unit
+        self._restore(snapshot)
+        self._arrays.restore_built_metrics(snapshot)
+        self._generators = arrays_of(snapshot, "generators of the epoch")
+        self._calls = snapshot.state["calls"]
+        self._resumed_inside = snapshot
         self._passed = PassedBatches(
             self.model,
             self._list,
             self,
             calls=self._calls,
-            logs=unit.state["logs"],
+            logs=snapshot.state["logs"],
             read=self.skip_data,
-            first=functools.partial(self._restore_metrics, unit),
+            first=functools.partial(self._arrays.restore_unbuilt_metrics, snapshot),
         )
 
     def on_train_batch_end(self, batch, logs=None):
         if self._passed is not None:
             if self._passed.count():
-                unit, self._resumed_inside = self._resumed_inside, None
-                backend.assign_generators(_arrays(unit, "generators"))
+                snapshot, self._resumed_inside = self._resumed_inside, None
+                backend.assign_generators(arrays_of(snapshot, "generators"))
                 self._passed = None
             return
         self._calls += 1
@@ -209,32 +198,21 @@ class TrainingBackup(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         # The last backup is from before the other callbacks' `on_train_end`, which may
         # change the weights: when a finished `fit` is run again, they do so again.
-        self.units.wait()
+        self.snapshots.wait()
         self._model._initial_epoch = None
         _IN_TRAINING.discard(self._model.optimizer)
 
     def _save(self, calls=0, logs=None):
         model = self.model  # On JAX this brings the variables up to date.
-        arrays = {}
-        for group, variables in _groups(model).items():
-            values = backend.read(model, variables)
-            self._check_finite(variables, values)
-            arrays |= _numbered(group, values)
-        for group, variables in _replicated_groups(model).items():
-            if group not in self._readers:
-                self._readers[group] = backend.replica_reader(model, variables)
-            values = self._readers[group]()
-            if group != "metrics":
-                self._check_finite(variables, values)
-            arrays |= _numbered(group, values)
-        arrays |= _numbered("generators", backend.read_generators())
+        arrays = self._arrays.read(self._check_finite)
+        arrays |= numbered("generators", backend.read_generators())
         if calls:
-            arrays |= _numbered("generators of the epoch", self._generators)
+            arrays |= numbered("generators of the epoch", self._generators)
         self._saved_step = self._at.step
         if not backend.is_chief(model):
             return
         callbacks = self._states.get(arrays)
-        self.units.write(
+        self.snapshots.write(
             self._at.step,
             arrays,
             {
@@ -257,7 +235,7 @@ class TrainingBackup(keras.callbacks.Callback):
 
     def _check_finite(self, variables, values):
         for variable, value in zip(variables, values, strict=True):
-            if _not_finite(variable, value):
+            if not is_finite(variable, value):
                 raise TrainingDivergedError(
                     f"The variable {variable.path!r} is not finite after "
                     f"{self._at.step} steps, and is not saved: the backup before is "
@@ -273,86 +251,62 @@ class TrainingBackup(keras.callbacks.Callback):
             raise ValueError(
                 "The workers of this training found different backups, and would train "
                 f"different models. Received: backups of the steps {steps}. The folder "
-                f"{self.units.directory} must be one that all of them see."
+                f"{self.snapshots.directory} must be one that all of them see."
             )
 
-    def _check_same(self, unit):
-        before, now = unit.state["fingerprint"], self._fingerprint
-        if not self._is_rate_of(unit):
-            first = unit.state["learning rates"]["first"]
+    def _check_same(self, snapshot):
+        before, now = snapshot.state["fingerprint"], self._fingerprint
+        if not self._is_rate_of(snapshot):
+            first = snapshot.state["learning rates"]["first"]
             before = {**before, "learning rate": first}
             now = {**now, "learning rate": self._first_rate}
         found = differences(before, now)
         if found:
             other_teacher = before[TEACHER] != now[TEACHER]
-            raise OtherTrainingError(unit.path, found, other_teacher)
+            raise OtherTrainingError(snapshot.path, found, other_teacher)
 
-    def _weights_at_begin(self, unit):
+    def _weights_at_begin(self, snapshot):
         """Returns what the losses weighed when the training began.
 
         Like learning rates, they may be what this training has made of them.
         """
         now = numbers_of(self.model)
-        known = unit and unit.state.get("loss weights")
+        known = snapshot and snapshot.state.get("loss weights")
         if known and (now == known["last"] or self.model.optimizer in _IN_TRAINING):
             assign_numbers(self.model, known["first"])
             return known["first"]
         return now
 
-    def _is_rate_of(self, unit):
+    def _restore(self, snapshot):
+        self._arrays.restore(snapshot)
+        # The order of the epoch's data may be drawn from them when it begins.
+        of_epoch = arrays_of(snapshot, "generators of the epoch")
+        backend.assign_generators(of_epoch or arrays_of(snapshot, "generators"))
+        self._states.set(snapshot.state["callbacks"], snapshot.arrays)
+        if "loss weights" in snapshot.state:
+            assign_numbers(self.model, snapshot.state["loss weights"]["last"])
+
+    def _is_rate_of(self, snapshot):
         """Whether the learning rate is one that this training gave the optimizer.
 
         A script that is run again gives the one that the training began with. The same
         model, passed to `fit` again, has what callbacks made of it: that of the backup,
         or a later one if it was interrupted after the backup.
         """
-        is_of_training = self._first_rate in unit.state["learning rates"].values()
+        is_of_training = self._first_rate in snapshot.state["learning rates"].values()
         return is_of_training or self.model.optimizer in _IN_TRAINING
 
-    def _restore(self, unit):
-        model = self.model
-        if "random/0" in unit.arrays:
-            global_seed_generator()  # Creates it.
-        for group, variables in _groups(model).items():
-            for index, variable in enumerate(variables):
-                name = f"{group}/{index}"
-                # Keras may have a global generator now that it did not need then.
-                if group != "random" or name in unit.arrays:
-                    variable.assign(unit.arrays[name])
-        self._restore_replicated(unit, "state", _replicated_groups(model)["state"])
-        # The order of the epoch's data may be drawn from them when it begins.
-        of_epoch = _arrays(unit, "generators of the epoch")
-        backend.assign_generators(of_epoch or _arrays(unit, "generators"))
-        self._states.set(unit.state["callbacks"], unit.arrays)
-        if "loss weights" in unit.state:
-            assign_numbers(model, unit.state["loss weights"]["last"])
 
-    def _restore_metrics_that_fit(self, unit):
-        """Restores the metrics, unless Keras is yet to build them."""
-        if _metrics_fit(self.model, unit):
-            self._restore_replicated(unit, "metrics", self.model.metrics_variables)
-
-    def _restore_metrics(self, unit, batch):
-        """Restores metrics that Keras would build when it traces the first step."""
-        model = self._model
-        if _metrics_fit(model, unit):
-            return
-        if batch is not None:
-            model._symbolic_build(data_batch=batch)
-        if not _metrics_fit(model, unit):
-            raise ValueError(
-                "The metrics of the model are not those of the interrupted training. "
-                f"Received: {len(model.metrics_variables)} variables of metrics, "
-                f"expected: {_num_metrics(unit)}. With skip_data=False they must be "
-                "built before `fit`, as a Distiller does: evaluate a batch first."
-            )
-        self._restore_replicated(unit, "metrics", model.metrics_variables)
-
-    def _restore_replicated(self, unit, group, variables):
-        values = [unit.arrays[f"{group}/{i}"] for i in range(len(variables))]
-        backend.assign_replicas(
-            self._model, variables, values, summed=group == "metrics"
+def _advice(variable):
+    if variable.path.endswith("dynamic_scale"):
+        return (
+            "The loss scale has grown without end: no gradient ever overflows. Check "
+            "whether gradients are zero, raise `dynamic_growth_steps` of the "
+            "LossScaleOptimizer, or train in mixed_bfloat16 or float32."
         )
+    return (
+        "The training has diverged: try a smaller learning rate, or clip the gradients."
+    )
 
 
 def _callback_list():
@@ -372,12 +326,6 @@ def _callback_list():
     )
 
 
-def _position(unit):
-    if unit is None:
-        return Position(0, 0, 0)
-    return Position(**{name: unit.state[name] for name in Position._fields})
-
-
 def _check_built(model):
     if not model.built:
         raise ValueError(
@@ -386,61 +334,3 @@ def _check_built(model):
         )
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-
-
-def _groups(model):
-    """Returns the variables that are the same on every replica, by name of group."""
-    seeds = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-    return {
-        "trainable": model.trainable_variables,
-        "optimizer": model.optimizer.variables,
-        "random": [] if seeds is None else [seeds.state],
-    }
-
-
-def _replicated_groups(model):
-    """Returns those that every replica may have its own value of."""
-    trainable = {id(variable) for variable in model.trainable_variables}
-    return {
-        "state": [v for v in model.variables if id(v) not in trainable],
-        # Between epochs too: some go on, such as the count of steps that are skipped
-        # in a row.
-        "metrics": model.metrics_variables,
-    }
-
-
-def _numbered(group, values):
-    return {f"{group}/{index}": value for index, value in enumerate(values)}
-
-
-def _arrays(unit, group):
-    """Returns the arrays of a unit that `_numbered` named."""
-    numbers = itertools.takewhile(
-        lambda index: f"{group}/{index}" in unit.arrays, itertools.count()
-    )
-    return [unit.arrays[f"{group}/{index}"] for index in numbers]
-
-
-def _not_finite(variable, value):
-    is_float = keras.backend.is_float_dtype(variable.dtype)
-    return is_float and not np.all(np.isfinite(value))
-
-
-def _advice(variable):
-    if variable.path.endswith("dynamic_scale"):
-        return (
-            "The loss scale has grown without end: no gradient ever overflows. Look "
-            "whether gradients are zero, raise `dynamic_growth_steps` of the "
-            "LossScaleOptimizer, or train in mixed_bfloat16 or float32."
-        )
-    return (
-        "The training has diverged: try a smaller learning rate, or clip the gradients."
-    )
-
-
-def _num_metrics(unit):
-    return sum(name.startswith("metrics/") for name in unit.arrays)
-
-
-def _metrics_fit(model, unit):
-    return len(model.metrics_variables) == _num_metrics(unit)

@@ -20,7 +20,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from keras_diffkd.resuming.snapshots import TrainingUnits
+from keras_diffkd.resuming.snapshots import Snapshots
 
 from . import experiment
 from .checksums import check_checksum
@@ -65,7 +65,7 @@ class Stage:
     @property
     def resumable(self):
         """Returns whether there is a snapshot to resume from."""
-        return bool(TrainingUnits(self.checkpoints).paths())
+        return bool(Snapshots(self.checkpoints).paths())
 
     def check(self):
         """Raises `ValueError` if the folder cannot take this training.
@@ -92,7 +92,7 @@ class Stage:
         if self.finished:
             check_checksum(self.model_path)
         else:
-            TrainingUnits(self.checkpoints).check_kind()
+            Snapshots(self.checkpoints).check_kind()
 
     @contextlib.contextmanager
     def claim(self):

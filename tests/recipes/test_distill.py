@@ -16,7 +16,7 @@ from keras_diffkd.recipes.run.checksums import forget_checksum
 from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.recipes.run.metrics_log import read_metrics
 from keras_diffkd.recipes.run.progress import Progress
-from keras_diffkd.resuming.snapshots import TrainingUnits
+from keras_diffkd.resuming.snapshots import Snapshots
 
 
 def network(width, classes=10, size=8, activation=None):
@@ -147,11 +147,11 @@ def test_other_data_and_other_teachers_are_refused(distil, tmp_path, monkeypatch
 
 
 def test_a_damaged_backup_is_a_line_on_stderr(parse, tmp_path, capsys):
-    units = TrainingUnits(tmp_path)
+    snapshots = Snapshots(tmp_path)
     for step in (1, 2):
         state = {"epoch": step, "step_in_epoch": 0, "step": step}
-        units.write(step, {}, state)
-    (units.paths()[-1] / "variables.npz").write_bytes(b"")
+        snapshots.write(step, {}, state)
+    (snapshots.paths()[-1] / "variables.npz").write_bytes(b"")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert training._position(TrainingBackup(tmp_path)).step == 1

@@ -34,7 +34,7 @@ import tensorflow as tf
 from keras_diffkd import DiffKD, Distiller, FitNet, datasets
 from keras_diffkd import atomic_files as durable
 from keras_diffkd.callbacks import TrainingBackup
-from keras_diffkd.resuming import snapshots as training_units
+from keras_diffkd.resuming import snapshots as module
 
 COMBINATIONS = {
     f"{precision} x{replicas}": (precision, replicas)
@@ -199,7 +199,7 @@ def kill_in_save(number, stage):
     def due(here):
         return len(saves) == number and stage == here
 
-    write = training_units.TrainingUnits.write
+    write = module.Snapshots.write
     write_bytes, write_text = pathlib.Path.write_bytes, pathlib.Path.write_text
     sync, replace, rmtree = durable.sync, os.replace, shutil.rmtree
 
@@ -234,7 +234,7 @@ def kill_in_save(number, stage):
             kill()
         rmtree(path, *arguments, **others)
 
-    training_units.TrainingUnits.write = counted
+    module.Snapshots.write = counted
     pathlib.Path.write_bytes = half(write_bytes, "variables.npz")
     pathlib.Path.write_text = half(write_text, "state.json")
     durable.sync, os.replace = killed_sync, killed_replace

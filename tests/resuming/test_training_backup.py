@@ -264,10 +264,12 @@ def test_the_order_of_shuffled_data_goes_on(tmp_path, shuffle):
 def test_random_numbers_of_other_devices_are_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(TrainingBackup(tmp_path, save_freq=1), Interrupt(batches=3))
-    units = TrainingBackup(tmp_path).units
-    unit = units.newest()
-    arrays = {k: v for k, v in unit.arrays.items() if not k.startswith("generators")}
-    units.write(unit.state["step"], arrays, unit.state)
+    snapshots = TrainingBackup(tmp_path).snapshots
+    snapshot = snapshots.newest()
+    arrays = {
+        k: v for k, v in snapshot.arrays.items() if not k.startswith("generators")
+    }
+    snapshots.write(snapshot.state["step"], arrays, snapshot.state)
     with pytest.raises(ValueError, match="states of 0 generators, expected"):
         fit(TrainingBackup(tmp_path))
 

@@ -1,13 +1,12 @@
 """The training step on JAX."""
 
+from keras_diffkd.training.jax.gradients import gradient, make_gradient_function
 from keras_diffkd.training.jax.step import (
     assign_generators,
     build_compiled,
     data_errors_as_value_errors,
-    gradient,
     is_chief,
     keras_jit_compile,
-    make_gradient_function,
     make_train_function,
     predict_step,
     read_generators,

@@ -8,13 +8,12 @@ import jax
 import keras
 import numpy as np
 
-from keras_diffkd.training import checkpointing, logs
+from keras_diffkd.training import logs
 from keras_diffkd.training.divergence import diverged, is_healthy
-from keras_diffkd.training.finite import finiteness, has_overflowed, keep_if_skipped
-from keras_diffkd.training.jax import remat as jax_remat
+from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked
 from keras_diffkd.training.state import state_variables, teacher_variables
-from keras_diffkd.training.step import Batch, StepValues, step
+from keras_diffkd.training.step import Batch, StepValues
 from keras_diffkd.training.task_loss import num_label_classes
 from keras_diffkd.validation.labels import check_labels
 
@@ -22,30 +21,11 @@ from keras_diffkd.validation.labels import check_labels
 UNEVEN = re.compile("evenly divide|divisible by")
 
 without_gradients = contextlib.nullcontext
-checkpointing.install(jax_remat.checkpointed)
 
 
 def keras_jit_compile(jit_compile):
     """Returns the `jit_compile` of `evaluate` and `predict`, which Keras compiles."""
     return jit_compile
-
-
-def make_gradient_function(distiller, jit_compile):
-    """Returns the pure function of a step.
-
-    It maps `(StepValues, Batch)` to `(gradients, finiteness, StepResults)` without
-    features; see `finite`. `make_train_function` compiles it as a part of the step.
-    """
-
-    def gradients_of(values, batch):
-        def loss(trainable):
-            return step(distiller, values._replace(trainable=trainable), batch)
-
-        gradients, results = jax.grad(loss, has_aux=True)(values.trainable)
-        finite = finiteness(distiller, batch.x, gradients, results)
-        return gradients, finite, results._replace(features=None)
-
-    return gradients_of
 
 
 def make_train_function(distiller, make, force):
@@ -173,11 +153,6 @@ def assign_generators(states):
 def is_chief(model):
     """Whether this process writes what all have in common."""
     return jax.process_index() == 0
-
-
-def gradient(function, x):
-    """Returns the gradient of a scalar function, as a constant."""
-    return jax.lax.stop_gradient(jax.grad(function)(x))
 
 
 def _whole_step(distiller, state, unknown_values, teacher, numbers, data):

@@ -1,5 +1,7 @@
 """The training step on TensorFlow."""
 
+from keras_diffkd.training.tensorflow.build import build_compiled, symbolic_build
+from keras_diffkd.training.tensorflow.gradients import gradient, make_gradient_function
 from keras_diffkd.training.tensorflow.replica_values import (
     assign_replicas,
     is_chief,
@@ -13,15 +15,11 @@ from keras_diffkd.training.tensorflow.replicas import (
 )
 from keras_diffkd.training.tensorflow.step import (
     assign_generators,
-    build_compiled,
     data_errors_as_value_errors,
-    gradient,
     keras_jit_compile,
-    make_gradient_function,
     make_train_function,
     predict_step,
     read_generators,
-    symbolic_build,
     test_step,
     train_step,
     without_gradients,

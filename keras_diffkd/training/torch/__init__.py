@@ -8,14 +8,13 @@ from keras_diffkd.training.one_replica import (
     replica_reader,
     unscaled,
 )
+from keras_diffkd.training.torch.gradients import gradient, make_gradient_function
 from keras_diffkd.training.torch.step import (
     assign_generators,
     build_compiled,
     data_errors_as_value_errors,
-    gradient,
     is_chief,
     keras_jit_compile,
-    make_gradient_function,
     make_train_function,
     predict_step,
     read_generators,

@@ -6,43 +6,23 @@ import keras
 import numpy as np
 import torch
 
-from keras_diffkd.training import checkpointing, logs
+from keras_diffkd.training import logs
 from keras_diffkd.training.divergence import diverged, is_healthy
-from keras_diffkd.training.finite import finiteness, has_overflowed, keep_if_skipped
+from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked
 from keras_diffkd.training.state import state_variables, teacher_variables
-from keras_diffkd.training.step import Batch, StepValues, step
+from keras_diffkd.training.step import Batch, StepValues
 from keras_diffkd.training.task_loss import num_label_classes
-from keras_diffkd.training.torch import remat as torch_remat
 from keras_diffkd.training.untrained import trained_pairs
 from keras_diffkd.validation.labels import check_labels
 
 data_errors_as_value_errors = contextlib.nullcontext
 without_gradients = torch.no_grad
-checkpointing.install(torch_remat.checkpointed)
 
 
 def keras_jit_compile(jit_compile):
     """Returns `False`: `evaluate` and `predict` run eagerly."""
     return False
-
-
-def make_gradient_function(distiller, jit_compile):
-    """Returns the pure function of a step, under `torch.compile` or not.
-
-    It maps `(StepValues, Batch)` to `(gradients, finiteness, StepResults)` without
-    features; see `finite`. `"auto"` runs eagerly.
-    """
-
-    def gradients_of(values, batch):
-        trainable = [value.detach().requires_grad_() for value in values.trainable]
-        loss, results = step(distiller, values._replace(trainable=trainable), batch)
-        gradients = list(torch.autograd.grad(loss, trainable, allow_unused=True))
-        finite = finiteness(distiller, batch.x, gradients, results)
-        results = results._replace(features=None)
-        return gradients, *keras.tree.map_structure(_detached, (finite, results))
-
-    return torch.compile(gradients_of) if jit_compile is True else gradients_of
 
 
 def make_train_function(distiller, make, force):
@@ -132,18 +112,6 @@ def assign_generators(states):
 def is_chief(model):
     """Whether this process writes what all have in common."""
     return True
-
-
-def gradient(function, x):
-    """Returns the gradient of a scalar function, as a constant."""
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        value = function(x)
-    return torch.autograd.grad(value, x)[0]
-
-
-def _detached(tensor):
-    return None if tensor is None else tensor.detach()
 
 
 def _array(tensor):

@@ -2,7 +2,7 @@ import pytest
 
 from keras_diffkd.recipes.run import experiment
 from keras_diffkd.recipes.run.directory import RunDirectory
-from keras_diffkd.resuming.snapshots import TrainingUnits
+from keras_diffkd.resuming.snapshots import Snapshots
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def run(tmp_path):
 
 
 def back_up(stage):
-    TrainingUnits(stage.checkpoints).write(7, {}, {})
+    Snapshots(stage.checkpoints).write(7, {}, {})
 
 
 def test_claim_leaves_nothing_behind_when_nothing_comes_of_it(run, parse, tmp_path):

@@ -1,0 +1,136 @@
+"""The arrays that a snapshot holds of a model, its optimizer and its metrics."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
+
+from keras_diffkd.training import backend
+
+
+class ModelArrays:
+    """Reads the variables of a model in training, and restores them.
+
+    Args:
+        model: A built and compiled `keras.Model`.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self._readers = {}
+
+    def read(self, check):
+        """Returns a dict from the names in a snapshot to NumPy arrays.
+
+        Args:
+            check: Function of variables and their values that raises if they must not
+                be saved. It does not see metrics.
+        """
+        arrays = {}
+        for group, variables in _groups(self._model).items():
+            values = backend.read(self._model, variables)
+            check(variables, values)
+            arrays |= numbered(group, values)
+        for group, variables in _replicated_groups(self._model).items():
+            if group not in self._readers:
+                self._readers[group] = backend.replica_reader(self._model, variables)
+            values = self._readers[group]()
+            if group != "metrics":
+                check(variables, values)
+            arrays |= numbered(group, values)
+        return arrays
+
+    def restore(self, snapshot):
+        """Restores all but the metrics."""
+        if "random/0" in snapshot.arrays:
+            global_seed_generator()  # Creates it.
+        for group, variables in _groups(self._model).items():
+            for index, variable in enumerate(variables):
+                name = f"{group}/{index}"
+                # Keras may have a global generator now that it did not need before.
+                if group != "random" or name in snapshot.arrays:
+                    variable.assign(snapshot.arrays[name])
+        variables = _replicated_groups(self._model)["state"]
+        self._restore_replicated(snapshot, "state", variables)
+
+    def restore_built_metrics(self, snapshot):
+        """Restores the metrics, unless Keras has yet to build them."""
+        if self._metrics_fit(snapshot):
+            variables = self._model.metrics_variables
+            self._restore_replicated(snapshot, "metrics", variables)
+
+    def restore_unbuilt_metrics(self, snapshot, batch):
+        """Restores metrics that Keras would build when it traces the first step.
+
+        Args:
+            snapshot: `Snapshot`.
+            batch: A batch of the data, or `None` if none was read.
+        """
+        model = self._model
+        if self._metrics_fit(snapshot):
+            return
+        if batch is not None:
+            model._symbolic_build(data_batch=batch)
+        if not self._metrics_fit(snapshot):
+            raise ValueError(
+                "The metrics of the model are not those of the interrupted training. "
+                f"Received: {len(model.metrics_variables)} variables of metrics, "
+                f"expected: {_num_metrics(snapshot)}. With skip_data=False, build them "
+                "before `fit`: evaluate a batch first. A Distiller builds them itself."
+            )
+        self._restore_replicated(snapshot, "metrics", model.metrics_variables)
+
+    def _metrics_fit(self, snapshot):
+        return len(self._model.metrics_variables) == _num_metrics(snapshot)
+
+    def _restore_replicated(self, snapshot, group, variables):
+        values = [snapshot.arrays[f"{group}/{i}"] for i in range(len(variables))]
+        backend.assign_replicas(
+            self._model, variables, values, summed=group == "metrics"
+        )
+
+
+def numbered(group, values):
+    """Returns a dict from `group/0`, `group/1` and so on to the values."""
+    return {f"{group}/{index}": value for index, value in enumerate(values)}
+
+
+def arrays_of(snapshot, group):
+    """Returns the arrays of a snapshot that `numbered` named."""
+    numbers = itertools.takewhile(
+        lambda index: f"{group}/{index}" in snapshot.arrays, itertools.count()
+    )
+    return [snapshot.arrays[f"{group}/{index}"] for index in numbers]
+
+
+def is_finite(variable, value):
+    """Whether a variable does not hold floats, or all of them are finite."""
+    is_float = keras.backend.is_float_dtype(variable.dtype)
+    return not is_float or bool(np.all(np.isfinite(value)))
+
+
+def _groups(model):
+    """Returns the variables that are the same on every replica, by name of group."""
+    seeds = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    return {
+        "trainable": model.trainable_variables,
+        "optimizer": model.optimizer.variables,
+        "random": [] if seeds is None else [seeds.state],
+    }
+
+
+def _replicated_groups(model):
+    """Returns those that every replica may have its own value of."""
+    trainable = {id(variable) for variable in model.trainable_variables}
+    return {
+        "state": [v for v in model.variables if id(v) not in trainable],
+        # Between epochs too: some go on, such as the count of steps that are skipped
+        # in a row.
+        "metrics": model.metrics_variables,
+    }
+
+
+def _num_metrics(snapshot):
+    return sum(name.startswith("metrics/") for name in snapshot.arrays)

@@ -1,0 +1,110 @@
+"""Gradients on TensorFlow: of a step, under XLA or not, and of any function."""
+
+import tensorflow as tf
+
+from keras_diffkd.training import checkpointing
+from keras_diffkd.training.finite import finiteness
+from keras_diffkd.training.state import state_variables
+from keras_diffkd.training.step import step
+from keras_diffkd.training.tensorflow import remat as tensorflow_remat
+from keras_diffkd.training.tensorflow.fused_batch_norm import fused
+from keras_diffkd.training.tensorflow.replicas import sharing
+
+checkpointing.install(tensorflow_remat.checkpointed)
+
+
+def make_gradient_function(distiller, jit_compile):
+    """Returns the pure function of a step, under XLA or not.
+
+    It maps `(share, StepValues, Batch)` to `(gradients, finiteness, StepResults)`
+    without features; see `finite`. Variables, optimizer and metrics stay outside:
+    inside one XLA cluster they would tie the step to one device.
+    """
+    if _must_synchronize(distiller, jit_compile):
+        jit_compile = False
+    if jit_compile == "auto":
+        jit_compile = _can_compile(distiller) and bool(
+            tf.config.list_logical_devices("GPU")
+        )
+
+    def gradients_of(share, values, batch):
+        trainable = values.trainable
+        with sharing(share), tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trainable)
+            with fused(*(() if jit_compile else _networks(distiller))):
+                loss, results = step(distiller, values, batch)
+        gradients = tape.gradient(loss, trainable)
+        # Embeddings give sparse slices, which XLA cannot return.
+        gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
+        finite = finiteness(distiller, batch.x, gradients, results)
+        return gradients, finite, results._replace(features=None)
+
+    if not jit_compile:
+        return gradients_of
+    # As in Keras's own step: AutoGraph would rewrite all code that a step calls, which
+    # takes seconds, and let models train that neither predict nor are exported.
+    compiled = tf.function(gradients_of, jit_compile=True, autograph=False)
+
+    def compiled_gradients_of(share, values, batch):
+        # Tracing finds further variables that the step assigns, which compiled code
+        # must not do itself.
+        compiled.get_concrete_function(share, values, batch)
+        found = state_variables(distiller)[len(values.state) :]
+        state = [*values.state, *values_of(found)]
+        return compiled(share, values._replace(state=state), batch)
+
+    return compiled_gradients_of
+
+
+def _can_compile(distiller):
+    """Whether all layers can, as Keras has it: those that read strings cannot."""
+    return all(
+        layer.supports_jit
+        for network in _networks(distiller)
+        for layer in network._flatten_layers()
+    )
+
+
+def _must_synchronize(distiller, jit_compile):
+    """Whether layers talk to other replicas, which XLA's clusters cannot.
+
+    Raises:
+        ValueError: If they do and XLA was asked for.
+    """
+    if distiller.distribute_strategy.num_replicas_in_sync == 1:
+        return False
+    layers = [
+        layer.path
+        for network in _networks(distiller)
+        for layer in network._flatten_layers()
+        if getattr(layer, "synchronized", False)
+    ]
+    if layers and jit_compile is True:
+        raise ValueError(
+            "jit_compile=True cannot be combined with batch normalisation that is "
+            "synchronized over replicas: compiled code cannot wait for other replicas. "
+            f"Received: {layers[0]!r} with synchronized=True. Pass "
+            'jit_compile="auto" or False.'
+        )
+    return bool(layers)
+
+
+def gradient(function, x):
+    """Returns the gradient of the scalar `function(x)` with respect to `x`."""
+    # Cut off on both sides, so that the tape of the step asks for no second order.
+    x = tf.stop_gradient(x)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value = function(x)
+    return tf.stop_gradient(tape.gradient(value, x))
+
+
+def _networks(distiller):
+    """Returns everything that runs in a step."""
+    teacher = [distiller.teacher] if distiller.methods else []
+    return *teacher, distiller.student, *distiller.methods
+
+
+def values_of(variables):
+    """Returns the values of variables as tensors."""
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
