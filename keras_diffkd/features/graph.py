@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from keras_diffkd.features.taps import find_layer, split_tap
+from keras_diffkd.features.paths import find_layer, split_tap
 
 
 @dataclasses.dataclass(frozen=True)

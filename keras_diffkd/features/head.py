@@ -4,7 +4,7 @@ import keras
 
 from keras_diffkd.features.kinds import channel_axis_of
 from keras_diffkd.features.logits import check_teacher_head
-from keras_diffkd.features.taps import find_layer
+from keras_diffkd.features.paths import find_layer
 
 
 class TeacherHead:

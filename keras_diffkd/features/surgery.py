@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd.features.taps import find_layer
+from keras_diffkd.features.paths import find_layer
 
 
 def with_replaced_layer(model, path, make, fill):

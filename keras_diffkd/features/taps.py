@@ -10,41 +10,15 @@ remember what they return.
 """
 
 import contextlib
-import difflib
-import re
 import threading
 
 import keras
 
 from keras_diffkd.features.hooks import CallShadow
 from keras_diffkd.features.own_inputs import own_inputs
+from keras_diffkd.features.paths import all_paths, find_layer, split_tap
 
 _records = threading.local()
-
-
-def find_layer(model, tap):
-    """Returns the layer that a tap names.
-
-    Args:
-        model: A `keras.Model`.
-        tap: String, a layer name or a path such as `"backbone/stack3"`. What
-            follows a colon is not looked at.
-
-    Raises:
-        ValueError: If there is no such layer; names the closest ones.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
-    >>> find_layer(model, "fc").name
-    'fc'
-    """
-    layer, path = model, split_tap(tap)[0]
-    for name in path.split("/"):
-        layer = _child(layer, name)
-        if layer is None:
-            raise ValueError(_unknown_layer_message(model, path))
-    return layer
 
 
 def call_with_taps(model, inputs, taps, **kwargs):
@@ -162,7 +136,7 @@ def list_taps(model):
             "what its layers give. Call `model.build(input_shape)`, or define it with "
             "keras.Input."
         )
-    layers = {path: find_layer(model, path) for path in _all_paths(model)}
+    layers = {path: find_layer(model, path) for path in all_paths(model)}
     taps = []
 
     class RecordedCall(keras.layers.Layer):
@@ -257,12 +231,6 @@ def _tensors_of(path, record):
     return {path: output} if _is_tensor(output) else {}
 
 
-def split_tap(tap):
-    """Returns `(path, key)` of a tap; an empty path is the model's output."""
-    path, _, key = (tap or "").partition(":")
-    return path, key
-
-
 def _selected(model, tap, feature):
     """Returns the tensor, or dictionary of tensors, that a tap names."""
     path, key = split_tap(tap)
@@ -295,42 +263,3 @@ def check_is_tensor(model, tap, feature):
 
 def _named(tap):
     return "output" if tap is None else f"tap {tap!r}"
-
-
-def _child(layer, name):
-    """Returns the layer inside another that a name means, or `None`."""
-    children = list(_children(layer))
-    for child in children:
-        if child.name == name:
-            return child
-    attribute = getattr(layer, name, None) if name.isidentifier() else None
-    if isinstance(attribute, keras.layers.Layer):
-        return attribute
-    # Keras numbers the names it gives: "pooling" is "pooling_3" in a fourth model.
-    numbered = [c for c in children if re.fullmatch(rf"{re.escape(name)}_\d+", c.name)]
-    return numbered[0] if len(numbered) == 1 else None
-
-
-def _children(layer):
-    return layer._flatten_layers(include_self=False, recursive=False)
-
-
-def _all_paths(layer, prefix=""):
-    for child in _children(layer):
-        path = prefix + child.name
-        yield path
-        yield from _all_paths(child, path + "/")
-
-
-def _unknown_layer_message(model, tap):
-    paths = list(_all_paths(model))
-    # Same last name elsewhere first: a forgotten outer model is common.
-    last = tap.rsplit("/", 1)[-1]
-    closest = [path for path in paths if path.rsplit("/", 1)[-1] == last]
-    closest += difflib.get_close_matches(tap, paths, n=5, cutoff=0.4)
-    closest = list(dict.fromkeys(closest))[:5] or paths[-5:]
-    return (
-        f"Model {model.name!r} has no layer {tap!r}. Closest existing names: "
-        f"{', '.join(map(repr, closest))}. A layer inside a nested model is tapped "
-        "by its path, 'outer/inner'."
-    )

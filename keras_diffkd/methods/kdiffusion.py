@@ -4,8 +4,8 @@ import keras
 
 from keras_diffkd import losses
 from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
+from keras_diffkd.features.paths import find_layer
 from keras_diffkd.features.surgery import with_replaced_layer
-from keras_diffkd.features.taps import find_layer
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.feature_maps import (

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from helpers.small_models import SubclassedCNN, small_cnn
 
+from keras_diffkd.features.paths import find_layer
 from keras_diffkd.features.taps import (
     call_with_taps,
-    find_layer,
     input_spec,
     list_taps,
     output_specs,
