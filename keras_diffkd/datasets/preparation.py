@@ -1,15 +1,14 @@
 """Finding a TFDS data set, without touching the network unless asked to."""
 
 import difflib
-import io
 import os
 import re
-from contextlib import redirect_stderr, redirect_stdout
 
 import tensorflow_datasets as tfds
 
 from keras_diffkd.datasets.digit_scenes import DigitScenes
 from keras_diffkd.datasets.digits import Digits
+from keras_diffkd.silent_prints import silent_prints
 
 # name[/config][:version]. TFDS looks names with a namespace up in the network.
 _NAME = r"\w+(/[^:]+)?(:[\d.*]+)?"
@@ -40,7 +39,7 @@ def prepared_builder(name, data_dir=None, download=False):
     builder = _find_builder(name, data_dir)
     if isinstance(builder, Digits | DigitScenes):
         # A matter of seconds, not worth the progress bars.
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        with silent_prints():
             builder = _prepare(builder, name, data_dir)
     elif download:
         builder = _prepare(builder, name, data_dir)

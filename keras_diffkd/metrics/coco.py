@@ -1,10 +1,10 @@
 """The mean average precision of COCO."""
 
-import contextlib
 import importlib
-import io
 
 import numpy as np
+
+from keras_diffkd.silent_prints import silent_prints
 
 _MAX_DETECTIONS = 100
 _EVERY_AREA = [0.0, float("inf")]
@@ -125,7 +125,7 @@ def _annotations(boxes, labels, present):
 def _precision(truth, detections, num_images, num_classes):
     """Returns the precision at each threshold, recall and class; -1 where none is."""
     coco, evaluation = _import_pycocotools()
-    with contextlib.redirect_stdout(io.StringIO()):
+    with silent_prints():
         indexed = []
         for annotations in (truth, detections):
             index = coco.COCO()

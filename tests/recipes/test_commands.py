@@ -76,6 +76,27 @@ def test_a_user_who_asks_for_the_lines_of_tensorflow_gets_them():
     assert err.endswith("Did you mean: epochs ?\n")
 
 
+NATIVE = "I0000 00:00:1 a.cc:1] oneDNN is on\nF0000 00:00:1 a.cc:2] No AVX here\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "shown"),
+    [
+        ('raise ImportError("no such library")', NATIVE),
+        ("os.abort()", NATIVE.splitlines(keepends=True)[1]),
+    ],
+)
+def test_an_import_that_fails_shows_what_was_held(tmp_path, end, shown):
+    (tmp_path / "keras.py").write_text(
+        f"import os\nos.write(2, {NATIVE.encode()})\n{end}"
+    )
+    process = start("diffkd-distill", PYTHONPATH=str(tmp_path))
+    _, err = process.communicate()
+    assert process.returncode != 0
+    assert err.startswith(shown)
+    assert ("ImportError: no such library" in err) == ("ImportError" in end)
+
+
 @pytest.mark.long
 def test_the_whole_job(tmp_path):
     """One test, since the workers of pytest-xdist would each run the chain again."""
