@@ -1,4 +1,4 @@
-"""Checks of what `export_student` is given, before anything is written."""
+"""Checks the arguments of `export_student` before anything is written."""
 
 import json
 from collections.abc import Iterable
@@ -80,7 +80,7 @@ def needs_calibration(formats):
 
 
 def as_json(value, name):
-    """Returns a dict as JSON holds it, or None.
+    """Converts a dict to plain JSON values; None stays None.
 
     Raises:
         ValueError: if it is neither, or holds more than JSON can.
@@ -159,7 +159,7 @@ def check_class_names(labels, serving):
     """Returns the labels as a list, or None.
 
     Raises:
-        ValueError: if they are no strings, or not one for each class.
+        ValueError: if they are not strings, or not one for each class.
 
     Example:
 
@@ -176,8 +176,8 @@ def check_class_names(labels, serving):
         )
     labels = list(labels)
     count = _count_classes(serving)
-    # Whole numbers are classes themselves. Of one unit either the one that it is for,
-    # or no and yes.
+    # Whole numbers are classes themselves. A single unit has one label, its own, or
+    # two: no and yes.
     are_scores = all(spec.dtype.is_floating for spec in serving.outputs)
     fits = len(labels) in ((1, 2) if count == 1 else (count,))
     if not fits and are_scores:
@@ -194,7 +194,7 @@ def check_class_names(labels, serving):
 
 def _count_classes(serving):
     """Returns the number of classes, or None if the outputs do not tell."""
-    # After non-maximum suppression only the detector inside knows.
+    # After non-maximum suppression only the detector inside tells.
     for layer in serving.student._flatten_layers():
         if is_detector(layer):
             return layer.num_classes

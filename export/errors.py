@@ -1,4 +1,4 @@
-"""What goes wrong while a student is exported or verified."""
+"""Errors of an export and of its verification."""
 
 
 class ExportError(RuntimeError):

@@ -233,7 +233,7 @@ def write_artefact(kind, serving, folder, manifest, *, opset, calibration):
 
 
 def _advice(message):
-    """Returns what helps where the operation is not one that the user knows."""
+    """Returns advice where the user cannot know the operation."""
     if "BitwiseAnd" in message:
         return (
             "`keras.ops.argmax` uses it: leave the argmax to the program that runs the "
@@ -243,7 +243,7 @@ def _advice(message):
 
 
 def _raise_all(report, errors):
-    """Raises what is wrong with any format, with those that another call can write."""
+    """Raises the failures of all formats, and names the formats that would pass."""
     passed = report.passed
     advice = ""
     if passed:

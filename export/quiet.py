@@ -39,7 +39,7 @@ def quiet():
 
 
 def last_words(text):
-    """Returns the errors in what a converter wrote, or else its last lines.
+    """Returns the errors in a converter's output, or else its last lines.
 
     Args:
         text: str.

@@ -1,4 +1,4 @@
-"""The formats that a student is written in. A new one is a file here, and a line."""
+"""The export formats. A new one is a file in this folder and a line in this file."""
 
 from .onnx import ONNX
 from .saved_model import SavedModel
@@ -10,7 +10,7 @@ KINDS = (
     TFLite,
 )
 _ALL = [kind(precision) for kind in KINDS for precision in kind.names]
-# By name; float32 first, and then what is smaller.
+# By name: float32 first, then the smaller ones.
 FORMATS = {
     each.name: each for each in sorted(_ALL, key=lambda f: f.precision != "float32")
 }

@@ -64,7 +64,7 @@ class Format(abc.ABC):
 
     @property
     def name(self):
-        """What this is called among the `formats` of `export_student`."""
+        """The name in the `formats` of `export_student`."""
         return self.names[self.precision]
 
     @property
@@ -137,7 +137,7 @@ class Format(abc.ABC):
 
     @abc.abstractmethod
     def read_metadata(self, path):
-        """Returns the dict of JSON values in the file; empty if there is none."""
+        """Returns the dict of JSON values in the file, which may be empty."""
 
 
 class Runner(abc.ABC):

@@ -46,7 +46,7 @@ class ONNX(Format):
         return ONNXRunner(path)
 
     def inspect(self, path):
-        """Returns whether it is invalid or in training mode, a list of reasons.
+        """Checks that the file is valid and not in training mode.
 
         The package onnx is needed for it; where only onnxruntime is installed, nothing
         is inspected.
@@ -60,7 +60,7 @@ class ONNX(Format):
             onnx.checker.check_model(model, full_check=True)
         except Exception as error:  # Several kinds, none of them common to all.
             return [f"invalid ONNX: {' '.join(str(error).split())[:300]}"]
-        # Of Dropout it is a tensor; there is none at all in what is written here.
+        # Dropout takes its mode as a tensor; our own files have no Dropout.
         found = {
             node.op_type
             for node in model.graph.node

@@ -1,4 +1,4 @@
-"""The conversion to ONNX with tf2onnx."""
+"""Converts a student to ONNX with tf2onnx."""
 
 import contextlib
 import logging
@@ -105,7 +105,7 @@ def _convert(serving, opset):
 
 
 def _convert_erfc(context, node, name, args):
-    """ONNX has no Erfc, which exact GELU needs; it is 1 - Erf."""
+    """Writes Erfc, which exact GELU needs and ONNX lacks, as 1 - Erf."""
     from tf2onnx.utils import make_name
 
     output = node.output[0]

@@ -1,4 +1,4 @@
-"""The quantization of an ONNX file with `onnxruntime.quantization`."""
+"""Quantizes an ONNX file with `onnxruntime.quantization`."""
 
 import logging
 import tempfile
@@ -8,7 +8,7 @@ from ..serving.detection import describe_detection
 from .onnx_float32 import checked, write_onnx
 
 BATCH_BYTES = 2**23
-# What stands between pixels and the first layer with weights.
+# Operations between pixels and the first layer with weights.
 _PREPROCESSING = {"Cast", "Mul", "Sub", "Add", "Div", "Transpose", "Reshape"}
 _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
@@ -44,9 +44,9 @@ def write_onnx_int8(serving, path, *, opset=17, calibration=None):
         float32, prepared = Path(folder) / "float32.onnx", Path(folder) / "ready.onnx"
         write_onnx(serving, float32, opset=opset)
         level = logging.root.level
-        logging.root.setLevel(logging.ERROR)  # It advises what was done already.
+        logging.root.setLevel(logging.ERROR)  # It advises steps that are done.
         try:
-            # Symbolic inference fails on models that it was not made for.
+            # Symbolic inference fails on some models.
             quant_pre_process(str(float32), str(prepared), skip_symbolic_shape=True)
             quantization.quantize_static(
                 str(prepared),

@@ -38,18 +38,18 @@ class SavedModel(Format):
         return SavedModelRunner(path)
 
     def inspect(self, path):
-        """Returns whether its graph is one of training, a list of reasons."""
+        """Checks that its graph is not in training mode."""
         signature = tf.saved_model.load(str(path)).signatures["serving_default"]
         return training_reasons(training_operations(signature.graph.as_graph_def()))
 
     def embed_metadata(self, path, metadata):
-        """Writes the file that TensorFlow leaves to others."""
+        """Writes a file into `assets.extra`, which TensorFlow leaves to others."""
         file = Path(path) / METADATA_FILE
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(metadata, indent=2), encoding="utf-8")
 
     def read_metadata(self, path):
-        """Reads that file."""
+        """Reads the file in `assets.extra`."""
         file = Path(path) / METADATA_FILE
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 

@@ -120,7 +120,7 @@ class TFLite(Format):
         return TFLiteRunner(path)
 
     def inspect(self, path):
-        """Returns whether operations are those of training, or not built in."""
+        """Checks that all operations are built in and none is of training."""
         from ai_edge_litert.tools import flatbuffer_utils
 
         model = _read(path)
@@ -144,7 +144,7 @@ class TFLite(Format):
         return reasons
 
     def embed_metadata(self, path, metadata):
-        """Adds the buffer."""
+        """Adds the metadata buffer."""
         from ai_edge_litert.tools import flatbuffer_utils
 
         model = _read(path)
@@ -158,7 +158,7 @@ class TFLite(Format):
         Path(path).write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
     def read_metadata(self, path):
-        """Reads the buffer."""
+        """Reads the metadata buffer."""
         model = _read(path)
         for entry in model.metadata or []:
             if entry.name.decode() == METADATA:
@@ -176,7 +176,7 @@ def _read(path):
 
 @contextlib.contextmanager
 def _whole_graph(serving):
-    """Traces what the quantizer can take: limited boxes, and no loops."""
+    """Makes traces that the quantizer can take: limited boxes, no loops."""
     steps = serving.inputs[0].shape[1:2]
     with limited_boxes(), unrolled(serving.student, *steps):
         yield

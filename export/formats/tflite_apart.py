@@ -1,4 +1,4 @@
-"""The TFLite quantizer in a process of its own, because it may crash."""
+"""Runs the TFLite quantizer in a process of its own, because it may crash."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def convert_apart(model, path, examples, input_dtype="int8"):
 
 
 def _explain(code, stderr, is_written):
-    """Returns what a failed converter said, after what became of it."""
+    """Returns how a converter failed, and its last words."""
     words = last_words(stderr) or "nothing."
     if code > 0:
         return words

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-# Before the names of inputs in the .npz file, whatever they are.
+# Put before the names of inputs in the .npz file.
 PREFIX = "input_"
 
 
@@ -45,7 +45,7 @@ def convert(model, precision, examples=None, input_dtype="int8"):
 
 
 def main(model, examples, input_dtype, path):
-    """Converts to int8, and runs the file to see whether it can be."""
+    """Converts to int8, and runs the file once to see that it runs."""
     with np.load(examples, allow_pickle=False) as file:
         arrays = {name.removeprefix(PREFIX): file[name] for name in file.files}
     count = len(next(iter(arrays.values())))
@@ -59,7 +59,7 @@ def main(model, examples, input_dtype, path):
 
 
 def _run(path):
-    """Runs the file once: where the interpreter crashes on it, this process ends."""
+    """Runs the file once; if the interpreter crashes, only this process ends."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(path, num_threads=1).get_signature_runner("serving_default")

@@ -1,15 +1,15 @@
-"""What the CPU delegate (XNNPACK) of the LiteRT interpreter runs of a graph."""
+"""Finds the operations that LiteRT's CPU delegate (XNNPACK) does not run."""
 
 import collections
 
-# What makes numbers of pixels is never taken.
+# The delegate never takes the operation that turns pixels into numbers.
 _FIRST = ("CAST", "QUANTIZE")
-# Of constant weights in float16, once and for all: not a part of the graph.
+# Unpacks constant weights in float16, once: not a part of the graph.
 _UNPACKING = {"DEQUANTIZE"}
 
 
 def find_delegation_problem(operations):
-    """Returns how a graph is torn between delegate and interpreter, if it is.
+    """Says which operations run outside the CPU delegate.
 
     What the delegate does not take runs in the interpreter's own kernels, which are
     slower, and every part of the graph costs a change from one to the other.

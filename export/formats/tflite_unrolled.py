@@ -1,4 +1,4 @@
-"""Recurrent layers without loops, which the TFLite quantizer cannot take."""
+"""Unrolls recurrent layers, because the TFLite quantizer cannot take loops."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ MAX_STEPS = 256
 
 @contextlib.contextmanager
 def unrolled(student, steps=None):
-    """Makes recurrent layers write one step after the other into a graph.
+    """Makes recurrent layers write all steps into a graph, one after the other.
 
     Quantizing a loop kills TensorFlow's converter, and the process with it.
 

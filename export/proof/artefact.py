@@ -1,4 +1,4 @@
-"""The check of one artefact against the manifest and the Keras student."""
+"""Checks one artefact against the manifest and the Keras student."""
 
 from ..records.fingerprints import find_damage
 from ..records.results import ArtefactResult, Thresholds
@@ -48,7 +48,7 @@ def check_artefact(kind, folder, manifest, reference, thresholds):
         outputs, wrong, warnings = _run(
             kind, path, entry, reference, thresholds, result
         )
-    except Exception as error:  # Every runtime has its own, some of them bare.
+    except Exception as error:  # Each runtime raises its own, some without a word.
         message = str(error).strip() or type(error).__name__
         outputs, wrong = None, [f"does not run: {message.splitlines()[0]}"]
     if outputs is None:
@@ -109,7 +109,7 @@ def _check_sizes(entry, samples):
 
 
 def _judge_other_size(kind, runner, entry, reference, thresholds):
-    """Returns what is wrong with an artefact at another size, if it takes any."""
+    """Judges an artefact at another size, if it takes any; returns reasons."""
     other = reference.other
     if other is None or not unknown_axes(entry.inputs):
         return []
@@ -123,10 +123,10 @@ def _judge_other_size(kind, runner, entry, reference, thresholds):
 
 
 def _inspect(kind, path):
-    """Looks into the file before it runs: a runtime's own words say less."""
+    """Inspects the file before it runs, because a runtime's own words say less."""
     try:
         return kind.inspect(path)
-    except Exception:  # What cannot be read does not run either, and that is said.
+    except Exception:  # An unreadable file does not run either, which says enough.
         return []
 
 
@@ -163,7 +163,7 @@ def find_size_problem(size, precision, serving):
 def _check_metadata(kind, path, manifest):
     try:
         found = kind.read_metadata(path)
-    except Exception as error:  # As many kinds as there are readers.
+    except Exception as error:  # Each reader raises its own.
         message = " ".join(str(error).split())[:200] or type(error).__name__
         return [f"wrong metadata: it cannot be read: {message}"]
     return compare_metadata(found, manifest.metadata(kind))

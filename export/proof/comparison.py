@@ -1,4 +1,4 @@
-"""Outputs of an artefact against those of the Keras student, in NumPy."""
+"""Compares outputs of an artefact with the Keras student's, in NumPy."""
 
 import math
 
@@ -8,13 +8,13 @@ from ..records.results import Measured, Thresholds
 from ..serving.predictions import Prediction
 from .matching import match
 
-# Of what comes after non-maximum suppression.
+# The outputs of non-maximum suppression.
 _DETECTIONS = {"boxes", "classes", "num_detections", "scores"}
 DISAGREEMENT = Thresholds.disagreement_of_pixels
-# Of probabilities, or of the largest value: between two that differ by less rounding
-# decides, also in outputs that are saturated.
+# A share of probabilities, or of the largest value. Rounding decides between two
+# values that differ by less, also where outputs are saturated.
 TIE = 2e-4
-# Boxes (of the image's size) and scores that are called the same if nothing else is.
+# Without a tolerance: how far boxes (of the image's size) and scores may differ.
 SAME_DETECTION = 0.05
 
 
@@ -32,7 +32,7 @@ def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True)
 
     Returns:
         `(measured, reasons)`: a `Measured`, or None where nothing can be compared; and
-        a list of what is wrong, empty if nothing is.
+        a list of reasons, empty if nothing is wrong.
 
     Example:
 
@@ -143,7 +143,7 @@ def class_scores(outputs):
     list(class_scores({"boxes": boxes, "cls_logits": logits}))  # ["cls_logits"]
     ```
     """
-    name = "cls_logits"  # As detectors call it, whose other outputs are boxes.
+    name = "cls_logits"  # The other outputs of detectors are boxes.
     return {name: outputs[name]} if name in outputs else outputs
 
 

@@ -1,4 +1,4 @@
-"""When an artefact is as good as the Keras student, by its precision."""
+"""Decides whether an artefact is as good as the Keras student."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ MIN_AGREEMENT = Thresholds.agreement_without_targets
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What is said of the outputs of an artefact.
+    """The verdict on the outputs of an artefact.
 
     Attributes:
         reasons: list of str: what is wrong with them.
@@ -35,7 +35,7 @@ class Judgement:
 
 
 def judge(precision, outputs, reference, thresholds):
-    """Measures the outputs of an artefact and says what is wrong with them.
+    """Measures the outputs of an artefact and gives reasons against them.
 
     float32 must give the student's outputs within `tolerance`, and its predictions or
     metrics. float16 must give them within 1% of the largest output. Quantized
@@ -114,7 +114,7 @@ def _measure(outputs, reference):
 
 
 def _judge_numbers(outputs, reference):
-    """Returns which outputs of regression do not follow the student's."""
+    """Returns reasons against regression outputs that do not follow the student's."""
     reasons = []
     for name, expected in class_scores(reference.outputs).items():
         if reference.predictions[name].kind != "number":

@@ -1,4 +1,4 @@
-"""Detections of an artefact against the Keras student's, in whatever order.
+"""Matches detections of an artefact with the Keras student's, in any order.
 
 Rounding may swap two detections of almost the same score, and now and then decide
 anew which of two boxes is suppressed. So detections are compared with the nearest of
@@ -38,7 +38,7 @@ def match(outputs, reference, tolerance):
         nearest = distances.min(axis=0)
         found = nearest <= tolerance
         differences.append(nearest[found])
-        # Both ways, so that neither a lost nor an added detection is overlooked.
+        # Both ways, to notice lost detections and added ones.
         num_found += min(found.sum(), (distances.min(axis=1) <= tolerance).sum())
     differences = np.concatenate([np.zeros(0), *differences])
     return differences, 2 * float(num_found) / num_all if num_all else 1.0

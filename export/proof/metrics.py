@@ -1,4 +1,4 @@
-"""What counts for the task: metrics of an artefact against the Keras student's."""
+"""Compares the task's metrics of an artefact with the Keras student's."""
 
 import math
 import numbers
@@ -7,7 +7,7 @@ from ..records.results import ArtefactResult, Thresholds
 from ..serving.predictions import Prediction
 
 TOLERANCE = Thresholds.metric_tolerance
-# What else the report has beside the metrics of an artefact or of the student.
+# Keys of the report that are not metrics.
 _TAKEN = {*ArtefactResult("", 0, "", "").to_json(), "parameters"}
 
 
@@ -44,7 +44,7 @@ def measure(metrics, outputs, targets, predictions=None):
 
 
 def check_metrics(metrics):
-    """Raises if `metrics` can be no callable of `measure`.
+    """Raises unless `metrics` is None or a callable for `measure`.
 
     Raises:
         ValueError: if it is neither None nor callable.

@@ -1,4 +1,4 @@
-"""What artefacts are compared with: the Keras student on the samples."""
+"""Runs the Keras student, with which all artefacts are compared."""
 
 import dataclasses
 import statistics
@@ -17,12 +17,12 @@ from .comparison import is_constant
 from .metrics import measure
 
 BATCH_SIZE = 128
-# Of inputs; what large images become inside a model takes up a hundred times as much.
+# Of inputs. The activations of large images take a hundred times as much.
 BATCH_BYTES = 2**24
 
 
 class KerasRunner(Runner):
-    """The Keras student in a `tf.function`: what artefacts are compared with.
+    """The Keras student in a `tf.function`.
 
     Always on the CPU, as the runners of files are: a GPU's float32 convolutions round
     to fewer bits than the tolerance allows.
@@ -61,7 +61,7 @@ class KerasRunner(Runner):
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The outputs of the Keras student and all that is said of them.
+    """The outputs of the Keras student, and its measurements.
 
     Attributes:
         serving: `Serving` of the student.
@@ -133,7 +133,7 @@ def make_reference(serving, samples, metrics=None):
         latency_ms=latency_ms(runner, samples, serving.batch_size or 1),
         num_threads=runner.num_threads,
     )
-    # Each size in a function of its own: one for all sizes is what artefacts have.
+    # A function for each size: artefacts have one for all sizes.
     other = resized(serving, samples, lambda x: KerasRunner(serving).run(x))
     if other is None:
         return reference
@@ -161,7 +161,7 @@ def predict(runner, samples):
     if runner.batch_size:
         inputs = (samples.full_batch(start, starts.step) for start in starts)
     else:
-        # The last may be smaller, and shows that any size is taken.
+        # The last may be smaller, which shows that the file takes any size.
         inputs = (samples.batch(start, start + starts.step) for start in starts)
     batches = [runner.run(arrays) for arrays in inputs]
     return {
@@ -176,7 +176,7 @@ def _batch_size(samples):
 
 
 def latency_ms(runner, samples, batch_size=1):
-    """Median time of one call, after warming up; takes about half a second at most.
+    """Returns the median time of a call after warming up, within about half a second.
 
     Example:
 

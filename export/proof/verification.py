@@ -19,7 +19,7 @@ from .artefact import check_artefact
 from .metrics import check_metrics
 from .reference import make_reference
 
-# As much as float32 takes, and a tenth for what a short measurement is off.
+# A tenth more than float32: short measurements are off by as much.
 MORE = 1.1
 
 
@@ -125,7 +125,7 @@ def verify(
 
 def _serve(student, manifest):
     """Returns the `Serving` of a student that takes what the artefacts take."""
-    # What `decoded` gave suppresses already.
+    # A model from `decoded` suppresses already.
     detection = manifest.detection if is_detector(student) else None
     nms = detection and detection["nms"]
     takes_pixels = (manifest.input or {}).get("normalized_by") == "artefact"
@@ -136,7 +136,7 @@ def _serve(student, manifest):
 
 
 def check_artefacts(folder, manifest, reference, thresholds):
-    """Returns the `Report` of all artefacts, whatever it says.
+    """Checks all artefacts; returns a `Report`, also of failures.
 
     Args:
         folder: `Path` with the artefacts.

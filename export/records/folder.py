@@ -13,7 +13,7 @@ from .mounted import OTHERS, recover_inside, replacing_inside
 from .page import FOLDER as PAGE
 from .page import is_page
 
-# What may lie beside the artefacts: reports about them, which go with them.
+# Reports that may lie beside the artefacts, and are replaced with them.
 REPORTS = {"report.html", "report.json"}
 
 
@@ -99,7 +99,7 @@ def replacing(output_dir):
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = output_dir.with_name(f".{output_dir.name}.partial")
     previous = _previous(output_dir)
-    # First what a killed process has left.
+    # First put back the export that a killed process has moved.
     recover(output_dir)
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(previous, ignore_errors=True)
@@ -151,7 +151,7 @@ def is_mount_point(path):
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # Not Linux.
         return False
-    # A folder of the same file system: only this list tells. Spaces are octal there.
+    # Only this list has folders of the same file system. Spaces are octal there.
     mounted = {line.split()[4].replace("\\040", " ") for line in lines}
     return str(path) in mounted
 

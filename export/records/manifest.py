@@ -22,13 +22,13 @@ from .fingerprints import find_break, write_sealed
 FILE_NAME = "manifest.json"
 GENERATOR = "keras_diffkd.export"
 VERSION = 1
-# Whatever the formats, these are involved.
+# Every format involves these.
 _DISTRIBUTIONS = ("keras-diffkd", "keras", "tensorflow", "numpy")
 
 
 @dataclasses.dataclass
 class Manifest:
-    """All that an export says of itself.
+    """The content of manifest.json.
 
     Attributes:
         student: dict of `name`, `parameters`, `rebuilt_in_float32`, `weights_sha256`.
@@ -132,7 +132,7 @@ class Manifest:
         return cls(**{**known, **read_tensors(content)})
 
     def to_json(self):
-        """Returns the dict that the file holds, but for its own fingerprint."""
+        """Returns the dict for the file, without its own fingerprint."""
         content = to_plain(self)
         content["artefacts"] = {
             name: artefact.to_json() for name, artefact in self.artefacts.items()
@@ -142,13 +142,13 @@ class Manifest:
         return {"generator": GENERATOR, "version": VERSION, **content}
 
     def metadata(self, kind):
-        """Returns what the file of a `Format` is to say of itself."""
+        """Returns the metadata for the file of a `Format`."""
         described = {key: getattr(self, key) for key in METADATA_KEYS}
         described["precision"] = kind.precision
         return {key: value for key, value in described.items() if value is not None}
 
     def record(self, report):
-        """Adds what a `Report` found, but for timings of this machine."""
+        """Adds the findings of a `Report`, without timings of this machine."""
         self.verification = report.summary()
         for name, result in report.artefacts.items():
             self.artefacts[name].verification = result.summary()

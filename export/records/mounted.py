@@ -13,7 +13,7 @@ from keras_diffkd.atomic_files import flush, sync
 PARTIAL = ".partial"
 # The old export while it is moved out, once it is, and when it is not needed any more.
 _LEAVING, _PREVIOUS, _REPLACED = ".leaving", ".previous", ".replaced"
-# What does not belong to an export: also what file systems put into their root.
+# Names that are not part of an export; file systems make the last one.
 OTHERS = {PARTIAL, _LEAVING, _PREVIOUS, _REPLACED, "lost+found"}
 
 
@@ -68,7 +68,7 @@ def recover_inside(output_dir):
     if previous.exists():
         for path in _content(output_dir):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        # From here on nothing may be deleted: what comes back is the old export.
+        # From here on nothing may be deleted: the old export comes back.
         os.replace(previous, leaving)
     if leaving.exists():
         _move_all(leaving, output_dir)

@@ -1,4 +1,4 @@
-"""page.json: what the page needs to know of the student."""
+"""page.json: describes the student to the web page."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ _LARGEST_DRAWING = 32
 
 
 def describe_page(manifest, title=None):
-    """Returns what the page says of a student and how it runs it.
+    """Describes a student for the page, and how to run it.
 
     Nothing of the manifest that names places of this machine is in it, because
     pages are published.
@@ -60,7 +60,7 @@ def describe_page(manifest, title=None):
 
 
 def is_page(folder):
-    """Returns whether a folder holds a page that was written here.
+    """Returns whether a folder holds one of our pages.
 
     Example:
 
@@ -72,7 +72,7 @@ def is_page(folder):
 
 
 def find_page_damage(folder):
-    """Returns why a page is not as it was written.
+    """Returns the changes since a page was written.
 
     Args:
         folder: of the page.

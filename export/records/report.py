@@ -1,4 +1,4 @@
-"""report.json: how an export was verified, where, and with what result."""
+"""report.json: how and where an export was verified, and the results."""
 
 import dataclasses
 import datetime
@@ -64,7 +64,7 @@ def write_verification_report(path, report):
 
 
 def read_verification_report(path):
-    """Returns what a `report.json` holds; None if there is none that can be read.
+    """Returns the content of a `report.json`, or None if it cannot be read.
 
     Example:
 
@@ -81,7 +81,7 @@ def read_verification_report(path):
 
 
 def describe_machine():
-    """Returns what the latencies were measured on.
+    """Describes the machine that latencies were measured on.
 
     Example:
 

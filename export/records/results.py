@@ -85,7 +85,7 @@ class ArtefactResult:
         size: int, in bytes.
         sha256: str.
         precision: str; see `Format`.
-        reasons: list of str: what is wrong with it.
+        reasons: list of str. Empty if nothing is wrong.
         warnings: list of str.
         measured: `Measured`.
         metrics: dict of float by name; None: not measured.
@@ -155,7 +155,8 @@ class Report:
         num_threads: int, in which it was measured.
         artefacts: dict of `ArtefactResult` by format.
         warnings: list of str, about the export as a whole.
-        others: dict of lists of reasons: failures of what is no artefact, by file.
+        others: dict of lists of reasons by file: failures of files that are not
+            artefacts.
         output_dir: str, the folder, once it has its name.
 
     Example:

@@ -1,1 +1,1 @@
-"""The model that is exported: in float32, with names, pixels and boxes."""
+"""Prepares the model for export: float32, names, pixels, boxes, samples."""

@@ -16,7 +16,7 @@ RANDOM_WARNING = (
 
 
 def read_calibration(serving, calibration_samples, samples):
-    """Checks what the user passed for calibration, or takes some of the samples.
+    """Checks the user's calibration samples, or takes some of the samples.
 
     Args:
         serving: `Serving`.
@@ -51,7 +51,7 @@ def read_calibration(serving, calibration_samples, samples):
 
 
 def describe_calibration(calibration):
-    """Returns what the manifest says of it.
+    """Describes the calibration samples for the manifest.
 
     Example:
 
@@ -63,7 +63,7 @@ def describe_calibration(calibration):
 
 
 def calibration_warnings(calibration):
-    """Returns what the manifest warns of, a list.
+    """Returns warnings for the manifest, a list of strings.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Detectors of KerasHub with boxes in place of what their heads regress."""
+"""Decodes the boxes of KerasHub's detectors inside the model."""
 
 import contextlib
 import contextvars
@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Of the image, so that they need no image size: how `boxes` are given.
+# How `boxes` are given: relative, so that nobody needs the image size.
 BOX_FORMAT = "rel_xyxy"
-# Four images wide and high: no clipped box is another for it whose centre is less than
+# Four images wide and high: no clipped box is another for it whose center is less than
 # an image away.
 LOG_LARGEST_HALF = math.log(2.0)
 _limited = contextvars.ContextVar("limited", default=False)
@@ -39,7 +39,7 @@ def decoded(detector, nms=None):
         `num_detections` (int32) `(batch,)`.
 
     Raises:
-        ValueError: if this is no RetinaNet, its image size is not known, or `nms`
+        ValueError: if this is not a RetinaNet, its image size is not known, or `nms`
             cannot be used.
 
     Example:
@@ -87,7 +87,7 @@ def is_detector(student):
     is_detector(keras.Sequential())  # False
     ```
     """
-    # Whoever has a detector has imported KerasHub; nobody else needs to.
+    # Users with a detector have imported KerasHub; nobody else needs to.
     keras_hub = sys.modules.get("keras_hub")
     return keras_hub is not None and isinstance(
         student, keras_hub.models.RetinaNetObjectDetector
@@ -95,7 +95,7 @@ def is_detector(student):
 
 
 def describe_detection(student):
-    """Returns what the manifest says of a model that `decoded` gave; else None.
+    """Describes a model from `decoded` for the manifest; returns None for others.
 
     Example:
 
@@ -116,7 +116,7 @@ def describe_detection(student):
 
 @contextlib.contextmanager
 def limited_boxes():
-    """Limits boxes before they are clipped in what is traced, for int8.
+    """Limits boxes before they are clipped, in traces for int8.
 
     The exponential of one odd anchor may be hundreds of images wide, and of 256 values
     for all of them none would be left for the boxes of objects.
@@ -137,7 +137,7 @@ def limited_boxes():
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class AnchorDecoder(keras.layers.Layer):
-    """What a RetinaNet regresses, as boxes relative to the image and clipped to it.
+    """Decodes a RetinaNet's regression into boxes relative to the image, clipped.
 
     Args:
         anchor_generator: `keras_hub.layers.AnchorGenerator` of the detector.
@@ -174,9 +174,9 @@ class AnchorDecoder(keras.layers.Layer):
         self._log_halves = np.log(self._sizes / 2)
 
     def call(self, deltas):
-        # What `keras.utils.bounding_boxes` computes, relative to the image all the way
-        # and with centres and sizes apart, because a quantizer rounds what is
-        # concatenated to the same 256 values.
+        # As `keras.utils.bounding_boxes` computes it, but relative to the image, and
+        # with centers and sizes apart: a quantizer rounds concatenated values to
+        # the same 256.
         centers = deltas[..., :2] * self._sizes + self._centers
         logs = deltas[..., 2:] + self._log_halves
         if _limited.get():

@@ -76,7 +76,7 @@ def used_variables(trace):
         operation = pending.pop()
         if operation not in seen:
             seen.add(operation)
-            # No control inputs: by these TensorFlow orders all reads, used or not.
+            # No control inputs: they order all reads, also of unused variables.
             pending.extend(tensor.op for tensor in operation.inputs)
     inner = {id(handle) for handle, tensor in graph.captures if tensor.op in seen}
     return [variable for variable in graph.variables if id(variable.handle) in inner]

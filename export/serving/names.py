@@ -4,7 +4,7 @@ import re
 
 import keras
 
-# What Keras calls an input without a name: it counts those of the process.
+# Keras's names for inputs without one: it counts those of the process.
 _AUTOMATIC_INPUT = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 
 
@@ -80,7 +80,7 @@ def _is_automatic(operation, name):
 
 
 def _names(structure, fallback):
-    """Dictionary keys where there are any, else the given names."""
+    """Returns dictionary keys where there are any, else the given names."""
     names = []
     for index, (path, _) in enumerate(keras.tree.flatten_with_path(structure)):
         keyed = path and isinstance(path[-1], str)
@@ -89,7 +89,7 @@ def _names(structure, fallback):
 
 
 def _sanitise(name):
-    # What TensorFlow accepts as the name of an argument in all formats.
+    # TensorFlow accepts such names of arguments in all formats.
     return re.sub(r"\W", "_", name).lstrip("_") or "tensor"
 
 

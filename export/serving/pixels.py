@@ -1,4 +1,4 @@
-"""Raw pixels and what a student takes: `image = (pixel / 255 - mean) / std`."""
+"""Converts raw pixels for a student: `image = (pixel / 255 - mean) / std`."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 INPUTS = ("float32", "uint8")
-# Of a pixel value: what float32 and resizing may leave beyond 0 and 255.
+# How far float32 and resizing may push a pixel beyond 0 and 255.
 OVERSHOOT = 0.51
 
 
@@ -33,7 +33,7 @@ class Preprocessing:
 
     @classmethod
     def of(cls, normalization):
-        """Returns that of `normalization` of `export_student`.
+        """Reads the argument `normalization` of `export_student`.
 
         Raises:
             ValueError: if it does not say how pixels become the student's input.
@@ -95,7 +95,7 @@ class Preprocessing:
                 its dtype: integers are pixels.
 
         Raises:
-            ValueError: if these are no pixels between 0 and 255.
+            ValueError: if these are not pixels between 0 and 255.
         """
         images = np.asarray(images)
         if not np.issubdtype(images.dtype, np.integer):
@@ -128,7 +128,7 @@ def check_input(input):
 
 
 def describe_input(serving):
-    """Returns range, layout and who normalizes, as the manifest has it.
+    """Returns dtype, range, layout and who normalizes, for the manifest.
 
     Args:
         serving: `Serving`.
@@ -142,7 +142,7 @@ def describe_input(serving):
     takes_pixels = serving.preprocessing is not None
     dtypes = {spec.dtype.name for spec in serving.inputs}
     return {
-        # Of several inputs with several dtypes, `inputs` has each.
+        # If inputs have several dtypes, the manifest's `inputs` has each.
         "dtype": dtypes.pop() if len(dtypes) == 1 else None,
         "range": [0, 255] if takes_pixels else None,
         "layout": _layout(serving),

@@ -1,4 +1,4 @@
-"""What an output predicts: a class, a yes or no, or no class at all."""
+"""Reads predictions from outputs: a class, a yes or no, or a number."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from .names import snake_case
 
-# What the last operation may be wrapped in without another meaning.
+# Operations that may follow the last one without changing its meaning.
 _WRAPPERS = {"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "StopGradient"}
 _BINARY = (
     keras.losses.BinaryCrossentropy,
@@ -63,13 +63,13 @@ class Prediction:
         return output if self.kind == "value" else None
 
     def scale(self, reference):
-        """Returns the size of values of which differences are a share."""
+        """Returns the value that differences are measured against."""
         if self.is_probability:
             return 1.0
         return float(np.abs(np.asarray(reference, "float64")).max(initial=0.0))
 
     def margins(self, reference, predicted):
-        """Returns by how much the student decides against what is predicted.
+        """Returns the margins by which the student decides against predictions.
 
         Args:
             reference: float array of the student.
@@ -107,7 +107,7 @@ def find_predictions(serving, labels=None):
 
 
 def describe_predictions(detection, predictions):
-    """Returns what the manifest says of them: for programs that run the artefacts.
+    """Describes predictions for programs that run the artefacts.
 
     Args:
         detection: of the manifest. Decoded boxes and scores need no explanation.

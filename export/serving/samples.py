@@ -53,7 +53,7 @@ class Samples:
 
 
 def read_samples(serving, samples, metrics=None):
-    """Checks what the user passed as samples and puts it in order.
+    """Checks the user's samples and orders them by input.
 
     Args:
         serving: `Serving`.
@@ -103,7 +103,7 @@ def read_samples(serving, samples, metrics=None):
 
 
 def _are_inputs(serving, samples):
-    """Returns whether a tuple is the inputs of a student that takes tuples."""
+    """Returns whether a tuple holds the inputs of a student that takes tuples."""
     if not isinstance(serving.structure, tuple):
         return False
     try:

@@ -85,7 +85,7 @@ class Serving:
         self.losses = compiled_losses(given, len(self.outputs))
 
     def trace_for(self, tensors):
-        """Traces the student for inputs as these: their shapes may be known or not.
+        """Traces the student for these inputs, whose shapes may be unknown.
 
         Args:
             tensors: list of `keras.KerasTensor`, one per input, in order.
@@ -99,14 +99,14 @@ class Serving:
         self.outputs = _specs(flat_outputs, names[len(tensors) :])
 
     def take_names(self, inputs, outputs):
-        """Calls inputs and outputs as an export does that was written before.
+        """Takes the names of inputs and outputs from an older export.
 
         Args:
             inputs: list of `TensorInfo`.
             outputs: likewise.
         """
         for specs, given in ((self.inputs, inputs), (self.outputs, outputs)):
-            # Others are not renamed: what is wrong with them is said by their names.
+            # Others keep their names, which say what is wrong with them.
             if _fit(specs, given):
                 specs[:] = [
                     tf.TensorSpec(spec.shape, spec.dtype, name=info.name)
@@ -123,7 +123,7 @@ class Serving:
         return dict(zip(names, keras.tree.flatten(outputs), strict=True))
 
     def student_inputs(self, arrays):
-        """Returns what the Keras student takes for arrays by input name.
+        """Arranges arrays by input name as the Keras student takes them.
 
         Pixels are normalized in NumPy, on a way of their own to what artefacts do.
         """
@@ -208,7 +208,7 @@ def _check_inference(trace, student):
 
 
 def _input_structure(student):
-    """The student's inputs as the structure of KerasTensors that it is called with."""
+    """Returns the KerasTensors that the student is called with, in its structure."""
     if isinstance(student, keras.Sequential):
         return _with_any_batch(student.inputs[0])
     if getattr(student, "inputs", None):

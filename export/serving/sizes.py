@@ -7,14 +7,14 @@ import numpy as np
 
 from .pixels import describe_input
 
-# What the axes behind the batch are, by the number of all axes or the layout of images.
+# Names of the axes after the batch, by the number of all axes or the layout of images.
 _WORDS = {
     2: ("time",),
     3: ("time", "channels"),
     "NHWC": ("height", "width", "channels"),
     "NCHW": ("channels", "height", "width"),
 }
-# As many examples are run at a second size.
+# The number of examples at a second size.
 NUM_EXAMPLES = 8
 
 
@@ -65,7 +65,7 @@ def with_sizes(serving, arrays):
 
 
 def axis_names(serving):
-    """Returns what ONNX files call axes of unknown size, lists by name of the tensor.
+    """Returns the names of axes in ONNX files, lists by name of the tensor.
 
     Args:
         serving: `Serving`.

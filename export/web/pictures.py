@@ -1,4 +1,4 @@
-"""Sample images, as files that a browser shows and the page feeds to the student."""
+"""Writes sample images that a browser shows and the page feeds to the student."""
 
 from pathlib import Path
 

@@ -3,7 +3,7 @@
 import { Pad } from "./pad.js";
 import { detections, mask, probabilities } from "./results.js";
 import { loadStudent } from "./student.js";
-import { colour, fit, show, showBoxes, showMask } from "./view.js";
+import { color, fit, show, showBoxes, showMask } from "./view.js";
 
 const MOST_BARS = 12; // Of more classes, the most probable ones are shown.
 const LARGE = 64; // Pixels per side from which the picture has its own row.
@@ -198,7 +198,7 @@ class App {
 
   legend(index, value, isClear) {
     const swatch = element("div", "swatch");
-    if (!isClear) swatch.style.background = colour(index);
+    if (!isClear) swatch.style.background = color(index);
     const row = entry(this.name(index), value, swatch, 0);
     row.dataset.index = index;
     return row;

@@ -141,7 +141,7 @@ function drawCursor(context, x, y, down) {
   context.stroke();
 }
 
-// Averages blocks of DETAIL x DETAIL: white ink of some opacity becomes a grey.
+// Averages blocks of DETAIL x DETAIL: white ink of some opacity becomes a gray.
 function average(large, width, height) {
   const small = new ImageData(width, height);
   for (let y = 0; y < height; y += 1) {

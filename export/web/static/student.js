@@ -53,7 +53,7 @@ export function toInput(rgba, page) {
   const input = dtype === "uint8" ? new Uint8Array(size) : new Float32Array(size);
   for (let pixel = 0; pixel < height * width; pixel += 1) {
     for (let channel = 0; channel < channels; channel += 1) {
-      const value = channels === 1 ? grey(rgba, 4 * pixel) : rgba[4 * pixel + channel];
+      const value = channels === 1 ? gray(rgba, 4 * pixel) : rgba[4 * pixel + channel];
       input[pixel * channels + channel] = normalize(value, channel, page.normalization);
     }
   }
@@ -61,7 +61,7 @@ export function toInput(rgba, page) {
 }
 
 // The weights of ITU-R BT.601, as image decoders have them.
-export function grey(rgba, at) {
+export function gray(rgba, at) {
   return Math.round(0.299 * rgba[at] + 0.587 * rgba[at + 1] + 0.114 * rgba[at + 2]);
 }
 

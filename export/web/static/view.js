@@ -3,8 +3,8 @@
 const LONGEST = 512; // Pixels of the canvas on the screen.
 const OPACITY = 0.55;
 
-// A colour for each class, as far apart as they come.
-export function colour(index) {
+// A color for each class, as far apart as they come.
+export function color(index) {
   return `hsl(${(index * 137.5 + 350) % 360} 85% ${index % 2 ? 60 : 50}%)`;
 }
 
@@ -28,26 +28,26 @@ export function fit(picture, { task, input }) {
   return context.getImageData(0, 0, width, height);
 }
 
-// Draws the pixels large, grey where the student sees grey.
-export function show(canvas, image, isGrey) {
+// Draws the pixels large, gray where the student sees gray.
+export function show(canvas, image, isGray) {
   const factor = Math.max(1, Math.floor(LONGEST / Math.max(image.width, image.height)));
   canvas.width = image.width * factor;
   canvas.height = image.height * factor;
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
-  context.filter = isGrey ? "grayscale(1)" : "none";
+  context.filter = isGray ? "grayscale(1)" : "none";
   context.drawImage(toCanvas(image), 0, 0, canvas.width, canvas.height);
   context.filter = "none";
 }
 
-// Colours the classes but for `background`, which is left as it is.
+// Colors the classes but for `background`, which is left as it is.
 export function showMask(canvas, { width, height, classes }, background) {
-  const colours = new Map();
+  const colors = new Map();
   const image = new ImageData(width, height);
   classes.forEach((index, pixel) => {
     if (index === background) return;
-    if (!colours.has(index)) colours.set(index, rgb(colour(index)));
-    image.data.set([...colours.get(index), Math.round(255 * OPACITY)], 4 * pixel);
+    if (!colors.has(index)) colors.set(index, rgb(color(index)));
+    image.data.set([...colors.get(index), Math.round(255 * OPACITY)], 4 * pixel);
   });
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
@@ -68,7 +68,7 @@ export function showBoxes(canvas, found, name) {
     // Inside the picture, wherever the box is.
     const x = Math.max(0, Math.min(left, canvas.width - width));
     const y = Math.max(size + 6, top);
-    context.strokeStyle = context.fillStyle = colour(index);
+    context.strokeStyle = context.fillStyle = color(index);
     context.strokeRect(left, top, right - left, bottom - top);
     context.fillRect(x, y - size - 6, width, size + 6);
     context.fillStyle = "#000";
@@ -83,7 +83,7 @@ function toCanvas(image) {
   return canvas;
 }
 
-// The canvas knows how colours are written in bytes.
+// The canvas knows how colors are written in bytes.
 function rgb(text) {
   const context = document.createElement("canvas").getContext("2d");
   context.fillStyle = text;

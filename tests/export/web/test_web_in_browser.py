@@ -230,7 +230,7 @@ def test_segmenter(browser, segmenter, scene_pixels, tmp_path):
     mask = logits[1].argmax(-1)
     found = {labels[k] for k in np.unique(mask)}
     assert found == {row["name"] for row in rows}
-    # The background is as it was, and all else is covered with colour.
+    # The background is as it was, and all else is covered with color.
     background = mask == 0
     np.testing.assert_array_equal(seen[background], scene_pixels[1][background])
     assert (seen[~background] != scene_pixels[1][~background]).any(-1).mean() > 0.95

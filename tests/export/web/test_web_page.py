@@ -36,12 +36,12 @@ def runtime_dir(tmp_path):
 
 
 @pytest.fixture
-def grey_export(helpers, tmp_path, runtime_dir):
+def gray_export(helpers, tmp_path, runtime_dir):
     """An export with a page in it, and the function that made it."""
     student = helpers.randomise(
         keras.Sequential(
             [keras.Input((4, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(5)],
-            name="grey_student",
+            name="gray_student",
         )
     )
 
@@ -53,7 +53,7 @@ def grey_export(helpers, tmp_path, runtime_dir):
             ["onnx"],
             labels=helpers.labels,
             normalization=NORMALIZATION,
-            source={"experiment": "grey", "run_dir": "/secret/place"},
+            source={"experiment": "gray", "run_dir": "/secret/place"},
             **options,
         )
 
@@ -61,8 +61,8 @@ def grey_export(helpers, tmp_path, runtime_dir):
     return tmp_path / "export", export
 
 
-def test_the_folder_is_complete(grey_export, runtime_dir):
-    folder = grey_export[0] / "web"
+def test_the_folder_is_complete(gray_export, runtime_dir):
+    folder = gray_export[0] / "web"
     files = {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -71,7 +71,7 @@ def test_the_folder_is_complete(grey_export, runtime_dir):
     assert files >= {"index.html", "app.js", "style.css", "page.json", "student.onnx"}
     license = (folder / "runtime" / "LICENSE.txt").read_text()
     assert "Copyright (c) Microsoft Corporation" in license
-    model = (grey_export[0] / "student.onnx").read_bytes()
+    model = (gray_export[0] / "student.onnx").read_bytes()
     assert (folder / "student.onnx").read_bytes() == model
     # Whatever a page asks for is there, under a name that file servers know.
     for path in folder.glob("*.*"):
@@ -92,11 +92,11 @@ def test_nothing_comes_from_elsewhere():
             assert not re.search(r"https?://|\beval\(|new Function", text), path.name
 
 
-def test_metadata(grey_export, helpers):
-    text = (grey_export[0] / "web" / "page.json").read_text()
+def test_metadata(gray_export, helpers):
+    text = (gray_export[0] / "web" / "page.json").read_text()
     assert "secret" not in text
     page = json.loads(text)
-    assert page["title"] == "grey student"
+    assert page["title"] == "gray student"
     assert page["task"] == "classification"
     assert page["labels"] == helpers.labels
     assert page["normalization"] == {"mean": [0.5], "std": [0.25]}
@@ -113,12 +113,12 @@ def test_metadata(grey_export, helpers):
 
 
 def test_samples_are_the_pixels_that_they_were_made_from(
-    grey_export, runtime_dir, tmp_path
+    gray_export, runtime_dir, tmp_path
 ):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 1))
     images = ((pixels / 255 - 0.5) / 0.25).astype("float32")
     page = write_web_page(
-        grey_export[0],
+        gray_export[0],
         tmp_path / "page",
         title="Letters",
         samples=(images, np.array([4, 0, 2])),
@@ -140,22 +140,22 @@ def test_samples_are_the_pixels_that_they_were_made_from(
     ],
 )
 def test_wrong_samples_leave_the_older_page(
-    samples, message, grey_export, runtime_dir, tmp_path, helpers
+    samples, message, gray_export, runtime_dir, tmp_path, helpers
 ):
     options = {"runtime_dir": runtime_dir}
-    write_web_page(grey_export[0], tmp_path / "page", **options)
+    write_web_page(gray_export[0], tmp_path / "page", **options)
     before = helpers.hash_files(tmp_path / "page")
     with pytest.raises(ValueError, match=message):
-        write_web_page(grey_export[0], tmp_path / "page", samples=samples, **options)
+        write_web_page(gray_export[0], tmp_path / "page", samples=samples, **options)
     assert helpers.hash_files(tmp_path / "page") == before
     assert not list(tmp_path.glob(".page*"))
-    write_web_page(grey_export[0], tmp_path / "page", title="New", **options)
+    write_web_page(gray_export[0], tmp_path / "page", title="New", **options)
     assert "New" in (tmp_path / "page" / "page.json").read_text()
 
 
-def test_the_page_is_part_of_the_export(grey_export, helpers):
+def test_the_page_is_part_of_the_export(gray_export, helpers):
     """It is replaced with it, goes with it, and is kept with it."""
-    folder, export = grey_export
+    folder, export = gray_export
     before = helpers.hash_files(folder)
     with pytest.raises(ExportError, match="does not have"):
         export(web={"runtime_dir": folder})
@@ -172,8 +172,8 @@ def test_the_page_is_part_of_the_export(grey_export, helpers):
     ]
 
 
-def test_a_page_that_was_changed_is_found(grey_export):
-    folder, _ = grey_export
+def test_a_page_that_was_changed_is_found(gray_export):
+    folder, _ = gray_export
     page = folder / "web"
     assert find_page_damage(page) == []
     for path in (page / "app.js", page / "runtime" / "LICENSE.txt"):
@@ -197,12 +197,12 @@ def test_a_page_that_was_changed_is_found(grey_export):
     assert find_page_damage(page) == ["page.json is missing or corrupt"]
 
 
-def test_a_changed_page_fails_the_verification(grey_export, helpers):
-    folder, export = grey_export
+def test_a_changed_page_fails_the_verification(gray_export, helpers):
+    folder, export = gray_export
     student = helpers.randomise(
         keras.Sequential(
             [keras.Input((4, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(5)],
-            name="grey_student",
+            name="gray_student",
         )
     )
     verify(folder, student, None)
@@ -215,8 +215,8 @@ def _runtime_of(folder):
     return folder.parent / "node_modules" / "onnxruntime-web"
 
 
-def test_a_folder_that_is_not_a_page_is_left_alone(grey_export, tmp_path, runtime_dir):
-    folder, export = grey_export
+def test_a_folder_that_is_not_a_page_is_left_alone(gray_export, tmp_path, runtime_dir):
+    folder, export = gray_export
     (folder / "web" / "page.json").write_text("{}")
     with pytest.raises(ValueError, match="not part of the export: web"):
         export()
@@ -224,8 +224,8 @@ def test_a_folder_that_is_not_a_page_is_left_alone(grey_export, tmp_path, runtim
         write_web_page(folder, tmp_path, runtime_dir=runtime_dir)
 
 
-def test_wrong_arguments(grey_export, runtime_dir, tmp_path, student):
-    folder, export = grey_export
+def test_wrong_arguments(gray_export, runtime_dir, tmp_path, student):
+    folder, export = gray_export
     with pytest.raises(ValueError, match="keys of.*'title'"):
         export(web={"name": "x"})
     web = {"runtime_dir": runtime_dir}
