@@ -59,7 +59,7 @@ __all__ = [
 
 
 def __getattr__(name):
-    # Needs TensorFlow, which training on another backend does not.
+    # `datasets` needs TensorFlow; the rest runs on other backends without it.
     if name == "datasets":
         return importlib.import_module("keras_diffkd.datasets")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Files and folders that are complete or not there, after a crash too."""
+"""Writes files and folders that are complete or absent, even after a crash."""
 
 import contextlib
 import os
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def move_into_place(temporary, path):
-    """Gives a finished file or folder its name, in one step that survives a crash.
+    """Renames a finished file or folder to its final name, atomically.
 
-    What it holds is on the disk before it has the name, and the name is before this
-    returns.
+    The content is on the disk before the rename, and the new name is on the disk
+    before this function returns.
 
     Args:
-        temporary: File, or folder of files, in the folder of `path`.
-        path: A file, which is replaced, or a folder that does not exist.
+        temporary: Path of a file or folder, in the same folder as `path`.
+        path: Path of a file, which is replaced, or of a folder that does not exist.
 
     Example:
 
@@ -31,12 +31,12 @@ def move_into_place(temporary, path):
 
 @contextlib.contextmanager
 def written_aside(path):
-    """Gives a temporary path beside `path`, which takes its place on success.
+    """Yields a temporary path that replaces `path` when the block succeeds.
 
-    After a crash of the machine too there is the old file or the whole new one.
+    Even after the machine crashes, either the old file or the whole new one is there.
 
     Args:
-        path: A file, which need not exist.
+        path: Path of a file, which need not exist.
 
     Example:
 
@@ -57,10 +57,10 @@ def written_aside(path):
 
 
 def flush(path):
-    """Waits until the disk has a file, or a folder with all that is in it.
+    """Waits until a file, or a folder and everything in it, is on the disk.
 
     Raises:
-        OSError: If there was no room for it after all.
+        OSError: If the disk is full.
     """
     for inside in Path(path).rglob("*"):
         sync(inside)
@@ -68,7 +68,7 @@ def flush(path):
 
 
 def sync(path):
-    """Waits until the disk has a file's content, or a folder's list of names."""
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,15 +1,15 @@
-"""The exceptions and warnings that users may want to catch."""
+"""Defines the exceptions and warnings that users may want to catch."""
 
 import keras
 import numpy as np
 
 
 class PreflightError(ValueError):
-    """Everything that stands against a training, in one error.
+    """Raised before training, with every problem that the checks found.
 
     Args:
-        problems: List of strings; each says what was received, what was expected
-            and what to do.
+        problems: List of strings. Each says what was received, what was expected,
+            and what to do next.
 
     Attributes:
         problems: The same list.
@@ -34,24 +34,26 @@ class PreflightError(ValueError):
 
 
 class PreflightWarning(UserWarning):
-    """Something legal that is a mistake more often than not."""
+    """Warns of something that is allowed but usually a mistake."""
 
 
 class TrainingDivergedError(ValueError):
-    """Raised before a step would be applied that is not finite.
+    """Raised instead of applying a step that is not finite.
 
-    Nothing of that step is in the model: weights, optimizer and moving statistics are
-    those of the step before. `TrainingBackup` raises it too, without a batch, before it
-    would save a variable that is not finite.
+    The step changes nothing: weights, optimizer and moving statistics keep the values
+    of the step before. `TrainingBackup` also raises this error, without a batch,
+    instead of saving a variable that is not finite.
 
     Args:
-        message: What was not finite, where, and what to do about it.
-        culprits: List of strings, everything that was not finite, causes first.
-        epoch: Integer from 1, or `None` outside of `fit`.
-        step: Integer from 1: the step in the epoch, skipped steps counted, or `None`
-            outside of `fit`.
-        batch: Tuple `(x, y, sample_weight)` of the step, as NumPy arrays; on several
-            replicas, the share of the replica that failed. `None` if none is to blame.
+        message: String that names the values that are not finite, says where they
+            are, and what to do next.
+        culprits: List of strings: everything that is not finite, causes first.
+        epoch: Integer from 1, or `None` outside `fit`.
+        step: Integer from 1: the step in the epoch, skipped steps included, or `None`
+            outside `fit`.
+        batch: Tuple `(x, y, sample_weight)` of the step, as NumPy arrays. With several
+            replicas, it is the part of the batch on the replica that failed. `None` if
+            no batch caused the error.
 
     Example:
 
@@ -69,7 +71,7 @@ class TrainingDivergedError(ValueError):
         self.batch = batch
 
     def __reduce__(self):
-        # Keeps the attributes on the way between processes.
+        # Exceptions pickle their message alone: this keeps the attributes.
         values = self.culprits, self.epoch, self.step, self.batch
         return type(self), (str(self), *values)
 
@@ -82,7 +84,7 @@ class TrainingDivergedError(ValueError):
         for path, leaf in keras.tree.flatten_with_path(named):
             if leaf is not None:
                 array = np.asarray(leaf)
-                # Strings are objects, which would have to be pickled.
+                # NumPy would have to pickle strings, which are objects.
                 is_object = array.dtype == object
                 arrays["/".join(map(str, path))] = (
                     array.astype(np.bytes_) if is_object else array
@@ -93,16 +95,16 @@ class TrainingDivergedError(ValueError):
         """Writes `arrays()` and the message (`error`) as `.npz`, without pickles.
 
         Args:
-            path: The file, `np.load` reads it.
+            path: Path of the file to write. `np.load` reads it.
         """
         with open(path, "wb") as file:
             np.savez_compressed(file, error=np.array(str(self)), **self.arrays())
 
 
 class UnsafeModelError(ValueError):
-    """A model file is damaged, or holds what no file of a Keras model needs to hold.
+    """Raised for a model file that is damaged or holds unsafe content.
 
-    The message names the file, what is wrong with it, and what to do.
+    The message names the file and says what is wrong with it and what to do next.
 
     Example:
 

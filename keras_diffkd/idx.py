@@ -1,7 +1,7 @@
-"""Reading folders of IDX files: MNIST, Fashion-MNIST, EMNIST, KMNIST and their kin.
+"""Reads folders of IDX files, such as MNIST, Fashion-MNIST, EMNIST and KMNIST.
 
-Needs NumPy alone, so that it works where TensorFlow is not installed; `datasets`
-turns such a folder into a data set for training.
+This module needs only NumPy, so that it works where TensorFlow is not installed.
+`datasets` turns such a folder into a data set for training.
 """
 
 import gzip
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Of files of bytes; the format has other types, too.
+# The type code of unsigned bytes, the only type that is read.
 _UNSIGNED_BYTES = 0x08
 _FILE = re.compile(
     r"(?P<set>.+-)?(?P<split>train|t10k|test)-"
@@ -30,14 +30,14 @@ def read_idx(path):
     """Reads one IDX file of unsigned bytes.
 
     Args:
-        path: The file; gzip where its name ends in `.gz`.
+        path: Path of the file. It is decompressed if its name ends in `.gz`.
 
     Returns:
-        uint8 array of the shape that the file's header gives.
+        uint8 array. The file's header gives its shape.
 
     Raises:
-        ValueError: If the file cannot be read, or is not a whole IDX file of unsigned
-            bytes. The message names it.
+        ValueError: If the file cannot be read, or is not a complete IDX file of
+            unsigned bytes. The message names it.
 
     Example:
 
@@ -47,7 +47,7 @@ def read_idx(path):
     >>> read_idx(path).tolist()
     [7, 2, 9]
 
-    Source: the format as described on the page of MNIST (LeCun, Cortes and Burges).
+    Source: the description of the format on the MNIST page (LeCun, Cortes and Burges).
     """
     path = Path(path)
     try:
@@ -55,32 +55,35 @@ def read_idx(path):
         if path.suffix == ".gz":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"The IDX file {path} cannot be read: {error}") from error
+        raise ValueError(
+            f"The IDX file {path} cannot be read: {error}. Check the path and the "
+            "permissions, or download the file again"
+        ) from error
     rank = content[3] if len(content) > 3 else 0
     if content[:3] != bytes([0, 0, _UNSIGNED_BYTES]) or not rank:
         raise ValueError(
             f"{path} is not an IDX file of unsigned bytes: it must begin with the "
             "bytes 00 00 08 and the number of dimensions. Received: "
-            f"{content[:4].hex(' ') or 'an empty file'}. Get the file again"
+            f"{content[:4].hex(' ') or 'an empty file'}. Download the file again"
         )
     start = 4 + 4 * rank
     shape = tuple(np.frombuffer(content[4:start], ">u4", min(rank, _words(content))))
     if len(shape) < rank or len(content) - start != math.prod(map(int, shape)):
         raise ValueError(
-            f"{path} is damaged or cut off: its header promises "
-            f"{' x '.join(map(str, shape)) or 'a shape'} bytes, and "
-            f"{max(0, len(content) - start)} follow. Get the file again"
+            f"{path} is damaged or incomplete: its header announces "
+            f"{' x '.join(map(str, shape)) or 'a shape'} bytes, but "
+            f"{max(0, len(content) - start)} follow. Download the file again"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _words(content):
-    """Returns how many whole numbers of 4 bytes follow the first 4."""
+    """Returns the number of whole 4-byte words after the first 4 bytes."""
     return max(0, len(content) - 4) // 4
 
 
 def is_idx_folder(folder):
-    """Whether a folder has at least one file that is named like an IDX file."""
+    """Returns whether a folder has at least one file named like an IDX file."""
     if not isinstance(folder, (str, os.PathLike)):
         return False
     return bool(Path(folder).is_dir() and _files(folder))
@@ -90,16 +93,17 @@ def read_idx_folder(folder):
     """Reads the images and labels of the training and the test split.
 
     Args:
-        folder: Has the four files of MNIST's format, with or without `.gz`.
+        folder: Path of a folder with the four files of MNIST's format, with or
+            without `.gz`.
 
     Returns:
         `{"train": (images, labels), "test": (images, labels)}`: uint8
         `(examples, height, width)` and int64 `(examples,)`.
 
     Raises:
-        ValueError: If a file is missing, there twice, or damaged; if a split has
-            other numbers of images and of labels, or none; or if the images of the
-            splits differ in size. The message names the files.
+        ValueError: If a file is missing, present twice, or damaged; if a split is
+            empty or its numbers of images and labels differ; or if the two splits
+            have images of different sizes. The message names the files.
     """
     files = idx_files(folder)
     splits = {}
@@ -111,19 +115,19 @@ def read_idx_folder(folder):
             raise ValueError(
                 f"{images} must hold images (examples, height, width), and {labels} "
                 f"labels (examples,), at least one. Received: shapes {shapes[0]} and "
-                f"{shapes[1]}"
+                f"{shapes[1]}. Check that the files are not swapped"
             )
         if shapes[0][0] != shapes[1][0]:
             raise ValueError(
                 f"{images} has {shapes[0][0]} images and {labels} has {shapes[1][0]} "
-                "labels: they do not belong together. Get both again"
+                "labels: they do not belong together. Download both again"
             )
     sizes = {split: images.shape[1:] for split, (images, _) in splits.items()}
     if sizes["train"] != sizes["test"]:
         raise ValueError(
-            f"The images in {folder} must have one size. Received: {sizes['train']} "
-            f"in {files['train', 'images']} and {sizes['test']} in "
-            f"{files['test', 'images']}"
+            f"All images in {folder} must have the same size. Received: "
+            f"{sizes['train']} in {files['train', 'images']} and {sizes['test']} in "
+            f"{files['test', 'images']}. Take both splits from the same data set"
         )
     return splits
 
@@ -135,7 +139,7 @@ def idx_files(folder):
         folder: As for `read_idx_folder`.
 
     Raises:
-        ValueError: If a file is missing or there twice.
+        ValueError: If a file is missing or present twice.
     """
     found = _files(folder)
     for split in ("train", "test"):
@@ -144,8 +148,8 @@ def idx_files(folder):
             if len(paths) != 1:
                 names = [path.name for path in paths] or "none"
                 raise ValueError(
-                    f"The folder {folder} must have one IDX file of the {kind} of the "
-                    f"{split} split. Received: {names}. {_EXPECTED}"
+                    f"The folder {folder} must have one IDX file with the {kind} of "
+                    f"the {split} split. Received: {names}. {_EXPECTED}"
                 )
     return {key: paths[0] for key, paths in found.items()}
 
@@ -161,7 +165,7 @@ def _files(folder):
 
 
 def idx_fingerprint(folder):
-    """Returns a SHA-256 over the folder's four files, as text."""
+    """Returns the SHA-256 of the folder's four files, as a hexadecimal string."""
     digest = hashlib.sha256()
     for _, path in sorted(idx_files(folder).items()):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -169,18 +173,18 @@ def idx_fingerprint(folder):
 
 
 def balanced_subset(labels, per_class, seed):
-    """Draws equally many examples of each class.
+    """Draws the same number of examples of each class.
 
     Args:
         labels: Integer array `(examples,)`.
-        per_class: Integer, examples of each class that occurs.
-        seed: Non-negative integer; the same seed draws the same examples.
+        per_class: Integer, the number of examples of each class that occurs.
+        seed: Non-negative integer. The same seed draws the same examples.
 
     Returns:
-        int64 array of the numbers of the examples, ascending.
+        int64 array of the indices of the examples, ascending.
 
     Raises:
-        ValueError: If a class has fewer examples. The message names it.
+        ValueError: If a class has too few examples. The message names it.
 
     Example:
 
@@ -192,8 +196,8 @@ def balanced_subset(labels, per_class, seed):
     if counts.size and counts.min() < per_class:
         scarce = int(np.argmin(counts))
         raise ValueError(
-            f"There must be {per_class} examples of each class. Received: "
-            f"{counts[scarce]} of class {classes[scarce]}"
+            f"There must be at least {per_class} examples of each class. Received: "
+            f"{counts[scarce]} of class {classes[scarce]}. Ask for fewer per class"
         )
     generator = np.random.default_rng(seed)
     drawn = [

@@ -67,9 +67,9 @@ def test_reads_gzip_and_other_names(tmp_path, arrays, prefix):
         (b"\x00\x00", "not an IDX file"),
         (b"\x89PNG\r\n", "89 50 4e 47"),
         (b"\x00\x00\x0d\x01" + bytes(4), "unsigned bytes"),  # Floats.
-        (b"\x00\x00\x08\x03\x00\x00", "damaged or cut off"),
-        (b"\x00\x00\x08\x01\x00\x00\x00\x05abc", "promises 5 bytes, and 3 follow"),
-        (b"\x00\x00\x08\x01\x00\x00\x00\x02abc", "promises 2 bytes, and 3 follow"),
+        (b"\x00\x00\x08\x03\x00\x00", "damaged or incomplete"),
+        (b"\x00\x00\x08\x01\x00\x00\x00\x05abc", "announces 5 bytes, but 3 follow"),
+        (b"\x00\x00\x08\x01\x00\x00\x00\x02abc", "announces 2 bytes, but 3 follow"),
     ],
 )
 def test_names_a_bad_file(tmp_path, content, problem):
@@ -112,7 +112,7 @@ def test_refuses_other_numbers_of_images_and_labels(folder):
 def test_refuses_splits_of_other_sizes(folder):
     path = folder / NAMES["test", "images"]
     path.write_bytes(idx_bytes(np.zeros((12, 5, 5))))
-    with pytest.raises(ValueError, match=r"one size.*\(5, 4\).*\(5, 5\)"):
+    with pytest.raises(ValueError, match=r"the same size.*\(5, 4\).*\(5, 5\)"):
         read_idx_folder(folder)
 
 

@@ -1,1 +1,1 @@
-"""What is read out of models: taps, pairs of features, the teacher and its head."""
+"""Reads features out of models: taps, feature pairs, the teacher and its head."""

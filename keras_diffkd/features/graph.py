@@ -1,4 +1,4 @@
-"""Walking from a tapped feature back to what it was computed from."""
+"""Walks the graph of a model from a tapped feature back to its inputs."""
 
 import dataclasses
 
@@ -9,13 +9,13 @@ from keras_diffkd.features.paths import find_layer, split_tap
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A tensor in the graph of a functional model, which may lie inside another.
+    """Locates a tensor in the graph of a functional model, which may be nested.
 
     Attributes:
-        tensor: `KerasTensor` of the graph of `model`.
-        model: The functional or sequential model whose graph it belongs to.
+        tensor: `KerasTensor` in the graph of `model`.
+        model: The functional or sequential model whose graph holds the tensor.
         call: Node in which an outer model calls `model`, or `None`.
-        outer: `Place` of that call's first output, or `None`.
+        outer: `Place` of the first output of that call, or `None`.
     """
 
     tensor: object
@@ -29,16 +29,17 @@ class Place:
 
 
 def place_of(model, tap):
-    """Returns where a tapped feature is in a model's graph.
+    """Finds a tapped feature in the graph of a model.
 
     Args:
         model: A `keras.Model`.
         tap: `None`, or the name or path of a layer.
 
     Returns:
-        `(place, layer)`. `layer` is the tapped layer (the model for `None`). `place`
-        is that of the layer's output, or of the closest layer around it that the graph
-        knows; `None` if no graph knows any, as in a subclassed model.
+        `(place, layer)`. `layer` is the tapped layer (the model if `tap` is `None`).
+        `place` is the `Place` of the layer's output. If the layer is not in a graph,
+        it is the `Place` of the closest layer around it that is, or `None` if there
+        is none, as in a subclassed model.
     """
     path, key = split_tap(tap)
     place, graph, layer = _outputs(model, key), model, model
@@ -54,9 +55,9 @@ def place_of(model, tap):
 
 
 def producer(place):
-    """Returns `(operation, inputs)`: what computes a tensor, and from which places.
+    """Returns `(operation, inputs)`: the operation at a place and its input places.
 
-    Steps into models that are called as layers, and out of them again.
+    It follows the graph into models that are called as layers, and out of them.
     """
     while True:
         operation, _, index = place.tensor._keras_history
@@ -92,7 +93,7 @@ def _outputs(model, key, call=None, outer=None):
 
 
 def _output_of(layer, model, place):
-    """Returns the place of what `layer` gives in the graph of `model`, or `None`."""
+    """Returns the place of the output of `layer` in the graph of `model`, or `None`."""
     if place is None or model is None:
         return None
     waiting, seen = list(model.outputs), set()

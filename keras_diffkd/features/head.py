@@ -1,4 +1,4 @@
-"""What a teacher makes of a feature: its layers after the tap, frozen."""
+"""Runs the frozen layers of a teacher that follow a tap."""
 
 import keras
 
@@ -8,24 +8,24 @@ from keras_diffkd.features.paths import find_layer
 
 
 class TeacherHead:
-    """The part of a teacher that turns the tapped feature into class scores.
+    """Runs the part of a teacher that turns a tapped feature into class scores.
 
-    It shares the teacher's variables and always runs with `training=False`. It
-    is a plain object: Keras trains and saves every model that it finds in the
-    attributes of a layer, and does not look into one.
+    The head shares the teacher's variables and always runs with `training=False`. It
+    is a plain object, so that Keras does not find the models in it: Keras trains and
+    saves every model in the attributes of a layer.
 
     Args:
         teacher: A built functional or sequential `keras.Model` with one output
-            of shape `(batch, classes)`. Models inside it must be of these
-            kinds as well, if the tap lies in them.
+            of shape `(batch, classes)`. A nested model that contains the tap
+            must also be functional or sequential.
         tap: Name or path of the layer whose output the head reads.
 
     Attributes:
         classes: Integer, the number of class scores.
 
     Raises:
-        ValueError: If the tap is the output itself, the output is no class
-            scores, or the teacher cannot be cut at the tap.
+        ValueError: If the tap is the model's output, if the output is not class
+            scores, or if the teacher cannot be split at the tap.
 
     Example:
 
@@ -42,15 +42,16 @@ class TeacherHead:
         self.parts = _cut(teacher, tap)
         if not self.parts:
             raise ValueError(
-                f"There is no classifier after the teacher's tap {tap!r}: it is the "
-                f"output of {teacher.name!r}. Pass as `teacher_tap` a layer before "
-                "the classifier."
+                f"The teacher has no classifier after its tap {tap!r}: the tap is the "
+                f"output of {teacher.name!r}. Set `teacher_tap` to a layer before the "
+                "classifier."
             )
         output = self.parts[-1].outputs[0]
         if len(output.shape) != 2 or output.shape[-1] is None:
             raise ValueError(
-                "The teacher must end in class scores of shape (batch, classes). "
-                f"Received: {teacher.name!r} with the output {tuple(output.shape)}"
+                "The teacher must output class scores of shape (batch, classes). "
+                f"Received: {teacher.name!r} with output shape {tuple(output.shape)}. "
+                "Pass a classifier, or use a method that needs no classifier."
             )
         self.classes = output.shape[-1]
         shape = self.parts[0].inputs[0].shape
@@ -60,7 +61,7 @@ class TeacherHead:
         """Returns the float32 class scores of a feature, `(batch, classes)`.
 
         Args:
-            feature: Tensor of the tap, channels last.
+            feature: Tensor that the tap gives, channels last.
         """
         if self.channel_axis != len(feature.shape) - 1:
             feature = keras.ops.moveaxis(feature, -1, self.channel_axis)
@@ -70,7 +71,7 @@ class TeacherHead:
 
 
 def attach_heads(methods, teacher, student_outputs):
-    """Gives every method that asks for it the teacher's head at its tap.
+    """Sets the teacher's head on every method that needs it.
 
     Args:
         methods: List of `DistillationMethod`s.
@@ -78,8 +79,8 @@ def attach_heads(methods, teacher, student_outputs):
         student_outputs: The student's outputs as `KerasTensor`s.
 
     Raises:
-        ValueError: As `TeacherHead`, or if the head and the student have other
-            classes. No method has changed then.
+        ValueError: As for `TeacherHead`, or if the head and the student have
+            different numbers of classes. No method has changed in that case.
     """
     heads = [None] * len(methods)
     for index, method in enumerate(methods):
@@ -91,7 +92,7 @@ def attach_heads(methods, teacher, student_outputs):
 
 
 def _cut(teacher, tap):
-    """Returns the models to run one after the other, the innermost first."""
+    """Returns the models to run in sequence, the innermost first."""
     parts = []
     names = [] if tap is None else tap.split("/")
     for depth in reversed(range(len(names))):
@@ -105,8 +106,8 @@ def _cut(teacher, tap):
         if tensor is outputs[0]:
             continue
         try:
-            # A model from an intermediate tensor adds nodes to the layers' history;
-            # configuration and weights of the teacher stay as they are.
+            # A model from an intermediate tensor adds nodes to the layers' history,
+            # but does not change the teacher's configuration or weights.
             parts.append(keras.Model(tensor, outputs[0], name=f"{model.name}_head"))
         except ValueError as error:
             raise _no_cut(teacher, tap, model) from error
@@ -114,7 +115,7 @@ def _cut(teacher, tap):
 
 
 def _output_in(model, layer):
-    """Returns the tensor that `layer` gives in this model's graph, or `None`."""
+    """Returns the output of `layer` in the graph of this model, or `None`."""
     waiting, seen = list(model.outputs), set()
     while waiting:
         tensor = waiting.pop()
@@ -129,9 +130,9 @@ def _output_in(model, layer):
 
 def _no_cut(teacher, tap, model):
     return ValueError(
-        f"The teacher {teacher.name!r} cannot be cut after its tap {tap!r}, which "
-        "takes functional or sequential models with one output, in which everything "
-        f"after the tap depends on the tap alone. Received: {type(model).__name__} "
+        f"The teacher {teacher.name!r} cannot be split after its tap {tap!r}. It must "
+        "be functional or sequential with one output, and everything after the tap "
+        f"must depend on the tap alone. Received: {type(model).__name__} "
         f"{model.name!r}. Tap a layer closer to the output, or use a method that "
         "needs no classifier."
     )

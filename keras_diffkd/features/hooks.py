@@ -1,14 +1,14 @@
-"""Running something else in place of a layer's `call`, for a while."""
+"""Temporarily replaces the `call` method of layers."""
 
 import contextlib
 import threading
 
 
 class CallShadow:
-    """Shadows the `call` of layers while a block runs, and leaves no trace.
+    """Replaces the `call` of layers while a block runs, and restores it afterwards.
 
     Args:
-        make: Callable `make(layer, call)` that returns what is to run instead of
+        make: Callable `make(layer, call)` that returns the function to run instead of
             the layer's own `call`.
     """
 
@@ -19,10 +19,11 @@ class CallShadow:
 
     @contextlib.contextmanager
     def over(self, layers):
-        """Returns the context in which the layers are shadowed.
+        """Returns a context in which the replacements are active.
 
-        It may be entered several times: the replicas of a strategy trace the same
-        layers in several threads. The first one in installs, the last one out removes.
+        Several threads may enter it at once, because the replicas of a strategy trace
+        the same layers in several threads. The first one to enter installs the
+        replacements and the last one to leave removes them.
         """
         layers = list({id(layer): layer for layer in layers}.values())
         with self._lock:
@@ -38,9 +39,9 @@ class CallShadow:
     def _install(self, layer):
         count, shadowed = self._installed.get(id(layer), (0, None))
         if count == 0:
-            name = _what_runs(layer)
+            name = _call_name(layer)
             shadowed = name, layer.__dict__.get(name)
-            # Past Keras's attribute tracking: this must leave no trace.
+            # `__dict__` bypasses Keras's attribute tracking.
             layer.__dict__[name] = self._make(layer, getattr(layer, name))
         self._installed[id(layer)] = (count + 1, shadowed)
 
@@ -55,7 +56,7 @@ class CallShadow:
             del layer.__dict__[name]
 
 
-def _what_runs(layer):
-    """Returns the name of the method that Keras calls; of quantized layers, another."""
+def _call_name(layer):
+    """Returns the name of the method that Keras calls, which quantization changes."""
     quantized = layer.dtype_policy.quantization_mode is not None
     return "quantized_call" if quantized else "call"

@@ -1,4 +1,4 @@
-"""The inputs that teacher and student have in common."""
+"""Finds the inputs that teacher and student share."""
 
 import keras
 
@@ -9,15 +9,15 @@ def common_inputs(teacher, student, teacher_preprocess):
     """Returns the student's inputs as `KerasTensor`s.
 
     Raises:
-        ValueError: If they are unknown, or the teacher takes other inputs and
-            there is no `teacher_preprocess` to convert them.
+        ValueError: If the inputs are unknown, or if the teacher takes different
+            inputs and there is no `teacher_preprocess` to convert them.
     """
     student_inputs = input_spec(student)
     teacher_inputs = None
     if teacher is not None and teacher_preprocess is None:
         teacher_inputs = input_spec(teacher)
     if dict in map(type, (student_inputs, teacher_inputs)):
-        student_inputs, teacher_inputs = _united(student_inputs, teacher_inputs)
+        student_inputs, teacher_inputs = _merged(student_inputs, teacher_inputs)
     inputs = student_inputs if student_inputs is not None else teacher_inputs
     if inputs is None:
         raise ValueError(
@@ -28,16 +28,17 @@ def common_inputs(teacher, student, teacher_preprocess):
         raise ValueError(
             "Teacher and student must take the same inputs. Received: teacher "
             f"{_shapes(teacher_inputs)}, student {_shapes(inputs)}. Pass "
-            "`teacher_preprocess`, a callable that turns the student's batch into the "
-            "teacher's."
+            "`teacher_preprocess`, a callable that converts the student's batch for "
+            "the teacher."
         )
     return inputs
 
 
-def _united(student_inputs, teacher_inputs):
-    """Returns both models' inputs as dictionaries of the batch that serves both.
+def _merged(student_inputs, teacher_inputs):
+    """Returns two dictionaries with the inputs of both models.
 
-    Each takes its own entries of it. They stay as they are if no entry is common.
+    Each model takes its own entries of a batch. The inputs are returned unchanged if
+    the models share no entry.
     """
     if None in (student_inputs, teacher_inputs):
         return student_inputs, teacher_inputs

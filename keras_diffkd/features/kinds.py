@@ -1,8 +1,9 @@
-"""What a tapped feature is: told by the layers around the tap, never by its size.
+"""Infers the kind of a tapped feature from the layers around the tap.
 
-A feature of three axes may be a sequence `(batch, timesteps, channels)` or a grid of
-tokens `(batch, tokens, channels)`, and the channels of a map are its last axis or the
-one after the batch. The layers that computed it tell.
+A feature with three axes may be a sequence `(batch, timesteps, channels)` or a grid of
+tokens `(batch, tokens, channels)`, and the channels of a map may be the last axis or
+the one after the batch. The layers that computed the feature show which; its size is
+never used to guess.
 """
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 from keras_diffkd.features.graph import place_of, producer
 from keras_diffkd.features.taps import input_spec
 
-# What features are by their number of axes; of three the layers tell.
+# Kinds of features by their number of axes. Three axes are ambiguous.
 KINDS_BY_RANK = {2: "vector", 4: "map", 5: "volume"}
 
 _OVER_TIME = (
@@ -43,7 +44,7 @@ _LAST_AXIS = (
 
 
 def kind_of(model, tap, shape):
-    """Returns what a tapped feature is.
+    """Returns the kind of a tapped feature.
 
     Args:
         model: The `keras.Model`.
@@ -51,9 +52,9 @@ def kind_of(model, tap, shape):
         shape: Shape tuple of the feature, batch axis included.
 
     Returns:
-        `"vector"`, `"map"`, `"volume"` (a map of three dimensions), `"sequence"`,
-        `"tokens"` (of a square map), `"rectangle"` (tokens of another map), or `None`
-        where the layers do not tell.
+        `"vector"`, `"map"`, `"volume"` (a three-dimensional map), `"sequence"`,
+        `"tokens"` (of a square map), `"rectangle"` (tokens of a map that is not
+        square), or `None` if the layers do not show it.
     """
     if len(shape) != 3:
         return KINDS_BY_RANK.get(len(shape))
@@ -67,7 +68,7 @@ def kind_of(model, tap, shape):
 
 
 def _kind_at(place):
-    """Returns what all operations before a place tell; `None` if none does."""
+    """Returns the kind that all operations before a place agree on, or `None`."""
     verdicts, waiting, seen = set(), [place], set()
     while waiting:
         place = waiting.pop()
@@ -79,7 +80,7 @@ def _kind_at(place):
         if verdict is not None:
             verdicts.add(verdict)
             continue
-        # What an attention attends to has a length of its own.
+        # The keys and values of an attention layer may have another length.
         is_one = isinstance(operation, _ATTENTION) or not _is_of_keras(operation)
         deep = [each for each in inputs if len(each.tensor.shape) >= 3]
         waiting += deep[:1] if is_one else deep
@@ -100,7 +101,7 @@ def channel_axis_of(model, tap, shape):
     if rank < 3:
         return rank - 1
     place, layer = place_of(model, tap)
-    axis = _axis_told_by(layer, rank)
+    axis = _channel_axis_of_layer(layer, rank)
     if axis is not None:
         return axis
     if place is None:
@@ -116,10 +117,10 @@ def channels_last(feature, axis):
 
 
 def _verdict(operation, inputs, place):
-    """Returns what an operation tells about its output, or `None` to look further."""
+    """Returns the kind that an operation implies, or `None` to search further back."""
     rank = len(place.tensor.shape)
     if rank > 3:
-        # Here a map, or the heads of an attention, became what was tapped.
+        # Here the feature was reshaped from a map, or from the heads of an attention.
         is_map = hasattr(operation, "data_format")
         return "unclear" if is_map or not inputs else None
     if _is_over_time(operation) or isinstance(operation, keras.layers.Embedding):
@@ -135,7 +136,7 @@ def _verdict(operation, inputs, place):
 
 
 def _kind_after(layer, inputs):
-    """Returns what a layer of somebody's own makes of its inputs, or `None`."""
+    """Returns the kind of feature that a custom layer outputs, or `None`."""
     source = next((each for each in inputs if each is not None), None)
     if source is None:
         return None
@@ -157,7 +158,7 @@ def _kind_after(layer, inputs):
 
 
 def _of_reshape(tensor, source):
-    """Returns what flattening a map gives: tokens, if it keeps the channels apart."""
+    """Returns the kind of a reshaped map: tokens, if its channels are kept."""
     rank = len(source.tensor.shape)
     if rank == 5:
         return "unclear"
@@ -183,12 +184,12 @@ def _sides(tensor, channels_first):
 
 
 def _channel_axis_at(place, rank):
-    """Returns the channels' axis of the tensor at a place of the graph."""
-    # Where each axis of the feature comes from, in the tensor that is looked at.
+    """Returns the channel axis of the tensor at a place in the graph."""
+    # For each axis of the feature, the axis of the current tensor it comes from.
     axes = np.arange(rank)
     while True:
         operation, inputs = producer(place)
-        axis = _axis_told_by(operation, rank)
+        axis = _channel_axis_of_layer(operation, rank)
         if axis is None and _is_reshape(operation) and rank == 3 and inputs:
             axis = _axis_after_reshape(place.tensor, inputs[0])
         if axis is not None:
@@ -200,10 +201,10 @@ def _channel_axis_at(place, rank):
         place = alike[0]
 
 
-def _axis_told_by(operation, rank):
-    """Returns the channels' axis that an operation has, or `None`."""
+def _channel_axis_of_layer(operation, rank):
+    """Returns the channel axis in the settings of an operation, or `None`."""
     if isinstance(operation, keras.layers.TimeDistributed):
-        axis = _axis_told_by(operation.layer, rank - 1)
+        axis = _channel_axis_of_layer(operation.layer, rank - 1)
         return rank - 1 if axis is None else axis + 1
     if isinstance(operation, _LAST_AXIS):
         return rank - 1
@@ -212,7 +213,7 @@ def _axis_told_by(operation, rank):
         return operation.axis % rank
     data_format = getattr(operation, "data_format", None)
     if not _is_of_keras(operation) and isinstance(operation, keras.layers.Layer):
-        # The format of images, if the layer makes tokens of them.
+        # A layer that turns images into tokens has the data format of the images.
         data_format = data_format if rank > 3 else None
         data_format = data_format or _format_inside(operation, rank)
     formats = {"channels_first": 1, "channels_last": rank - 1}
@@ -220,7 +221,7 @@ def _axis_told_by(operation, rank):
 
 
 def _format_inside(layer, rank):
-    """Returns the data format that all convolutions inside a layer have, or `None`."""
+    """Returns the data format that all convolutions in a layer share, or `None`."""
     formats = {
         each.data_format
         for each in layer._flatten_layers(include_self=False)
@@ -230,7 +231,7 @@ def _format_inside(layer, rank):
 
 
 def _axis_after_reshape(tensor, source):
-    """Returns 1 for a map with its channels first that was flattened over space."""
+    """Returns 1 for a channels-first map with flattened spatial axes, or `None`."""
     rank = len(source.tensor.shape)
     if rank == 4 and _channel_axis_at(source, rank) == 1:
         return 1 if tensor.shape[1] == source.tensor.shape[1] else None
@@ -238,7 +239,7 @@ def _axis_after_reshape(tensor, source):
 
 
 def _permuted(operation, rank):
-    """Returns where each axis of the output of an operation comes from."""
+    """Returns the input axis for each output axis of an operation."""
     axes = np.arange(rank)
     kind = type(operation).__name__
     if isinstance(operation, keras.layers.Permute):

@@ -1,4 +1,4 @@
-"""Checks that outputs are logits, and comparable ones."""
+"""Checks that the outputs of teacher and student are logits of the same classes."""
 
 import keras
 import numpy as np
@@ -9,12 +9,12 @@ from keras_diffkd.features.taps import input_spec
 def check_logits(method, teacher, student, teacher_outputs, student_outputs):
     """Raises `ValueError` if the outputs are not comparable class scores.
 
-    Only for a method that taps the output of both models.
+    A method that does not tap the output of both models passes.
     """
     if method.teacher_tap is not None or method.student_tap is not None:
         return
     if isinstance(teacher_outputs, dict):
-        return  # A pyramid, whose levels the method compares.
+        return  # A pyramid: the method compares its levels.
     if teacher_outputs.shape[-1] != student_outputs.shape[-1]:
         raise ValueError(
             f"Method {method.name!r} compares the outputs of teacher and student, "
@@ -43,21 +43,22 @@ def check_gives_logits(method, model, whose):
 
 
 def check_teacher_head(method, head, teacher, student_outputs):
-    """Raises `ValueError` if labels of the student are no classes of the head.
+    """Raises `ValueError` if the head and the student have different classes.
 
     Args:
-        method: The method that wants the teacher's head.
+        method: The method that uses the teacher's head.
         head: A `TeacherHead`.
-        teacher: The teacher that it comes from.
+        teacher: The teacher that the head comes from.
         student_outputs: The student's outputs as `KerasTensor`s.
     """
     check_gives_logits(method, teacher, "teacher")
     classes = getattr(student_outputs, "shape", (head.classes,))[-1]
     if classes != head.classes:
         raise ValueError(
-            f"Method {method.name!r} reads the labels as classes of the teacher, which "
-            "must have as many as the student. Received: teacher "
-            f"{head.classes}, student {classes}."
+            f"Method {method.name!r} uses the labels with the teacher's classifier, so "
+            "teacher and student must have the same number of classes. Received: "
+            f"teacher {head.classes}, student {classes}. Use a teacher for the same "
+            "classes, or another method."
         )
 
 
@@ -78,10 +79,10 @@ def output_activation(model):
 
 
 def gives_probabilities(model):
-    """Whether the model's output rows are non-negative and sum to one.
+    """Returns whether the rows of a model's output are probabilities.
 
-    One sample of zeros and one of ones are tried, for a model whose input shape
-    is fully known, and that takes numbers; other models are trusted.
+    It runs the model on one sample of zeros and one of ones. Models whose inputs are
+    strings or have an unknown shape are not run and count as giving logits.
     """
     spec = input_spec(model)
     if spec is None or any(
@@ -102,7 +103,7 @@ def gives_probabilities(model):
 
 
 def are_probabilities(outputs):
-    """Whether the rows of a NumPy array are non-negative and sum to one."""
+    """Returns whether the rows of a NumPy array are non-negative and sum to one."""
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
         return False
     sums = outputs.sum(axis=-1)

@@ -1,4 +1,4 @@
-"""What a model takes of a batch that holds more than that."""
+"""Selects the entries of a batch that a model takes."""
 
 import keras
 
@@ -6,13 +6,13 @@ import keras
 def own_inputs(model, inputs):
     """Returns the entries of a batch that a model takes.
 
-    Plain Keras picks entries by name for a functional model of one input or a list
-    of them; of a model that takes a dictionary, it would count the others in.
+    Plain Keras selects entries by name for a functional model with one input or a list
+    of inputs. A model that takes a dictionary would also receive the other entries.
 
     Args:
         model: A `keras.Model`.
-        inputs: Batch of inputs. What is no dictionary, or lacks entries of the model,
-            is returned as it is; so it is for models that pick for themselves.
+        inputs: Batch of inputs. It is returned unchanged if it is not a dictionary or
+            lacks entries that the model takes, or if the model is subclassed.
 
     Example:
 

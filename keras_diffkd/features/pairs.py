@@ -1,4 +1,4 @@
-"""What methods compare: tapped features of teacher and student, in pairs."""
+"""Pairs the tapped features of teacher and student that methods compare."""
 
 from keras_diffkd.features.head import attach_heads
 from keras_diffkd.features.inputs import common_inputs
@@ -10,7 +10,7 @@ from keras_diffkd.validation.findings import Findings
 
 
 def taps_of(methods, whose):
-    """Returns all taps of methods, in a list.
+    """Returns all taps of the methods as a list.
 
     Args:
         methods: List of `DistillationMethod`s.
@@ -24,17 +24,17 @@ def taps_of(methods, whose):
 
 
 def pair_up(methods, of_teacher, of_student, convert=lambda feature: feature):
-    """Returns what each method compares.
+    """Returns the pair of features that each method compares.
 
     Args:
         methods: List of `DistillationMethod`s.
         of_teacher: Dict from the teacher's taps to their features.
-        of_student: The same of the student.
-        convert: Function of a feature.
+        of_student: Dict from the student's taps to their features.
+        convert: Callable that is applied to each feature.
 
     Returns:
-        List of `(teacher's, student's)`: features, or lists of them for a method that
-        has several taps.
+        List of `(teacher's, student's)` features. A method with several taps has
+        lists of features in the pair.
     """
     return [
         (
@@ -46,9 +46,9 @@ def pair_up(methods, of_teacher, of_student, convert=lambda feature: feature):
 
 
 class FeaturePairs:
-    """The features that every method compares: the teacher's and the student's.
+    """Holds both models and reads the features that each method compares.
 
-    It is a plain object: Keras neither trains nor saves the models in it.
+    It is a plain object, so that Keras neither trains nor saves the models in it.
 
     Args:
         teacher: `FrozenTeacher`.
@@ -57,20 +57,21 @@ class FeaturePairs:
 
     Attributes:
         output_spec: The student's outputs as `KerasTensor`s.
-        shapes: List of `(teacher's, student's)` shapes for every method, channels last.
+        shapes: List with the `(teacher's, student's)` shapes of each method, channels
+            last.
 
     Raises:
-        PreflightError: With every tap that does not exist or does not fit.
+        PreflightError: Lists every tap that does not exist or does not fit.
     """
 
     def __init__(self, teacher, student, methods):
         self._teacher = teacher
         self._student = student
         self._methods = list(methods)
-        self._look()
+        self._read_specs()
 
-    def _look(self):
-        """Checks all taps and finds out what they will give."""
+    def _read_specs(self):
+        """Checks all taps and computes the shapes and kinds of their features."""
         teacher, student, methods = self._teacher.model, self._student, self._methods
         inputs = common_inputs(teacher, student, self._teacher.preprocess)
         _check_taps({"student": student, "teacher": teacher}, methods)
@@ -103,10 +104,10 @@ class FeaturePairs:
         )
 
     def build_methods(self):
-        """Creates the methods' layers, before the optimizer wants to know them.
+        """Builds the layers of the methods, which must exist before the optimizer.
 
         Raises:
-            PreflightError: With all that a method cannot compare.
+            PreflightError: Lists all features that a method cannot compare.
         """
         findings = Findings()
         with findings.collecting():
@@ -131,8 +132,8 @@ class FeaturePairs:
             training: Whether the student runs in training mode.
 
         Returns:
-            `(y_pred, features)`: the student's outputs, and for every method the pair
-            of features, or of lists of them if the method has several taps.
+            `(y_pred, features)`: the student's outputs, and the pair of features of
+            each method. A method with several taps has lists of features in the pair.
         """
         y_pred, of_student = call_with_taps(
             self._student, x, taps_of(self._methods, "student"), training=training
@@ -143,18 +144,19 @@ class FeaturePairs:
         return y_pred, self._paired(of_teacher, of_student)
 
     def replace_teacher(self, model):
-        """Takes another teacher.
+        """Replaces the teacher.
 
         Args:
-            model: A built `keras.Model` whose features are like the old one's.
+            model: A built `keras.Model` whose features have the same shapes and kinds
+                as those of the old teacher.
 
         Raises:
-            ValueError: If they are not. The old teacher stays then.
+            ValueError: If the features differ. The old teacher is kept.
         """
         before = dict(vars(self))
         previous, self._teacher.model = self._teacher.model, model
         try:
-            self._look()
+            self._read_specs()
             self._check_like(before["shapes"], before["_sources"])
             attach_heads(self._methods, model, self.output_spec)
         except ValueError:
@@ -163,42 +165,43 @@ class FeaturePairs:
             raise
 
     def _check_like(self, shapes, sources):
-        """Raises `ValueError` unless methods built for such features can go on."""
+        """Raises `ValueError` unless the built methods can use the new features."""
         if self.shapes != shapes:
             raise ValueError(
-                "The new teacher must give features of the shapes that the methods "
-                f"were built for. Received: {self.shapes}, expected: {shapes}"
+                "The new teacher's features must have the shapes that the methods were "
+                f"built for. Received: {self.shapes}, expected: {shapes}. Build a new "
+                "Distiller for this teacher."
             )
         if sources is not None and self._sources[0].kinds != sources[0].kinds:
             raise ValueError(
-                "The new teacher must give features of the kinds that the methods were "
-                f"built for. Received: {self._sources[0].kinds}, "
-                f"expected: {sources[0].kinds}"
+                "The new teacher's features must be of the kinds that the methods were "
+                f"built for. Received: {self._sources[0].kinds}, expected: "
+                f"{sources[0].kinds}. Build a new Distiller for this teacher."
             )
 
 
 class TappedFeatures:
-    """What the layers around a model's taps tell about the features.
+    """Holds the kinds and channel axes of the features that a model's taps give.
 
     Args:
         model: The `keras.Model`.
-        specs: Dict from tap to the feature (or dictionary of features) that it
-            gives, as `KerasTensor`s.
+        specs: Dict from tap to the `KerasTensor` that it gives, or to a dictionary
+            of them.
 
     Attributes:
-        kinds: Dict from tap to what `feature_kinds.kind_of` returns, or to a
-            dictionary of those.
+        kinds: Dict from tap to the kind of its feature (see `kinds.kind_of`), or to a
+            dictionary of kinds.
     """
 
     def __init__(self, model, specs):
-        def told(function):
+        def by_tap(function):
             return {
                 tap: _each(lambda spec, tap=tap: function(model, tap, spec.shape), spec)
                 for tap, spec in specs.items()
             }
 
-        self.kinds = told(kind_of)
-        self._axes = told(channel_axis_of)
+        self.kinds = by_tap(kind_of)
+        self._axes = by_tap(channel_axis_of)
 
     def channels_last(self, features):
         """Returns tapped features with their channels on the last axis."""
@@ -209,7 +212,7 @@ class TappedFeatures:
 
 
 def _each(function, *features):
-    """Applies a function to features, or to every entry of dictionaries of them."""
+    """Applies a function to features, or to each entry of dictionaries of features."""
     if isinstance(features[0], dict):
         return {
             name: function(*(feature[name] for feature in features))
@@ -219,7 +222,7 @@ def _each(function, *features):
 
 
 def shape_of(feature):
-    """Returns the shape of a feature, or of every level of a pyramid."""
+    """Returns the shape of a feature, or a dict of the shapes of a pyramid's levels."""
     if isinstance(feature, dict):
         return {level: tuple(tensor.shape) for level, tensor in feature.items()}
     return tuple(feature.shape)
@@ -236,14 +239,14 @@ def _check_taps(models, methods):
 
 
 def _check_single_features(method, teacher, student, of_teacher, of_student):
-    """Raises `ValueError` if a tap gives a pyramid to a method that takes none.
+    """Raises `ValueError` if a tap gives a pyramid that the method does not accept.
 
     Args:
         method: The method.
         teacher: The teacher.
         student: The student.
         of_teacher: Dict from the teacher's taps to their features.
-        of_student: The same of the student.
+        of_student: Dict from the student's taps to their features.
     """
     if method.takes_pyramid:
         return

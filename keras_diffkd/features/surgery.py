@@ -1,4 +1,4 @@
-"""A copy of a model in which one layer is another one."""
+"""Copies a model with one layer replaced."""
 
 import keras
 
@@ -8,18 +8,18 @@ from keras_diffkd.features.paths import find_layer
 def with_replaced_layer(model, path, make, fill):
     """Returns a copy of `model`, weights included, with one layer replaced.
 
-    The model itself stays as it is and shares nothing with the copy.
+    The model itself does not change and shares nothing with the copy.
 
     Args:
         model: A built functional or sequential `keras.Model`.
-        path: Name or path of the layer; models on the path must be functional
-            or sequential too.
-        make: Callable that maps the layer to the new one, not yet built, of
-            the same name and output shape.
-        fill: Callable `(layer, new layer)` that sets the new layer's weights.
+        path: Name or path of the layer. Models on the path must also be functional
+            or sequential.
+        make: Callable that receives the layer and returns its replacement: not built
+            yet, with the same name and output shape.
+        fill: Callable `(layer, new layer)` that sets the weights of the new layer.
 
     Raises:
-        ValueError: If there is no such layer, or a model cannot be rebuilt.
+        ValueError: If the layer does not exist, or if a model cannot be rebuilt.
 
     Example:
 
@@ -59,8 +59,8 @@ def with_replaced_layer(model, path, make, fill):
 
 
 def _rebuilt(model, clone):
-    """Returns the model made of the clones of its layers."""
-    reason = "it is no functional or sequential model"
+    """Returns a model that is built from the clones of the layers."""
+    reason = "it is not a functional or sequential model"
     if isinstance(model, keras.Sequential) or getattr(model, "outputs", None):
         try:
             copy = keras.models.clone_model(
@@ -70,21 +70,21 @@ def _rebuilt(model, clone):
             reason = str(error)
         else:
             if type(copy) is type(model):
-                # To set it sets that of all layers, which have their own already.
+                # Setting it sets every layer's own value: skip that where possible.
                 if copy.trainable != model.trainable:
                     copy.trainable = model.trainable
                 return copy
             reason = f"a copy of it is a {type(copy).__name__}"
     raise ValueError(
-        "A layer can only be replaced in models that Keras can rebuild from the "
-        f"configurations of their layers. Received: {type(model).__name__} "
-        f"{getattr(model, 'name', '')!r} ({reason}). Define it with keras.Input and "
-        "`get_config` of every layer, or use another method."
+        "A layer can be replaced only in a model that Keras can rebuild from the "
+        f"configurations of its layers. Received: {type(model).__name__} "
+        f"{getattr(model, 'name', '')!r} ({reason}). Define the model with keras.Input "
+        "and give every layer a `get_config`, or use another method."
     )
 
 
 def _new_inputs(model):
-    """Returns inputs of the same names, or `None` where Keras does it right."""
+    """Returns inputs with the same names, or `None` if Keras creates them itself."""
     if isinstance(model, keras.Sequential):
         return None
     return keras.tree.map_structure(

@@ -1,4 +1,4 @@
-"""The teacher of a distiller: looked at, never trained and never saved."""
+"""Runs the teacher of a distiller, which is never trained and never saved."""
 
 import warnings
 
@@ -9,25 +9,25 @@ from keras_diffkd.features.weights_fingerprint import hash_weights
 
 
 class FrozenTeacher:
-    """Holds the teacher where Keras does not find it.
+    """Holds the teacher in a place where Keras does not find it.
 
-    Keras trains and saves every model that it finds in the attributes, lists
-    and properties of another one; it does not look into a plain object.
+    Keras trains and saves every model in the attributes, lists and properties of
+    another model, but it does not search a plain object.
 
     Args:
         model: A built `keras.Model`, or `None` for a distiller without methods.
-        preprocess: Optional callable that turns the student's batch of inputs
-            into the teacher's.
+        preprocess: Optional callable that converts the student's batch of inputs
+            for the teacher.
     """
 
     def __init__(self, model, preprocess=None):
         self.model = model
         self.preprocess = preprocess
-        # Of a saved distiller's teacher, until its weights have come back.
+        # The fingerprint in a loaded distiller, until the teacher's weights are back.
         self.awaited_fingerprint = None
 
     def features(self, x, taps):
-        """Returns a dict from tap to the teacher's feature for a batch."""
+        """Returns a dict from tap to the teacher's feature for one batch."""
         _, features = call_with_taps(
             self.model, self._prepared(x), taps, training=False
         )
@@ -37,16 +37,16 @@ class FrozenTeacher:
         }
 
     def specs(self, inputs, taps):
-        """Returns `(outputs, features)` as `KerasTensor`s, for such inputs."""
+        """Returns `(outputs, features)` as `KerasTensor`s for the given inputs."""
         if self.preprocess is not None:
             inputs = self._prepared_spec(inputs)
         return output_specs(self.model, inputs, taps)
 
     def _prepared_spec(self, inputs):
-        """Returns what the preprocessing gives, as `KerasTensor`s.
+        """Returns the preprocessed inputs as `KerasTensor`s.
 
-        It may read entries of the batch that the student does not take: what the
-        teacher takes is known then.
+        The preprocessing may read entries of the batch that the student does not
+        take. In that case these are the teacher's own inputs.
         """
         try:
             return _Preprocessing(self).compute_output_spec(inputs)
@@ -64,7 +64,7 @@ class FrozenTeacher:
         return self.preprocess(x)
 
     def fingerprint(self):
-        """Returns the SHA-256 of the weights that are expected, or `None`."""
+        """Returns the SHA-256 of the expected weights, or `None`."""
         if self.awaited_fingerprint is not None or self.model is None:
             return self.awaited_fingerprint
         return hash_weights(self.model)
@@ -75,26 +75,27 @@ class FrozenTeacher:
             return
         if hash_weights(self.model) != self.awaited_fingerprint:
             raise ValueError(
-                "This distiller was created from a saved one, and files of a distiller "
-                "do not hold the teacher's weights. Before `fit`, give it the trained "
-                "teacher: `distiller.attach_teacher(keras.models.load_model(...))`, or "
-                "`distiller.teacher.load_weights(...)`."
+                "This distiller was loaded from a file, which does not hold the "
+                "teacher's weights. Before `fit`, attach the trained teacher with "
+                "`distiller.attach_teacher(keras.models.load_model(...))`, or load its "
+                "weights with `distiller.teacher.load_weights(...)`."
             )
         self.awaited_fingerprint = None
 
     def warn_if_other_weights(self):
-        """Warns if the teacher is not the one that a loaded distiller had."""
+        """Warns if the weights differ from those of the teacher that was saved."""
         awaited, self.awaited_fingerprint = self.awaited_fingerprint, None
         if awaited is not None and hash_weights(self.model) != awaited:
             warnings.warn(
-                f"The teacher {self.model.name!r} has other weights than the one that "
-                "this distiller was saved with.",
+                f"The teacher {self.model.name!r} does not have the weights of the "
+                "teacher that this distiller was saved with. Check that this is the "
+                "right teacher.",
                 stacklevel=3,
             )
 
 
 class _Preprocessing(keras.layers.Layer):
-    """Lets Keras compute the shapes that a preprocessing gives."""
+    """Wraps the preprocessing in a layer, so that Keras computes its output shapes."""
 
     def __init__(self, teacher):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What tells the weights of one model from those of another."""
+"""Computes a fingerprint of the weights of a model."""
 
 import hashlib
 
@@ -6,16 +6,10 @@ import keras
 
 
 def hash_weights(model):
-    """Returns the SHA-256 of the weights of a model: dtype, shape and bytes of each.
+    """Returns the SHA-256 of the dtype, shape and bytes of each weight of a model.
 
-    What is no weight does not count: states of random generators, which no file of a
-    model holds, and metrics.
-
-    Example:
-
-    >>> dense = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    >>> len(hash_weights(dense))
-    64
+    The states of random generators and metrics are not included, because model files
+    do not hold them.
     """
     digest = hashlib.sha256()
     for weight in model.weights:

@@ -1,1 +1,1 @@
-"""What says no: arguments, models, labels, and the findings that collect it."""
+"""Checks arguments, models and labels, and collects the problems found."""

@@ -1,4 +1,4 @@
-"""Checks of numbers that constructors take: each says which argument it is about."""
+"""Checks the arguments of constructors; each error names the argument."""
 
 import math
 import numbers
@@ -12,12 +12,12 @@ def check_number(
     """Raises `ValueError` unless an argument is a finite number in its range.
 
     Args:
-        name: String, the argument.
-        value: What was given for it.
-        least: Number, the smallest that is allowed.
+        name: String, the name of the argument.
+        value: Value that was passed.
+        least: Number, the smallest value that is allowed.
         above: Number that the value must exceed.
-        most: Number, the largest that is allowed.
-        below: Number that the value must not reach.
+        most: Number, the largest value that is allowed.
+        below: Number that the value must stay below.
 
     Example:
 
@@ -29,7 +29,7 @@ def check_number(
     if (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool)
-        # NaN lies in no interval, and infinity in none that is open.
+        # NaN fails every comparison, and infinity the strict ones.
         and least <= value <= most
         and above < value < below
     ):
@@ -51,12 +51,12 @@ def check_number(
 
 
 def check_weight(name, value):
-    """Raises `ValueError` unless an argument is what a loss may weigh.
+    """Raises `ValueError` unless an argument is a valid loss weight.
 
     Args:
-        name: String, the argument.
-        value: What was given for it: a finite number of at least 0, or a schedule
-            that begins with one.
+        name: String, the name of the argument.
+        value: Value that was passed. It must be a finite number of at least 0, or a
+            schedule that starts with one.
 
     Example:
 
@@ -79,21 +79,21 @@ def check_weight(name, value):
 
 
 def is_schedule(weight):
-    """Whether a loss's weight follows the training step."""
+    """Returns whether a loss weight is a schedule over the training steps."""
     return isinstance(weight, keras.optimizers.schedules.LearningRateSchedule)
 
 
 def check_integer(name, value, least, most=None):
-    """Returns an argument as `int`, which Keras's layers insist on.
+    """Returns an argument as `int`, the only integer type Keras's layers accept.
 
     Args:
-        name: String, the argument.
-        value: What was given for it; a float without a fraction is none.
-        least: Integer, the smallest that is allowed.
-        most: Integer, the largest that is allowed; `None` for no limit.
+        name: String, the name of the argument.
+        value: Value that was passed. NumPy integers are accepted, floats are not.
+        least: Integer, the smallest value that is allowed.
+        most: Integer, the largest value that is allowed; `None` for no limit.
 
     Raises:
-        ValueError: If it is no integer, NumPy's included, or out of its range.
+        ValueError: If the value is not an integer, or is out of range.
 
     Example:
 
@@ -112,7 +112,7 @@ def check_integer(name, value, least, most=None):
 
 
 def check_seed(seed):
-    """Raises `ValueError` unless a seed is `None` or what Keras takes."""
+    """Raises `ValueError` unless a seed is `None` or an integer that Keras accepts."""
     if seed is not None:
         check_integer("seed", seed, 0, 2**32 - 1)
 
@@ -121,9 +121,9 @@ def check_choice(name, value, choices):
     """Raises `ValueError` unless an argument is one of a few values.
 
     Args:
-        name: String, the argument.
-        value: What was given for it.
-        choices: Iterable of the values.
+        name: String, the name of the argument.
+        value: Value that was passed.
+        choices: Iterable of the allowed values.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The data that was checked last."""
+"""Remembers which data was checked last."""
 
 import weakref
 
@@ -8,15 +8,15 @@ import keras
 class CheckedData:
     """Remembers the data that was checked, so that it is not read a second time.
 
-    It does not keep the data alive; of what cannot be referred to like that, it
-    remembers nothing.
+    It holds weak references, so it does not keep the data alive. Data that does not
+    support weak references is not remembered.
     """
 
     def __init__(self):
         self._seen = None
 
     def holds(self, *data):
-        """Whether these very objects were the last ones to be checked."""
+        """Returns whether these same objects were checked last."""
         leaves = keras.tree.flatten(data)
         return (
             self._seen is not None
@@ -28,7 +28,7 @@ class CheckedData:
         )
 
     def keep(self, *data):
-        """Remembers these objects in place of others."""
+        """Remembers these objects instead of the previous ones."""
         try:
             self._seen = [
                 (lambda: None) if leaf is None else weakref.ref(leaf)

@@ -1,4 +1,4 @@
-"""What was found before training: problems, all in one error, and warnings."""
+"""Collects the problems and warnings that checks find before training."""
 
 import contextlib
 
@@ -6,14 +6,14 @@ from keras_diffkd.errors import PreflightError
 
 
 class Findings:
-    """Collects what checks have to say.
+    """Collects problems, which prevent training, and warnings, which do not.
 
     Attributes:
-        errors: List of strings: what cannot be trained on.
-        warnings: List of strings: what is legal and suspicious.
-        look: The `Look` at the data, or `None` if there was none.
-        teacher_accuracy: `(share, examples)` of the teacher's decisions that agree
-            with the labels, or `None` if that was not measured.
+        errors: List of strings: problems that prevent training.
+        warnings: List of strings: settings or data that are allowed but suspicious.
+        look: The `Look` at the data, or `None` if the data was not read.
+        teacher_accuracy: `(share, examples)`: the share of the teacher's predictions
+            that agree with the labels, or `None` if it was not measured.
 
     Example:
 
@@ -31,18 +31,18 @@ class Findings:
         self.teacher_accuracy = None
 
     def error(self, text):
-        """Adds a problem, once."""
+        """Adds a problem unless it is already listed."""
         if text not in self.errors:
             self.errors.append(text)
 
     def warn(self, text):
-        """Adds a warning, once."""
+        """Adds a warning unless it is already listed."""
         if text not in self.warnings:
             self.warnings.append(text)
 
     @contextlib.contextmanager
     def collecting(self):
-        """Makes a `ValueError` of the block a problem, and goes on after it."""
+        """Turns a `ValueError` in the block into a problem, and continues after it."""
         try:
             yield
         except PreflightError as error:

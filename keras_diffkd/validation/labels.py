@@ -1,4 +1,4 @@
-"""Checks on integer labels."""
+"""Checks integer labels."""
 
 
 def check_labels(labels, classes):
@@ -6,7 +6,7 @@ def check_labels(labels, classes):
 
     Args:
         labels: Array or eager tensor of integers.
-        classes: Number of classes that they may name, or `None` for no check.
+        classes: Number of classes, or `None` to skip the check.
     """
     if classes is None or 0 in labels.shape:
         return

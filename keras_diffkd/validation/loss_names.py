@@ -1,8 +1,8 @@
-"""A check on the losses that a method returns."""
+"""Checks the names of the losses that a method returns."""
 
 
 def check_loss_names(method, results):
-    """Raises `ValueError` if a method returned other names than it declares."""
+    """Raises `ValueError` unless a method returns exactly the names it declares."""
     declared = {*method.loss_weights, *method.metric_names}
     if set(results) != declared:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Checks on models: built, finite, and no weights in common."""
+"""Checks that models are built, finite, and do not share weights."""
 
 import keras
 
@@ -24,8 +24,8 @@ def check_finite_weights(model):
         if not bool(keras.ops.all(keras.ops.isfinite(value))):
             raise ValueError(
                 f"The weights of {model.name!r} must be finite. Received: NaN or "
-                f"infinity in {variable.path!r}. Train again, or from an older "
-                "backup, with a smaller learning rate."
+                f"infinity in {variable.path!r}. Train it again with a smaller "
+                "learning rate, or continue from an older snapshot."
             )
 
 
@@ -33,26 +33,26 @@ def check_nothing_shared(teacher, student):
     """Raises `ValueError` if training the student would change the teacher."""
     if teacher is student:
         raise ValueError(
-            "Teacher and student must not share weights: they are two models. "
-            f"Received: {student.name!r} twice. Make a copy with "
+            "Teacher and student must not share weights: they must be two models. "
+            f"Received: {student.name!r} as both. Make a copy with "
             "`keras.models.clone_model` and `set_weights`."
         )
     of_teacher = {id(variable) for variable in teacher.variables}
     shared = [v for v in _moving_variables(student) if id(v) in of_teacher]
     if shared:
         raise ValueError(
-            "Teacher and student must not share weights that train: training would "
-            f"change both. Received: {len(shared)} shared, {shared[0].path!r} for one. "
-            "Make a copy with `keras.models.clone_model` and `set_weights`, or freeze "
-            "the shared layers (`layer.trainable = False`)."
+            "Teacher and student must not share trainable weights: training would "
+            f"change both. Received: {len(shared)} shared weights, such as "
+            f"{shared[0].path!r}. Make a copy with `keras.models.clone_model` and "
+            "`set_weights`, or freeze the shared layers (`layer.trainable = False`)."
         )
 
 
 def _moving_variables(model):
     """Returns the weights that training may change.
 
-    Those of a frozen layer stay as they are, and the statistics of a frozen batch
-    normalisation too.
+    Training changes no weight of a frozen layer, not even the statistics of a frozen
+    batch normalization.
     """
     frozen = {
         id(weight)

@@ -1,4 +1,4 @@
-"""KerasHub, which is an optional dependency."""
+"""Imports KerasHub, an optional dependency."""
 
 import importlib
 
@@ -7,10 +7,10 @@ def import_keras_hub(what):
     """Returns the module `keras_hub`.
 
     Args:
-        what: String, what needs it, for the error.
+        what: String, the name of the feature that needs it, for the error.
 
     Raises:
-        ImportError: If KerasHub is not installed; says how to install it.
+        ImportError: If KerasHub is not installed. The message says how to install it.
     """
     try:
         return importlib.import_module("keras_hub")

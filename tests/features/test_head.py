@@ -101,9 +101,9 @@ def subclassed():
 @pytest.mark.parametrize(
     ("make", "tap", "message"),
     [
-        (lambda: small_cnn(4), None, "no classifier after the teacher's tap None"),
-        (lambda: small_cnn(4), "logits", "no classifier after .* 'logits'"),
-        (residual, "features", "cannot be cut after its tap 'features'"),
+        (lambda: small_cnn(4), None, "no classifier after its tap None"),
+        (lambda: small_cnn(4), "logits", "no classifier after its tap 'logits'"),
+        (residual, "features", "cannot be split after its tap 'features'"),
         (subclassed, "body/features", "Received: SubclassedCNN 'teacher'"),
         (maps, "features", "class scores of shape .*'segmenter'"),
     ],

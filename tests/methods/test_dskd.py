@@ -258,7 +258,7 @@ def test_bad_arguments(message):
 
 
 def test_bad_models():
-    with pytest.raises(ValueError, match="no classifier after the teacher's tap None"):
+    with pytest.raises(ValueError, match="no classifier after its tap None"):
         Distiller(small_cnn(12), small_cnn(6), [DSKD()])
     with pytest.raises(ValueError, match="4x4 against 8x8"):
         Distiller(

@@ -353,7 +353,7 @@ def test_bad_arguments():
         KDiffusion("features", "conv", num_branches=0)
     with pytest.raises(ValueError, match="compares one feature"):
         KDiffusion("features", ["conv", "conv2"])
-    with pytest.raises(ValueError, match="no classifier after the teacher's tap None"):
+    with pytest.raises(ValueError, match="no classifier after its tap None"):
         Distiller(
             small_cnn(12), student_cnn(), [KDiffusion(None, "conv", resize="nearest")]
         )
