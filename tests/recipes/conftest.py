@@ -1,6 +1,9 @@
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from helpers.digit_networks import network
+
+from keras_diffkd.recipes import distill
 
 
 @pytest.fixture
@@ -14,3 +17,27 @@ def parse():
     with flagsaver.flagsaver():
         parse()
         yield parse
+
+
+@pytest.fixture
+def distil(parse, tmp_path, data_dir):
+    """Runs `diffkd-distill` in this process, on files in the temporary folder."""
+    network(8).save(tmp_path / "teacher.keras")
+    network(4).save(tmp_path / "student.keras")
+
+    def distil(*arguments, run="run"):
+        parse(
+            f"--run_dir={tmp_path / run}",
+            f"--data_dir={data_dir}",
+            "--dataset=digits",
+            f"--teacher={tmp_path / 'teacher.keras'}",
+            f"--student={tmp_path / 'student.keras'}",
+            "--steps_per_epoch=2",
+            "--epochs=1",
+            "--method=kd",
+            *arguments,
+        )
+        distill.main([])
+        return tmp_path / run
+
+    return distil
