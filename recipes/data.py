@@ -7,6 +7,7 @@ import math
 import keras
 import numpy as np
 
+from keras_diffkd.datasets.idx_source import idx_folder, idx_full_name
 from keras_diffkd.datasets.preparation import prepared_builder
 
 from . import cluster, flags, tasks
@@ -42,7 +43,22 @@ def load_data(start_step=0):
         start_step=start_step,
         shard=cluster.shard(),
         download=flags.DOWNLOAD.value,
+        **_balance(),
     )
+
+
+def _balance():
+    """Returns `--examples_per_class` as an argument of the loader, if it is set."""
+    count = flags.EXAMPLES_PER_CLASS.value
+    if count is None:
+        return {}
+    if flags.TASK.value != "classification":
+        raise ValueError(
+            "--examples_per_class needs one label for each image, so it works for "
+            f"--task=classification only. Received: --task={flags.TASK.value}. Use a "
+            "slice, such as --train_split=train[:500]."
+        )
+    return {"examples_per_class": count}
 
 
 def data_fingerprint(data):
@@ -55,12 +71,12 @@ def data_fingerprint(data):
         dict that JSON can hold: the data set's full name with its version, the splits,
         sizes, shapes, normalization, and a hash of the classes' names.
     """
-    builder = prepared_builder(flags.DATASET.value, flags.DATA_DIR.value)
     names = json.dumps(data.label_names).encode()
     return {
-        "name": builder.info.full_name,
+        "name": _full_name(),
         "train_split": flags.TRAIN_SPLIT.value,
         "test_split": flags.TEST_SPLIT.value,
+        **_balance(),
         "num_train_examples": data.num_train_examples,
         "num_test_examples": data.num_test_examples,
         "image_shape": list(data.image_shape),
@@ -68,6 +84,15 @@ def data_fingerprint(data):
         "label_names (SHA-256)": hashlib.sha256(names).hexdigest(),
         "normalization": data.normalization,
     }
+
+
+def _full_name():
+    """Returns a name that tells the version, or the content, of the data set."""
+    name, data_dir = flags.DATASET.value, flags.DATA_DIR.value
+    folder = idx_folder(name, data_dir)
+    if folder is not None:
+        return idx_full_name(name, folder)
+    return prepared_builder(name, data_dir).info.full_name
 
 
 def image_size():

@@ -19,7 +19,9 @@ TASK = flags.DEFINE_enum(
     "Task of the models; detection and segmentation need KerasHub.",
 )
 DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "TFDS data folder; unset: the one TFDS uses by default."
+    "data_dir",
+    None,
+    "TFDS data folder, or a folder of IDX files; unset: the one TFDS uses by default.",
 )
 DOWNLOAD = flags.DEFINE_boolean(
     "download", False, "Let TFDS download and prepare a data set that is missing."
@@ -28,6 +30,13 @@ DEBUG = flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
 
 # The data.
 TRAIN_SPLIT = flags.DEFINE_string("train_split", "train", "TFDS split to train on.")
+EXAMPLES_PER_CLASS = flags.DEFINE_integer(
+    "examples_per_class",
+    None,
+    "Training images of each class to take from --train_split, drawn by --seed; "
+    "unset: all. For --task=classification.",
+    lower_bound=1,
+)
 TEST_SPLIT = flags.DEFINE_string(
     "test_split", None, "TFDS split to test on; unset: 'test', else 'validation'."
 )

@@ -5,7 +5,8 @@ import dataclasses
 import tensorflow as tf
 
 from keras_diffkd.datasets.augmentation import AUGMENTATIONS, center
-from keras_diffkd.datasets.idx_source import IdxSource
+from keras_diffkd.datasets.balanced_source import BalancedSource
+from keras_diffkd.datasets.idx_source import IDX_NAMES, IdxSource, idx_folder
 from keras_diffkd.datasets.known import CONVENTIONS, Conventions
 from keras_diffkd.datasets.normalization import Normalization
 from keras_diffkd.datasets.preparation import prepared_builder
@@ -16,10 +17,6 @@ from keras_diffkd.datasets.stream import (
     test_batches,
     train_batches,
 )
-from keras_diffkd.idx import is_idx_folder
-
-# Data sets that are published as IDX files.
-IDX_NAMES = ("mnist", "fashion_mnist", "kmnist", "emnist")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +59,7 @@ def load_classification(
     image_size=None,
     train_split="train",
     test_split=None,
+    examples_per_class=None,
     augment=None,
     seed=0,
     start_step=0,
@@ -92,6 +90,8 @@ def load_classification(
             "train[:80%]".
         test_split: Like `train_split`. Defaults to "test", or to "validation"
             where there is no labelled "test".
+        examples_per_class: Integer, how many training examples of each class to take
+            from `train_split`, drawn by `seed`. Defaults to all examples.
         augment: "crop" (shifts by up to an eighth of the size), "crop_flip",
             "random_resized_crop" (with flips), or "none". Defaults to what the
             literature does with the data set; otherwise to "crop" for images of
@@ -128,6 +128,11 @@ def load_classification(
     known = CONVENTIONS.get(source.name, Conventions())
     test_split = test_split or known.test_split or source.default_test_split()
     num_train, num_test = source.count(train_split), source.count(test_split)
+    train_source = source
+    if examples_per_class is not None:
+        check_integer("examples_per_class", examples_per_class, 1)
+        train_source = BalancedSource(source, train_split, examples_per_class, seed)
+        num_train = train_source.num_examples
     channels = source.image_shape[-1]
     size = _target_size(image_size, source.image_shape)
     augmentation = _augmentation(augment or known.augment, source.image_shape)
@@ -145,7 +150,7 @@ def load_classification(
 
     return ClassificationData(
         train=train_batches(
-            source,
+            train_source,
             train_split,
             num_train,
             training_example,
@@ -170,10 +175,9 @@ def open_source(name, data_dir=None, download=False):
 
     Arguments and errors as in `load_classification`.
     """
-    if is_idx_folder(name):
-        return IdxSource(name)
-    if name in IDX_NAMES and is_idx_folder(data_dir):
-        return IdxSource(data_dir, name)
+    folder = idx_folder(name, data_dir)
+    if folder is not None:
+        return IdxSource(folder, name if name in IDX_NAMES else None)
     return ClassificationSource(prepared_builder(name, data_dir, download))
 
 

@@ -4,7 +4,35 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_diffkd.idx import idx_fingerprint, read_idx_folder
+from keras_diffkd.idx import idx_fingerprint, is_idx_folder, read_idx_folder
+
+# Data sets that are published as IDX files.
+IDX_NAMES = ("mnist", "fashion_mnist", "kmnist", "emnist")
+
+
+def idx_folder(name, data_dir=None):
+    """Returns the folder of IDX files that is meant, or `None` for another data set.
+
+    Args:
+        name: Such a folder, or one of `IDX_NAMES` if `data_dir` is such a folder.
+        data_dir: Folder, or `None`.
+    """
+    if is_idx_folder(name):
+        return name
+    if name in IDX_NAMES and is_idx_folder(data_dir):
+        return data_dir
+    return None
+
+
+def idx_full_name(name, folder):
+    """Returns the name and the fingerprint of a folder of IDX files.
+
+    Args:
+        name: As for `idx_folder`.
+        folder: The folder.
+    """
+    known = name if name in IDX_NAMES else "idx"
+    return f"{known}:{idx_fingerprint(folder)[:16]}"
 
 
 class IdxSource:
@@ -27,7 +55,6 @@ class IdxSource:
 
     def __init__(self, folder, name=None):
         self.name = name
-        self.full_name = f"{name or 'idx'}:{idx_fingerprint(folder)[:16]}"
         self._folder = folder
         arrays = read_idx_folder(folder)
         labels = np.concatenate([labels for _, labels in arrays.values()])

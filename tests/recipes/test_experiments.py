@@ -16,13 +16,14 @@ FILES = sorted(EXPERIMENTS.glob("*.flags"))
 # The published images are larger; the networks take any size.
 IMAGE_SHAPES = {
     "digits": (8, 8, 1),
+    "fashion_mnist": (28, 28, 1),
     "cifar100": (32, 32, 3),
     "imagenet2012": (64, 64, 3),
     "digit_scenes": (64, 64, 3),
     "coco/2017": (128, 128, 3),
     "cityscapes": (64, 128, 3),
 }
-NUM_CLASSES = {"digits": 10, "cifar100": 100, "imagenet2012": 1000}
+NUM_CLASSES = {"digits": 10, "fashion_mnist": 10, "cifar100": 100, "imagenet2012": 1000}
 NUM_CLASSES |= {"coco/2017": 80, "cityscapes": 19}
 # Presets, which only the network has.
 PRESETS = ["imagenet_swin_large_swin_tiny"]
@@ -37,6 +38,7 @@ def test_the_experiments_are_there():
         "digit_scenes_deeplabv3",
         "digit_scenes_retinanet",
         "digits",
+        "fashion_mnist",
         "imagenet_resnet34_resnet18",
         "imagenet_resnet50_mobilenet",
         *PRESETS,

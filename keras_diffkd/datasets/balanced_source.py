@@ -1,0 +1,57 @@
+"""Reading equally many examples of each class."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_diffkd.idx import balanced_subset
+
+
+class BalancedSource:
+    """Reads a class-balanced subset of one split of another source.
+
+    It reads all labels of the split once. Each epoch reads the whole split and skips
+    the other examples, without decoding them.
+
+    Args:
+        source: A `ClassificationSource` or an `IdxSource`.
+        split: Split or slice of one.
+        per_class: Integer, examples of each class.
+        seed: Non-negative integer; the same seed draws the same examples.
+
+    Attributes:
+        image_shape: As that of the source.
+        num_examples: Integer, the examples in the subset.
+
+    Raises:
+        ValueError: If the split is unknown or a class has fewer examples.
+
+    Example:
+
+    >>> from keras_diffkd.datasets.classification import open_source
+    >>> source = BalancedSource(open_source("digits", "/tmp/data"), "train", 5, seed=0)
+    >>> source.num_examples
+    50
+    """
+
+    def __init__(self, source, split, per_class, seed):
+        labels = source.read(split).map(lambda image, label: label)
+        labels = np.fromiter(labels.as_numpy_iterator(), np.int64)
+        chosen = balanced_subset(labels, per_class, seed)
+        self.image_shape = source.image_shape
+        self.num_examples = len(chosen)
+        self._source = source
+        is_chosen = np.zeros(len(labels), bool)
+        is_chosen[chosen] = True
+        with tf.device("CPU"):
+            self._is_chosen = tf.constant(is_chosen)
+
+    def read(self, split, file_seed=None):
+        """Returns a `tf.data.Dataset` of the subset's (image, label), in their order.
+
+        Args:
+            split: The split of which the subset is a part.
+            file_seed: Ignored: the subset is chosen by the order of the split.
+        """
+        examples = self._source.read(split).enumerate()
+        chosen = examples.filter(lambda index, _: tf.gather(self._is_chosen, index))
+        return chosen.map(lambda _, example: example)
