@@ -148,7 +148,7 @@ LABELS = [
     fit_case("one-hot labels, sparse loss", "look one-hot", y=ONE_HOT),
     fit_case(
         "integer labels, categorical loss",
-        "Use SparseCategoricalCrossentropy",
+        "For integers use SparseCategoricalCrossentropy",
         loss=lambda: keras.losses.CategoricalCrossentropy(from_logits=True),
     ),
     fit_case(
@@ -188,16 +188,16 @@ LABELS = [
         y=np.array([f"digit {label}" for label in Y]),
     ),
     fit_case("no labels", "has no targets", y=None),
-    fit_case("63 labels for 64 images", "as many. Received: 64 and 63", y=Y[:-1]),
+    fit_case("63 labels for 64 images", "same length. Received: 64 and 63", y=Y[:-1]),
     fit_case(
         "a data set sorted by class, not shuffled",
-        "labels are all 0.*shuffle",
+        "labels are all 0.*Shuffle",
         x=batches(np.repeat(X[Y == 0], 9, 0), np.zeros(63, int)),
         y=None,
     ),
     fit_case(
         "sorted labels and validation_split",
-        "classes that training has not",
+        "classes that are missing in training",
         x=X[np.argsort(Y)],
         y=np.sort(Y),
         fit={"validation_split": 0.25},
@@ -212,7 +212,7 @@ LABELS = [
 OUTPUTS = [
     fit_case(
         "a loss of probabilities on logits (`from_logits` forgotten)",
-        "takes probabilities .*from_logits=True",
+        "expects probabilities.*from_logits=True",
         loss=lambda: sparse(from_logits=False),
     ),
     fit_case(
@@ -267,12 +267,12 @@ MODELS = [
     ),
     fit_case(
         "a teacher whose weights are NaN",
-        "teacher gives values that are not finite",
+        "teacher outputs values that are not finite",
         of_teacher=with_nan_weights,
     ),
     fit_case(
         "a teacher whose classes are in another order",
-        "no better than chance.*order of the classes is another",
+        "no better than chance.*class order is different",
         of_teacher=lambda: teacher(order=np.roll(np.arange(10), 3)),
     ),
     fit_case(
@@ -347,7 +347,7 @@ IMAGES = [
     ),
     fit_case(
         "batches of one image, with batch normalization",
-        "has one sample",
+        "more than one sample",
         fit={"batch_size": 1},
     ),
 ]
@@ -448,7 +448,7 @@ SETTINGS = [
     ),
     fit_case(
         "validation_split 1.5",
-        "`validation_split` must lie in",
+        "`validation_split` must be at least 0",
         fit={"validation_split": 1.5},
     ),
     fit_case(

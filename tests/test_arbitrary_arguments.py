@@ -71,7 +71,7 @@ def outcome(make, **arguments):
         ),
         (
             lambda: Distiller(network(), network(), teacher_preprocess=255),
-            "`teacher_preprocess` must be a callable",
+            "`teacher_preprocess` must be None or a callable",
         ),
         (
             lambda: Distiller("wrn_40_2", None, ["kd"], task_loss_weight=-1.0),

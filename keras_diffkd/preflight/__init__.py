@@ -1,4 +1,4 @@
-"""Checks before the first step of a training: never train on nonsense."""
+"""Checks models, data and settings before the first training step."""
 
 from keras_diffkd.errors import PreflightError, PreflightWarning
 from keras_diffkd.preflight.features import COLUMNS, feature_rows

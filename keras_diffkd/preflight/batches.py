@@ -1,4 +1,4 @@
-"""A look at training data that takes nothing away from it."""
+"""Reads the first samples of training data without consuming them."""
 
 import dataclasses
 import itertools
@@ -8,29 +8,28 @@ import types
 import keras
 import numpy as np
 
-# Batches that are read of a data set; samples of each that models run on.
+# Number of batches to read from a data set, and of samples in each to run models on.
 NUM_BATCHES = 3
 SAMPLES_PER_BATCH = 128
-# What `fit` makes of arrays if it is not told.
+# The default of `fit` for arrays.
 DEFAULT_BATCH_SIZE = 32
-# Arrays up to this size are looked at as a whole: about a second.
+# Arrays up to this size are checked completely, which takes about a second.
 WHOLE_ARRAY_BYTES = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What was seen of the data, in NumPy arrays.
+    """Holds the part of the data that was read, as NumPy arrays.
 
     Attributes:
-        x: Inputs of all samples that were seen: of arrays, the arrays themselves; of
-            a data set, those of its first batches. Leaves that are no dense arrays
-            are `None`.
-        y: Their targets, or `None`.
-        sample_weight: Their weights, or `None`.
-        chunks: List of `(x, y)` of few samples, for models to run on.
-        batch_size: Integer, samples of a training step.
-        in_order: Whether training sees the samples in this order.
-        has_targets: Whether there are targets, whatever they are.
+        x: Inputs of the samples that were read: the arrays themselves, or the first
+            batches of a data set. Leaves that are not dense arrays are `None`.
+        y: Targets of these samples, or `None`.
+        sample_weight: Weights of these samples, or `None`.
+        chunks: List of `(x, y)` with a few samples each, to run the models on.
+        batch_size: Integer, the number of samples in a training step.
+        in_order: Boolean, whether training uses the samples in this order.
+        has_targets: Boolean, whether the data has targets of any kind.
     """
 
     x: object
@@ -45,21 +44,21 @@ class Look:
 def look_at(
     x, y=None, sample_weight=None, *, batch_size=None, shuffle=True, replay=False
 ):
-    """Reads the beginning of what `fit` is given.
+    """Reads the first samples of the data that is passed to `fit`.
 
     Args:
-        x: What `fit` takes: arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`,
-            a PyTorch `DataLoader` or a generator.
-        y: Targets, if `x` are arrays.
-        sample_weight: Weights, if `x` are arrays.
-        batch_size: Integer of `fit`, for arrays.
-        shuffle: Boolean of `fit`, for arrays.
-        replay: Whether to read a batch of a generator, which then has lost it: what
-            is returned in its place has not.
+        x: Data as `fit` takes it: arrays, a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, a PyTorch `DataLoader` or a generator.
+        y: Targets, if `x` holds arrays.
+        sample_weight: Weights, if `x` holds arrays.
+        batch_size: Integer, the `batch_size` of `fit`, for arrays.
+        shuffle: Boolean, the `shuffle` of `fit`, for arrays.
+        replay: Boolean, whether to read a batch of a generator. Train on the returned
+            generator in that case, because `x` has lost the batch.
 
     Returns:
-        `(look, x)`: a `Look`, or `None` for data of another kind, and what `fit` is
-        to be given: `x` itself, or a generator that begins with the batches that
+        `(look, x)`: a `Look`, or `None` for data of another kind, and the data to
+        train on. That is `x` itself, or a generator that starts with the batches that
         were read.
 
     Example:
@@ -81,7 +80,7 @@ def look_at(
 
 
 def to_numpy(leaf):
-    """Returns a dense array or tensor as a NumPy array; `None` for anything else."""
+    """Returns a dense array or tensor as a NumPy array, or `None` for other data."""
     if leaf is None or hasattr(leaf, "tocoo"):
         return None
     if hasattr(leaf, "to_numpy"):  # pandas
@@ -97,12 +96,12 @@ def to_numpy(leaf):
 
 
 def thinned(array):
-    """Returns an array, or evenly spaced samples of one that is very large."""
+    """Returns an array, or evenly spaced samples of it if it is very large."""
     return array[:: max(1, -(-array.nbytes // WHOLE_ARRAY_BYTES))]
 
 
 def _is_dataset(x):
-    """Whether `x` is a `tf.data.Dataset`, and not one of a strategy's own."""
+    """Returns whether `x` is a `tf.data.Dataset`, but not a distributed one."""
     return hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator")
 
 
@@ -122,10 +121,10 @@ def _of_py_dataset(dataset):
 
 
 def _replayed(first, generator):
-    """Yields the batches that were taken out of a generator, then the others."""
+    """Yields the batches that were read from a generator, then the others."""
     yield from first
-    # `yield from` would close the user's generator with this one, which ends with
-    # `fit`; a second `fit` goes on with the user's.
+    # `yield from` would close the user's generator when `fit` closes this one, and a
+    # second `fit` continues with the user's.
     for batch in generator:  # noqa: UP028
         yield batch
 
@@ -134,11 +133,11 @@ def _look_at_arrays(x, y, sample_weight, batch_size, shuffle):
     has_targets = y is not None
     x, y, sample_weight = keras.tree.map_structure(to_numpy, (x, y, sample_weight))
     if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
-        batch_size = DEFAULT_BATCH_SIZE  # What is wrong with it is said elsewhere.
+        batch_size = DEFAULT_BATCH_SIZE  # `check_fit_arguments` reports the error.
     count, size = _count(x), min(batch_size, SAMPLES_PER_BATCH)
-    # Over all of the data: sorted arrays show more than one class.
+    # Spread over all of the data, so that sorted arrays show more than one class.
     rows = np.unique(np.linspace(0, max(count - 1, 0), NUM_BATCHES * size, dtype=int))
-    # No larger than a step's batch, which is known to fit into memory.
+    # No larger than the batch of a step, which fits into memory.
     parts = [rows[i : i + size] for i in range(0, len(rows), size)] if count else []
     return Look(
         x=x,
@@ -169,7 +168,7 @@ def _look_at_batches(elements):
 
 
 def _concatenated(batches):
-    """Returns the batches as one; the first alone where their shapes differ."""
+    """Returns the batches as one batch, or only the first if their shapes differ."""
     try:
         return keras.tree.map_structure(
             lambda *parts: None if parts[0] is None else np.concatenate(parts), *batches

@@ -1,4 +1,4 @@
-"""What the methods compare, and what bridges the features: a table."""
+"""Lists the features that the methods compare and the layers that connect them."""
 
 from keras_diffkd.methods.pyramid import level_pairs
 
@@ -13,13 +13,14 @@ COLUMNS = (
 
 
 def feature_rows(distiller):
-    """Returns what every method of a distiller compares.
+    """Lists the pairs of features that the methods of a distiller compare.
 
     Args:
         distiller: A `Distiller`.
 
     Returns:
-        List of tuples of strings, one for each pair of features, under `COLUMNS`.
+        List of tuples of strings, one for each pair of features. `COLUMNS` names the
+        columns.
 
     Example:
 
@@ -61,6 +62,6 @@ def _tap(tap, level):
 
 def _shape(shape):
     if isinstance(shape, list) and any(isinstance(each, tuple) for each in shape):
-        # The branches of a convolution are alike.
+        # The branches of a convolution have the same shape.
         return ", ".join(dict.fromkeys(map(_shape, shape)))
     return "x".join("?" if size is None else str(size) for size in shape[1:])

@@ -1,4 +1,4 @@
-"""Checks on the inputs: what a model takes against what the data gives."""
+"""Checks the inputs in the data against the inputs that a model takes."""
 
 import keras
 import numpy as np
@@ -9,21 +9,21 @@ from keras_diffkd.preflight.batches import thinned
 
 
 def check_inputs(findings, look, student, what="training data"):
-    """Adds what is wrong with the inputs.
+    """Adds problems with the inputs.
 
     Args:
         findings: `Findings`.
         look: `Look` at the data.
         student: The model that is trained.
-        what: String, how messages call the data.
+        what: String, the name of the data in messages.
 
     Returns:
-        Whether models can run on the inputs.
+        Boolean, whether models can run on the inputs.
     """
     arrays = [a for a in keras.tree.flatten(look.x) if a is not None]
     if not look.chunks or any(a.ndim and not len(a) for a in arrays):
         findings.error(
-            f"The {what} is empty. Received: a data set of 0 batches or samples. "
+            f"The {what} is empty. Received: a data set with no batches or samples. "
             "Check the path, the split and any filter."
         )
         return False
@@ -39,7 +39,7 @@ def check_inputs(findings, look, student, what="training data"):
 
 
 def is_one_sample(look, student):
-    """Whether the data has no batch axis: its shape is that of one sample."""
+    """Returns whether the data is one sample without a batch axis."""
     arrays = keras.tree.flatten(own_inputs(student, look.x))
     specs = keras.tree.flatten(input_spec(student))
     if len(arrays) != len(specs) or arrays[0] is None or specs[0] is None:
@@ -48,7 +48,7 @@ def is_one_sample(look, student):
 
 
 def _pairs(findings, x, spec, what):
-    """Returns `(name, array, spec)` of the inputs that can be told apart."""
+    """Returns `(name, array, spec)` for each input that can be checked."""
     if spec is None:
         return []
     if isinstance(spec, dict) and isinstance(x, dict):
@@ -56,7 +56,7 @@ def _pairs(findings, x, spec, what):
         if missing:
             findings.error(
                 f"The {what} must have the student's inputs {sorted(spec)}. Received: "
-                f"{sorted(x)}; {missing} missing. Rename the entries of the data, or "
+                f"{sorted(x)}, without {missing}. Rename the entries of the data, or "
                 "the inputs of the model."
             )
             return []
@@ -66,7 +66,8 @@ def _pairs(findings, x, spec, what):
         if len(arrays) != len(specs):
             findings.error(
                 f"The student takes {len(specs)} inputs. Received: {len(arrays)} "
-                f"inputs in the {what}. Give as many, in the model's order."
+                f"inputs in the {what}. Pass one array for each input, in the order "
+                "of the model."
             )
             return []
         names = ["inputs"] if len(specs) == 1 else [s.name for s in specs]
@@ -76,7 +77,7 @@ def _pairs(findings, x, spec, what):
 
 def _check_shape(findings, array, spec, name, what):
     received, expected = array.shape, tuple(spec.shape)
-    # Keras adds or drops a last axis of one channel.
+    # Keras adds or removes a last axis with one channel.
     alike = (expected, expected[:-1]) if expected[-1:] == (1,) else (expected,)
     if received[-1:] == (1,):
         alike = (*alike, (*expected, 1))
@@ -88,14 +89,14 @@ def _check_shape(findings, array, spec, name, what):
     )
     if _fits((None, *received), expected):
         message += (
-            " That is one sample without a batch axis: batch the data, "
+            " This is one sample without a batch axis: batch the data with "
             "`dataset.batch(64)` or `array[None]`."
         )
     elif len(received) == len(expected) and _fits(
         (received[0], *received[2:], received[1]), expected
     ):
         message += (
-            " The channels come first: move them to the end, "
+            " The channels come first: move them to the end with "
             "`np.moveaxis(images, 1, -1)`."
         )
     else:
@@ -118,18 +119,18 @@ def _check_values(findings, array, name, what):
         )
         return
     array = thinned(array)
-    # Neither makes a temporary array of the size of the data.
+    # Neither creates a temporary array as large as the data.
     low, high = float(np.min(array)), float(np.max(array))
     if not np.isfinite([low, high]).all():
         received = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
         findings.error(
             f"The {name} of the {what} must be finite. Received: {received}. Remove "
-            "those samples, or look for a division by zero in the preprocessing."
+            "those samples, or check the preprocessing for a division by zero."
         )
 
 
 def _check_not_constant(findings, pairs, what):
-    """Adds a warning if all inputs are constant: one of several may be a mask."""
+    """Adds a warning if all inputs are constant. One constant input may be a mask."""
     values = set()
     for name, array, _ in pairs:
         if array.dtype.kind not in "biuf" or array.size < 2:
@@ -141,7 +142,7 @@ def _check_not_constant(findings, pairs, what):
     for name, value in sorted(values):
         findings.warn(
             f"The {name} of the {what} are {value:g} everywhere: there is nothing to "
-            "learn from. Look at what the preprocessing gives."
+            "learn from. Check the output of the preprocessing."
         )
 
 

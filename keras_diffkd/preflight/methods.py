@@ -1,4 +1,4 @@
-"""Checks on the methods against the student that they teach."""
+"""Checks that the methods suit the student that they train."""
 
 import keras
 import numpy as np
@@ -6,12 +6,12 @@ import numpy as np
 from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.training import backend
 
-# Samples that the student runs on.
+# Number of samples that the student runs on.
 NUM_SAMPLES = 8
 
 
 def check_taps(findings, distiller, look):
-    """Adds a warning for a student's tap that no trainable weight has a say in.
+    """Adds a warning if no trainable weight affects the student's tap of a method.
 
     Args:
         findings: `Findings`.
@@ -25,7 +25,7 @@ def check_taps(findings, distiller, look):
     x = keras.tree.map_structure(lambda leaf: leaf[:NUM_SAMPLES], look.chunks[0][0])
     try:
         features = [_features(student, x, taps, moved) for moved in (False, True)]
-    except Exception:  # noqa: BLE001  The step will say what is wrong.
+    except Exception:  # noqa: BLE001  The training step will report the error.
         return
     fixed = {
         tap
@@ -49,7 +49,7 @@ def _student_taps(method):
 
 
 def _features(student, x, taps, moved):
-    """Returns what taps give, with the trainable weights or with others."""
+    """Returns the tapped features, with the trainable weights changed if `moved`."""
     rng = np.random.default_rng(0)
     mapping = []
     for variable in student.trainable_variables if moved else ():
@@ -70,7 +70,7 @@ def _leaves(feature):
 
 
 def check_softmax(findings, distiller, look, outputs):
-    """Adds a warning for a softmax over classes that do not exclude each other.
+    """Adds a warning if a method applies softmax to classes that can occur together.
 
     Args:
         findings: `Findings`.
@@ -81,14 +81,14 @@ def check_softmax(findings, distiller, look, outputs):
     if len(outputs) != 1 or outputs[0].kind != "binary" or outputs[0].classes == 1:
         return
     y = outputs[0].of(look.y)
-    # One class of several may be learned with a binary loss, too.
+    # A binary loss can also be used where each sample has exactly one class.
     if not isinstance(y, np.ndarray) or np.allclose(y.sum(-1), 1.0, atol=1e-2):
         return
     for method in distiller.methods:
         if method.expects_logits and None in _student_taps(method):
             findings.warn(
-                f"Method {method.name!r} compares the softmax over all classes, and "
-                f"the loss {outputs[0].loss_name!r} takes several classes at once. "
-                "Compare features, or the logits as they are: "
+                f"Method {method.name!r} compares the softmax over all classes, but "
+                f"the loss {outputs[0].loss_name!r} allows several classes per sample. "
+                "Compare features instead, or compare the logits without softmax: "
                 '`DiffKD(distance="mse")`.'
             )

@@ -1,4 +1,4 @@
-"""Checks on what a `Distiller` is made of."""
+"""Checks the arguments of a `Distiller`."""
 
 from keras_diffkd.methods.checks import check_methods
 from keras_diffkd.validation.arguments import check_weight
@@ -7,7 +7,7 @@ from keras_diffkd.validation.models import check_model, check_nothing_shared
 
 
 def check_arguments(teacher, student, methods, task_loss_weight, teacher_preprocess):
-    """Raises `PreflightError` with all that is wrong with a `Distiller`'s arguments."""
+    """Raises `PreflightError` with all problems in the arguments of a `Distiller`."""
     findings = Findings()
     with findings.collecting():
         check_methods(methods, teacher)
@@ -20,8 +20,8 @@ def check_arguments(teacher, student, methods, task_loss_weight, teacher_preproc
             check_model(teacher, "teacher")
     if teacher_preprocess is not None and not callable(teacher_preprocess):
         findings.error(
-            "`teacher_preprocess` must be a callable on the batch of inputs, or None. "
-            f"Received: {teacher_preprocess!r}"
+            "`teacher_preprocess` must be None or a callable that takes the batch of "
+            f"inputs. Received: {teacher_preprocess!r}"
         )
     findings.raise_errors()
     if teacher is not None:

@@ -1,4 +1,4 @@
-"""Checks on what teacher and student give for the first samples."""
+"""Checks the outputs of teacher and student for the first samples."""
 
 import keras
 import numpy as np
@@ -7,23 +7,24 @@ from keras_diffkd.features.logits import are_probabilities, output_activation
 from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.training import backend
 
-# Fewer decisions say nothing about a teacher.
+# Number of predictions needed to judge a teacher.
 FEWEST_DECISIONS = 20
-# Share of decisions that a renumbering of the classes must make right to be named.
+# Accuracy that renumbering the classes must reach before the warning mentions it.
 RENUMBERED = 0.5
 
 
 def run_models(distiller, look):
-    """Runs both models on the first samples, and changes nothing of them.
+    """Runs both models on the first samples without changing them.
 
     Args:
         distiller: The `Distiller`.
         look: `Look` at data that fits the models.
 
     Returns:
-        `(teacher, student)`: lists of outputs for each of `look.chunks`, as NumPy
-        arrays in the models' structure. That of the teacher is empty without
-        methods; both are if a model cannot run outside the compiled step.
+        `(teacher, student)`: two lists with the outputs for each of `look.chunks`, as
+        NumPy arrays in the structure of the model's output. The teacher's list is
+        empty without methods. Both are empty if a model cannot run outside the
+        compiled step.
     """
     of_teacher, of_student = [], []
     try:
@@ -35,7 +36,7 @@ def run_models(distiller, look):
                     of_teacher.append(_numpy(_teacher_output(distiller, x)))
                 outputs, _ = call_with_taps(distiller.student, x, [], training=False)
                 of_student.append(_numpy(outputs))
-    except Exception:  # noqa: BLE001  The step will say what is wrong, in its own words.
+    except Exception:  # noqa: BLE001  The training step will report the error.
         return [], []
     return of_teacher, of_student
 
@@ -58,25 +59,25 @@ def _numpy(outputs):
 
 
 def check_finite(findings, outputs, whose):
-    """Adds a problem if a model gives NaN or infinity."""
+    """Adds a problem if a model outputs NaN or infinity."""
     for array in keras.tree.flatten(outputs):
         if not np.isfinite(array).all():
             findings.error(
-                f"The {whose} gives values that are not finite for the first samples. "
-                f"Received: {int((~np.isfinite(array)).sum())} of {array.size}. Its "
-                "weights are damaged, or its inputs far from what it was trained with."
+                f"The {whose} outputs values that are not finite for the first "
+                f"samples. Received: {int((~np.isfinite(array)).sum())} of "
+                f"{array.size}. Check its weights and the range of its inputs."
             )
             return
 
 
 def check_activation(findings, output, student, of_student):
-    """Adds a problem if the loss reads logits as probabilities, or the reverse.
+    """Adds a problem if the loss takes logits for probabilities, or the reverse.
 
     Args:
         findings: `Findings`.
         output: `TaskOutput`.
         student: The student.
-        of_student: List of its outputs, in NumPy.
+        of_student: List of the student's outputs, as NumPy arrays.
     """
     if output.kind is None or not of_student:
         return
@@ -87,66 +88,67 @@ def check_activation(findings, output, student, of_student):
         is_logits, activation = not probable, "sigmoid"
         twice = last == "sigmoid"
     else:
-        # Keras divides by their sum what does not sum to 1, as of sigmoids.
+        # Values that do not sum to 1, such as those of sigmoids, are allowed: Keras
+        # divides them by their sum.
         is_logits = bool(((values < 0) | (values > 1)).any())
         activation = "softmax"
         twice = values.shape[-1] > 1 and are_probabilities(values)
     if output.from_logits and twice:
         findings.error(
-            f"The loss {output.loss_name!r} is compiled with from_logits=True and the "
-            f"student{output.title} gives probabilities ({activation}): it would be "
-            f"applied twice. Remove the student's last activation."
+            f"The loss {output.loss_name!r} has from_logits=True, but the "
+            f"student{output.title} outputs probabilities: {activation} would be "
+            "applied twice. Remove the student's last activation."
         )
     elif not output.from_logits and is_logits:
         findings.error(
-            f"The loss {output.loss_name!r} takes probabilities and the "
-            f"student{output.title} gives logits. Received: values from "
+            f"The loss {output.loss_name!r} expects probabilities, but the "
+            f"student{output.title} outputs logits. Received: values from "
             f"{float(values.min()):.3g} to {float(values.max()):.3g}. Compile with "
             "from_logits=True."
         )
 
 
 def check_teacher(findings, output, look, of_teacher):
-    """Measures the teacher's accuracy; adds a warning if it is that of chance.
+    """Measures the teacher's accuracy and warns if it is no better than chance.
 
     Args:
         findings: `Findings`.
-        output: `TaskOutput` that says what labels mean.
+        output: `TaskOutput` that describes the labels.
         look: `Look` at the data.
-        of_teacher: List of the teacher's outputs, in NumPy.
+        of_teacher: List of the teacher's outputs, as NumPy arrays.
     """
-    truth, said = decisions(output, look, of_teacher)
+    truth, predicted = decisions(output, look, of_teacher)
     if len(truth) < FEWEST_DECISIONS:
         return
-    accuracy = float(np.mean(truth == said))
+    accuracy = float(np.mean(truth == predicted))
     findings.teacher_accuracy = (accuracy, len(truth))
-    chance = chance_level(truth, said, output.classes)
-    # Two standard deviations of the share that guessing gets right. Pixels of an image
-    # depend on each other, so only whole samples count.
+    chance = chance_level(truth, predicted, output.classes)
+    # Two standard deviations of the accuracy of guessing. The pixels of an image are
+    # not independent, so only whole samples count.
     samples = min(len(truth), sum(len(output.of(y)) for _, y in look.chunks))
     if accuracy > chance + 2 * np.sqrt(chance * (1 - chance) / samples):
         return
     _, counts = np.unique(truth, return_counts=True)
     rare = len(truth) - counts.max()
     if rare < FEWEST_DECISIONS // 2 and accuracy >= counts.max() / len(truth) - 0.1:
-        return  # Too few samples of the other classes to tell.
+        return  # There are too few samples of the other classes.
     message = (
         f"The teacher is no better than chance on the first samples. Received: "
-        f"accuracy {accuracy:.3f} on {len(truth)} labels, where guessing gives "
-        f"{chance:.3f}. Its preprocessing (`teacher_preprocess`), its weights or the "
-        "order of its classes is likely another."
+        f"accuracy {accuracy:.3f} on {len(truth)} labels; guessing gives {chance:.3f}. "
+        "Check its preprocessing (`teacher_preprocess`), its weights and its class "
+        "order."
     )
-    renumbered = renumbered_accuracy(truth, said, output.classes)
+    renumbered = renumbered_accuracy(truth, predicted, output.classes)
     if renumbered is not None and renumbered >= RENUMBERED:
         message += (
-            f" With its classes renumbered it would be right in {renumbered:.3f}: the "
-            "order of the classes is another."
+            f" With its classes renumbered, its accuracy would be {renumbered:.3f}: "
+            "its class order is different."
         )
     findings.warn(message)
 
 
 def decisions(output, look, of_teacher):
-    """Returns `(labels, teacher's decisions)` as flat integer arrays."""
+    """Returns `(labels, teacher's predictions)` as flat integer arrays."""
     truths, decided = [np.zeros(0, int)], [np.zeros(0, int)]
     for (_, y), outputs in zip(look.chunks, of_teacher, strict=False):
         truth, given = output.of(y), output.of(outputs)
@@ -171,25 +173,26 @@ def decisions(output, look, of_teacher):
     return np.concatenate(truths), np.concatenate(decided)
 
 
-def chance_level(truth, said, classes):
-    """Returns the accuracy of the same decisions, dealt out to the labels by chance."""
+def chance_level(truth, predicted, classes):
+    """Returns the expected accuracy of the same predictions in random order."""
     if len(np.unique(truth)) == 1:
-        # Data of one class alone says nothing about the others.
+        # Data with only one class does not show how the other classes do.
         return 1 / classes
-    frequencies = [np.bincount(each, minlength=classes) for each in (truth, said)]
+    frequencies = [np.bincount(each, minlength=classes) for each in (truth, predicted)]
     return float(np.dot(*frequencies)) / len(truth) ** 2
 
 
-def renumbered_accuracy(truth, said, classes):
-    """Returns the accuracy if every decision meant its most frequent label.
+def renumbered_accuracy(truth, predicted, classes):
+    """Returns the accuracy if each predicted class meant its most frequent label.
 
-    `None` where there are too few samples for that to mean anything.
+    It returns `None` if there are too few samples, or if the classes cannot be matched
+    one to one.
     """
     if len(truth) < 5 * classes:
         return None
     table = np.zeros((classes, classes), int)
-    np.add.at(table, (said, truth), 1)
-    # A class that stands for two labels, or none, is no renumbering.
+    np.add.at(table, (predicted, truth), 1)
+    # If several classes match the same label, this is not a renumbering.
     if len(set(table.argmax(1).tolist())) < classes * 0.6:
         return None
     return float(table.max(1).sum() / len(truth))

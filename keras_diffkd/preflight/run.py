@@ -1,4 +1,4 @@
-"""All checks of a training, before its first step."""
+"""Runs all checks before the first step of a training."""
 
 import inspect
 
@@ -21,21 +21,22 @@ FIT = inspect.signature(keras.Model.fit)
 
 
 def check_fit(distiller, x=None, y=None, *args, replay=False, memory=None, **kwargs):
-    """Checks everything that `fit` is given; changes nothing.
+    """Checks a distiller and the arguments of `fit` without changing anything.
 
     Args:
         distiller: A compiled `Distiller`.
-        x: As `fit` takes it, and so everything else.
-        y: Targets.
+        x: Data, as for `fit`.
+        y: Targets, as for `fit`.
         *args: Further arguments of `fit`.
-        replay: Whether to look at a generator's first batch too; what is returned
-            has to take its place then.
-        memory: `CheckedData` of what need not be read again; it is told what was read.
-        **kwargs: Likewise.
+        replay: Boolean, whether to read the first batch of a generator. Train on the
+            returned data in that case.
+        memory: `CheckedData` that remembers data which need not be read again. The
+            data that is read is added to it.
+        **kwargs: Further arguments of `fit`.
 
     Returns:
-        `(findings, x)`: what was found, and the data to train on. That is `x`, or
-        for a generator another one that begins with the batch that was read.
+        `(findings, x)`: the `Findings` and the data to train on. That is `x` itself, or
+        for a generator another one that starts with the batch that was read.
     """
     bound = FIT.bind(distiller, x, y, *args, **kwargs)
     bound.apply_defaults()
@@ -65,7 +66,7 @@ def check_fit(distiller, x=None, y=None, *args, replay=False, memory=None, **kwa
 
 
 def check_configuration(findings, distiller, arguments):
-    """Adds what is wrong whatever the data is."""
+    """Adds problems that do not depend on the data."""
     with findings.collecting():
         distiller.frozen_teacher.check_weights()
     task.check_structure(findings, distiller)
@@ -76,12 +77,12 @@ def check_configuration(findings, distiller, arguments):
 
 
 def check_data(findings, distiller, look, arguments):
-    """Adds what is wrong with the data, then with what the models make of it."""
+    """Adds problems with the data, then problems with the models' outputs for it."""
     task_outputs = task.task_outputs(distiller)
     learns_from_labels = look.has_targets or distiller.learns_from_labels()
     fits = inputs.check_inputs(findings, look, distiller.student)
     if not look.chunks or inputs.is_one_sample(look, distiller.student):
-        return  # The targets would be said to be wrong for the same reason.
+        return  # The checks of the targets would report the same problem again.
     knows_labels = targets.check_targets(
         findings, look, task_outputs if learns_from_labels else []
     )
@@ -107,7 +108,7 @@ def check_data(findings, distiller, look, arguments):
     )
     knows_labels = knows_labels and learns_from_labels
     if knows_labels:
-        if arguments["class_weight"] is None:  # Else few of a class are expected.
+        if arguments["class_weight"] is None:  # With it, rare classes are expected.
             targets.check_spread(findings, look, task_outputs)
         settings.check_labels_in_order(findings, look, arguments, task_outputs)
         methods.check_softmax(findings, distiller, look, task_outputs)
@@ -115,7 +116,7 @@ def check_data(findings, distiller, look, arguments):
 
 
 def check_models(findings, distiller, look, task_outputs):
-    """Adds what the outputs of both models on the first samples give away."""
+    """Adds problems with the outputs of both models on the first samples."""
     of_teacher, of_student = outputs.run_models(distiller, look)
     outputs.check_finite(findings, of_teacher, "teacher")
     outputs.check_finite(findings, of_student, "student")
@@ -128,7 +129,7 @@ def check_models(findings, distiller, look, task_outputs):
 
 
 def check_validation(findings, distiller, look, arguments, task_outputs):
-    """Adds what is wrong with the validation data."""
+    """Adds problems with the validation data."""
     data = arguments["validation_data"]
     if data is None:
         return

@@ -1,31 +1,30 @@
-"""Checks on the range of images against the normalisation inside the models."""
+"""Checks the range of images against the normalization in the models."""
 
 import keras
 import numpy as np
 
 from keras_diffkd.preflight.batches import thinned
 
-# Below the largest value of an image of 0 to 255, above that of normalised ones.
+# Images that reach this value are raw pixels (0 to 255), not normalized images.
 RAW_PIXELS = 32.0
-# Images whose range differs by this factor were not normalised alike.
+# Images whose ranges differ by this factor were not normalized in the same way.
 OTHER_RANGE = 16.0
-# What a model has in front whose range is not known from outside.
+# Stands for a model whose expected range cannot be read from its layers.
 UNKNOWN = "unknown"
 
 
 def check_scaling(findings, look, teacher, student, has_preprocess):
-    """Adds what is suspicious about the range of images.
+    """Adds warnings about the range of images.
 
-    Only what the models say themselves is known: a `Rescaling` or `Normalization`
-    layer among the first ones promises a range. Models that start otherwise take
-    what they were trained with.
+    A `Rescaling` or `Normalization` layer at the start of a model implies a range.
+    The range that other models expect is unknown: it is the one they were trained on.
 
     Args:
         findings: `Findings`.
         look: `Look` at the training data.
         teacher: The teacher, or `None`.
         student: The student.
-        has_preprocess: Whether the teacher's batch is converted.
+        has_preprocess: Boolean, whether the teacher's batch is preprocessed.
     """
     image = _image(look.x)
     if image is None:
@@ -52,7 +51,7 @@ def check_scaling(findings, look, teacher, student, has_preprocess):
 
 
 def check_same_range(findings, look, validation):
-    """Adds a warning if validation images are scaled unlike the training images."""
+    """Adds a warning if training and validation images are scaled differently."""
     images = [_image(each.x) for each in (look, validation)]
     if any(image is None for image in images):
         return
@@ -60,20 +59,20 @@ def check_same_range(findings, look, validation):
     if min(train, test) > 0 and max(train, test) / min(train, test) > OTHER_RANGE:
         findings.warn(
             "Training and validation images are scaled differently. Received: up to "
-            f"{train:g} in training and {test:g} in validation. Give both the same "
-            "preprocessing."
+            f"{train:g} in training and {test:g} in validation. Use the same "
+            "preprocessing for both."
         )
 
 
 def rescaling(model):
-    """Returns what a model does to the range of its images, or `None`.
+    """Returns a description of how a model rescales its images, or `None`.
 
     Args:
         model: `keras.Model`.
 
     Returns:
-        String, `"Rescaling(scale=0.00392, offset=0)"` for example, or `UNKNOWN` for
-        a model that may do so in code of its own.
+        String, `"Rescaling(scale=0.00392, offset=0)"` for example. `UNKNOWN` if the
+        model may rescale images in custom code, `None` if it does not rescale them.
     """
     if not getattr(model, "inputs", None):
         return UNKNOWN
@@ -91,7 +90,7 @@ def rescaling(model):
 
 
 def _may_rescale(layer):
-    """Whether a layer may bring images to any range: arithmetic, or a user's own."""
+    """Returns whether a layer may rescale images: arithmetic or a custom layer."""
     if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Lambda)):
         return True
     module = type(layer).__module__
@@ -102,28 +101,28 @@ def _check_range(findings, largest, raw, layer, whose):
     if layer is None and raw:
         findings.warn(
             f"Images reach {largest:g} and the {whose} has no Rescaling or "
-            "Normalization layer: raw pixels train badly, and a model trained on "
-            "normalised ones does not know them. Divide by 255, or put "
+            "Normalization layer: raw pixels train badly, and a model that was trained "
+            "on normalized images needs normalized images. Divide by 255, or put "
             "`keras.layers.Rescaling(1 / 255)` in front of the model."
         )
     elif layer is not None and layer.startswith("Rescaling") and largest <= 1.0:
         scale = float(layer.partition("scale=")[2].partition(",")[0])
         if scale <= 0.02:
             findings.warn(
-                f"Images are at most {largest:g} in absolute value, and the {whose} "
-                f"starts with {layer}, which is for 0 to 255: all images come out "
-                "almost alike. Give pixels as they are, or drop the layer."
+                f"Images are at most {largest:g} in absolute value, but the {whose} "
+                f"starts with {layer}, which expects 0 to 255: it would make all "
+                "images almost the same. Pass raw pixels, or remove the layer."
             )
 
 
 def _largest(image):
-    """Returns the largest absolute value, without an array of all of them."""
+    """Returns the largest absolute value without creating an array of them all."""
     image = thinned(image)
     return max(abs(float(image.min())), abs(float(image.max())))
 
 
 def _image(x):
-    """Returns the one image batch of the inputs, or `None`."""
+    """Returns the images if they are the only input, or `None`."""
     leaves = [a for a in keras.tree.flatten(x) if a is not None]
     if len(leaves) != 1 or leaves[0].ndim != 4 or leaves[0].shape[-1] not in (1, 3, 4):
         return None
@@ -131,7 +130,7 @@ def _image(x):
 
 
 def _leaves(model):
-    """Yields what a model runs in order, inside nested models too."""
+    """Yields the operations of a model in order, including those of nested models."""
     for operation in getattr(model, "operations", None) or model.layers:
         if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
             yield from _leaves(operation)

@@ -1,16 +1,16 @@
-"""Checks on everything that is no data: weights, learning rate, arguments of `fit`."""
+"""Checks loss weights, the learning rate and the arguments of `fit`."""
 
 import keras
 import numpy as np
 
 from keras_diffkd.validation.arguments import is_schedule
 
-# Share of the validation labels whose classes training has not: sorted labels.
+# Share of validation labels with classes missing in training that implies sorting.
 UNSEEN = 0.2
 
 
 def check_weights(findings, distiller):
-    """Adds what is wrong with the weights of the losses."""
+    """Adds problems with the weights of the losses."""
     task = distiller.task_loss_weight
     weights = {"task_loss_weight": task}
     for method in distiller.methods:
@@ -26,12 +26,13 @@ def check_weights(findings, distiller):
     if all(weight == 0 for weight in weights.values()):
         findings.error(
             "All losses have weight 0: nothing would be trained. Received: "
-            f"{weights}. Give the task loss or a method a positive weight."
+            f"{weights}. Set a positive weight for the task loss or a method."
         )
     elif of_methods and not any(of_methods):
         findings.warn(
-            "All losses of the methods have weight 0: the teacher teaches nothing. "
-            f"Received: {weights}."
+            "All losses of the methods have weight 0: the teacher has no effect. "
+            f"Received: {weights}. Set a positive weight for a method, or pass no "
+            "methods."
         )
 
 
@@ -39,20 +40,20 @@ def check_trainable(findings, distiller):
     """Adds a problem if the student has nothing to train."""
     if not distiller.student.trainable_variables:
         findings.error(
-            f"The student {distiller.student.name!r} has no trainable weights: it "
-            "would stay as it is. Received: 0 trainable of "
+            f"The student {distiller.student.name!r} has no trainable weights, so "
+            "training would not change it. Received: 0 trainable of "
             f"{len(distiller.student.variables)} variables. Set "
-            "`student.trainable = True` before it is given to Distiller."
+            "`student.trainable = True` before you pass it to Distiller."
         )
 
 
 def check_learning_rate(findings, optimizer, callbacks):
-    """Adds what is wrong with the learning rate of the first step.
+    """Adds problems with the learning rate of the first step.
 
     Args:
         findings: `Findings`.
         optimizer: The compiled optimizer.
-        callbacks: What `fit` was given; one of them may set the rate.
+        callbacks: List of the callbacks of `fit`, which may set the learning rate.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     rate = optimizer.learning_rate
@@ -61,7 +62,7 @@ def check_learning_rate(findings, optimizer, callbacks):
     ):
         rate, follows = optimizer._learning_rate(0), True
     else:
-        # Keras's own, but for those that set the rate, leave it as it is.
+        # Of Keras's own callbacks, only these change the learning rate.
         follows = any(
             not type(c).__module__.startswith("keras.")
             or "Learning" in type(c).__name__
@@ -72,17 +73,18 @@ def check_learning_rate(findings, optimizer, callbacks):
     if not np.isfinite(rate) or rate < 0:
         findings.error(
             "The learning rate must be a finite number of at least 0. Received: "
-            f"{rate}. Choose another in `compile`."
+            f"{rate}. Set another learning rate in `compile`."
         )
     elif rate == 0 and not follows:
         findings.warn(
             "The learning rate is 0: nothing will be learned. Received: "
-            f"{type(optimizer).__name__} with learning_rate=0."
+            f"{type(optimizer).__name__} with learning_rate=0. Set a positive one in "
+            "`compile`."
         )
 
 
 def check_fit_arguments(findings, look, arguments):
-    """Adds what is wrong with the numbers that `fit` is given.
+    """Adds problems with the numbers that are passed to `fit`.
 
     Args:
         findings: `Findings`.
@@ -99,42 +101,43 @@ def check_fit_arguments(findings, look, arguments):
     split = arguments["validation_split"]
     if not _is_number(split) or not 0 <= split < 1:
         findings.error(
-            "`validation_split` must lie in 0 to 1, 1 excluded. Received: "
+            "`validation_split` must be at least 0 and below 1. Received: "
             f"validation_split={split!r}"
         )
     epochs, first = arguments["epochs"], arguments["initial_epoch"]
     if _is_integer(epochs, 1) and _is_integer(first, 1) and first >= epochs:
         findings.warn(
-            f"Nothing will be trained: `epochs` is the last epoch, not their number. "
-            f"Received: epochs={epochs}, initial_epoch={first}."
+            "Nothing will be trained: `epochs` is the number of the last epoch, so it "
+            f"must be larger than `initial_epoch`. Received: epochs={epochs}, "
+            f"initial_epoch={first}."
         )
     if arguments["class_weight"] is not None and (
         look is not None and look.sample_weight is not None
     ):
         findings.error(
-            "Give `class_weight` or `sample_weight`, not both. Received: both. "
-            "Multiply them into `sample_weight`."
+            "Pass `class_weight` or `sample_weight`, not both. Received: both. "
+            "Multiply the class weights into `sample_weight`."
         )
 
 
 def check_batch_norm(findings, distiller, look):
-    """Adds a warning for batch normalisation over a batch of one sample."""
+    """Adds a warning if batch normalization trains on batches of one sample."""
     if look.batch_size != 1:
         return
     for model in (distiller.student, *distiller.methods):
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
                 findings.warn(
-                    "A training step has one sample, and batch normalisation takes "
-                    f"its statistics over the batch. Received: batch size 1 with "
+                    "Batch normalization needs more than one sample, because it "
+                    "computes statistics over the batch. Received: batch size 1 with "
                     f"{layer.name!r} in {model.name!r}. Use a larger batch, or freeze "
-                    "the normalisation layers."
+                    "the normalization layers."
                 )
                 return
 
 
 def check_labels_in_order(findings, look, arguments, outputs):
-    """Adds a warning if `validation_split` cuts off classes of sorted labels."""
+    """Adds a warning if labels are sorted and `validation_split` separates classes."""
     split = arguments["validation_split"]
     y = look.y
     if not (_is_number(split) and 0 < split < 1) or not isinstance(y, np.ndarray):
@@ -144,12 +147,12 @@ def check_labels_in_order(findings, look, arguments, outputs):
     labels = y.reshape(-1)
     cut = int(len(labels) * (1 - split))
     unseen = sorted(set(labels[cut:].tolist()) - set(labels[:cut].tolist()))
-    # A few samples of a rare class may all be there by chance.
+    # All samples of a rare class may be at the end by chance.
     if unseen and cut and np.isin(labels[cut:], unseen).mean() > UNSEEN:
         findings.warn(
-            "`validation_split` takes the last samples, and they have classes that "
-            f"training has not. Received: {unseen[:10]} in the last "
-            f"{len(labels) - cut} labels alone. Shuffle the arrays first, or pass "
+            "`validation_split` takes the last samples, which have classes that are "
+            f"missing in training. Received: {unseen[:10]} only in the last "
+            f"{len(labels) - cut} labels. Shuffle the arrays first, or pass "
             "`validation_data`."
         )
 

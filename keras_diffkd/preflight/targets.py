@@ -1,4 +1,4 @@
-"""Checks on the targets and their weights against the task's losses."""
+"""Checks targets and sample weights against the losses of the task."""
 
 import keras
 import numpy as np
@@ -7,23 +7,23 @@ from keras_diffkd.validation.labels import labels_message
 
 
 def check_targets(findings, look, outputs, what="training data"):
-    """Adds what is wrong with the targets.
+    """Adds problems with the targets.
 
     Args:
         findings: `Findings`.
         look: `Look` at the data.
         outputs: List of `TaskOutput`s.
-        what: String, how messages call the data.
+        what: String, the name of the data in messages.
 
     Returns:
-        Whether the targets are usable.
+        Boolean, whether the targets are usable.
     """
     before = len(findings.errors)
     if outputs and not look.has_targets:
         findings.error(
             f"The {what} has no targets, which the loss {outputs[0].loss_name!r} "
-            "needs. Received: y=None. Pass `y`, or a data set of `(x, y)`; or pass "
-            "task_loss_weight=0 to `Distiller`, to learn from the teacher alone."
+            "needs. Received: y=None. Pass `y`, or a data set of `(x, y)`. To learn "
+            "from the teacher alone, pass task_loss_weight=0 to `Distiller`."
         )
         return False
     for output in outputs:
@@ -31,8 +31,8 @@ def check_targets(findings, look, outputs, what="training data"):
         if not output.is_in(look.y):
             received = sorted(look.y) if isinstance(look.y, dict) else "no such entry"
             findings.error(
-                f"The {what} has no targets{output.title}. Received: {received}. Give "
-                "targets of the same structure as the losses in `compile`."
+                f"The {what} has no targets{output.title}. Received: {received}. Pass "
+                "targets with the same structure as the losses in `compile`."
             )
         elif isinstance(y, np.ndarray):
             _check_length(findings, look, y, f"targets{output.title}", what)
@@ -44,8 +44,8 @@ def _check_length(findings, look, array, name, what):
     count = len(next(a for a in keras.tree.flatten(look.x) if a is not None))
     if array.ndim and len(array) != count:
         findings.error(
-            f"Inputs and {name} of the {what} must be as many. Received: {count} and "
-            f"{len(array)}."
+            f"Inputs and {name} of the {what} must have the same length. Received: "
+            f"{count} and {len(array)}. Check how both are loaded."
         )
 
 
@@ -82,7 +82,7 @@ def _check_sparse(findings, y, output, labels):
         return
     if y.ndim == len(output.spec.shape) and y.shape[-1] == classes:
         findings.error(
-            f"{labels} look one-hot and the loss is {output.loss_name!r}, which takes "
+            f"{labels} look one-hot, but the loss is {output.loss_name!r}, which takes "
             f"integers of shape {expected}. Received: shape {y.shape}. Use "
             "CategoricalCrossentropy, or `numpy.argmax(y, axis=-1)`."
         )
@@ -90,21 +90,21 @@ def _check_sparse(findings, y, output, labels):
     shape = y.shape[:-1] if y.ndim > len(expected) and y.shape[-1] == 1 else y.shape
     if not _fits(shape, expected):
         findings.error(
-            f"{labels} must have the shape {expected}. Received: {y.shape}. Give one "
-            "integer for each of the student's decisions."
+            f"{labels} must have the shape {expected}. Received: {y.shape}. Pass one "
+            "integer for each prediction of the student."
         )
         return
     if y.dtype.kind == "f":
         if not np.array_equal(y, np.round(y)):
             findings.error(
                 f"{labels} must be integers for {output.loss_name!r}. Received: "
-                f"{y.dtype} with fractions, {float(y[y != np.round(y)][0]):g} for one. "
-                "Number the classes from 0, or choose a loss for real numbers."
+                f"{y.dtype} with fractions, such as {float(y[y != np.round(y)][0]):g}. "
+                "Number the classes from 0, or use a loss for real numbers."
             )
             return
         findings.warn(
-            f"{labels} are {y.dtype}. They are whole numbers and are used as such; "
-            'integers are safer: `y.astype("int32")`.'
+            f"{labels} are {y.dtype}. They are whole numbers and are used as class "
+            'numbers, but integers are safer: `y.astype("int32")`.'
         )
     _check_range(findings, y, output)
 
@@ -122,12 +122,12 @@ def _check_range(findings, y, output):
         message += " They start at 1: subtract 1."
     elif low == -1 and high < classes:
         message += (
-            " If -1 stands for no label, remove those samples or pass ignore_class=-1 "
-            "to the loss."
+            " If -1 marks samples without a label, remove those samples or pass "
+            "ignore_class=-1 to the loss."
         )
     elif high == 255 and counted[counted != 255].max(initial=0) < classes:
         message += (
-            " If 255 stands for pixels of no class, pass ignore_class=255 to the loss."
+            " If 255 marks pixels without a class, pass ignore_class=255 to the loss."
         )
     findings.error(message)
 
@@ -136,9 +136,9 @@ def _check_categorical(findings, y, output, labels):
     classes = output.classes
     if y.ndim < len(output.spec.shape) or (y.shape[-1] == 1 and classes != 1):
         findings.error(
-            f"{labels} are of shape {y.shape} and the loss is {output.loss_name!r}, "
-            f"which takes probabilities of shape {tuple(output.spec.shape)}. Use "
-            "SparseCategoricalCrossentropy for integers, or "
+            f"{labels} must be probabilities of shape {tuple(output.spec.shape)} for "
+            f"{output.loss_name!r}. Received: {y.shape}. For integers use "
+            "SparseCategoricalCrossentropy, or convert them with "
             "`keras.utils.to_categorical`."
         )
     elif not _fits(y.shape, tuple(output.spec.shape)):
@@ -149,19 +149,19 @@ def _check_categorical(findings, y, output, labels):
     elif y.min() < 0:
         findings.error(
             f"{labels} must be probabilities for {output.loss_name!r}. Received: "
-            f"values down to {float(y.min()):g}."
+            f"values down to {float(y.min()):g}. Check how they are encoded."
         )
     elif not _sum_to_one(y[:1024]):
         sums = y[:1024].sum(-1)
         findings.warn(
             f"{labels} do not sum to 1 in every row. Received: sums from "
-            f"{float(sums.min()):g} to {float(sums.max()):g}. For several labels at "
-            "once use binary_crossentropy."
+            f"{float(sums.min()):g} to {float(sums.max()):g}. For several labels per "
+            "sample use binary_crossentropy."
         )
 
 
 def _sum_to_one(y):
-    """Whether rows do; one of zeros is a sample, or a pixel, that does not count."""
+    """Returns whether all rows sum to 1, except rows of zeros, which do not count."""
     sums = y.sum(-1, dtype="float64")
     return np.allclose(sums[sums != 0], 1.0, atol=1e-2)
 
@@ -174,19 +174,19 @@ def _check_binary(findings, y, output, labels):
     if not _fits(shape or y.shape, expected):
         findings.error(
             f"{labels} must have the shape {expected} for {output.loss_name!r}. "
-            f"Received: {y.shape}. For one class of several, use "
+            f"Received: {y.shape}. For one class per sample, use "
             "SparseCategoricalCrossentropy."
         )
     elif y.min() < 0 or y.max() > 1:
         findings.error(
             f"{labels} must lie in 0 to 1 for {output.loss_name!r}. Received: from "
-            f"{float(y.min()):g} to {float(y.max()):g}. For several classes use "
+            f"{float(y.min()):g} to {float(y.max()):g}. For more than two classes, use "
             "SparseCategoricalCrossentropy."
         )
 
 
 def check_spread(findings, look, outputs):
-    """Adds a warning where several batches show one class alone.
+    """Adds a warning if several batches in a row have only one class.
 
     Args:
         findings: `Findings`.
@@ -200,7 +200,7 @@ def check_spread(findings, look, outputs):
         ):
             continue
         labels = y.argmax(-1) if output.kind == "categorical" else y
-        # Of the length of a few batches, so that one small one says nothing.
+        # The labels of a few batches, because one small batch is not enough.
         seen = labels[: 3 * look.batch_size] if look.in_order else labels
         if output.ignore_class is not None:
             seen = seen[seen != output.ignore_class]
@@ -209,24 +209,24 @@ def check_spread(findings, look, outputs):
         if len(seen) > max(look.batch_size, 8) and np.all(seen == seen.flat[0]):
             findings.warn(
                 f"The first {len(seen)} labels{output.title} are all "
-                f"{seen.flat[0]:g}. Batches of one class teach little, and batch "
-                "normalisation goes wrong: shuffle the data over all classes."
+                f"{seen.flat[0]:g}. Batches of one class train badly, and their batch "
+                "normalization statistics are wrong. Shuffle the data over all classes."
             )
 
 
 def _is_likely(labels, seen):
-    """Whether shuffled labels may begin like that: most of them are of this class."""
+    """Returns whether shuffled labels may start this way: one class dominates."""
     share = np.mean(labels == seen.flat[0])
     return share < 1 and share**seen.size > 0.01
 
 
 def check_weights(findings, look, class_weight, outputs):
-    """Adds what is wrong with `sample_weight` and `class_weight`.
+    """Adds problems with `sample_weight` and `class_weight`.
 
     Args:
         findings: `Findings`.
         look: `Look` at the training data.
-        class_weight: What `fit` was given.
+        class_weight: Argument of `fit`.
         outputs: List of `TaskOutput`s.
     """
     for weight in keras.tree.flatten(look.sample_weight):
@@ -264,27 +264,29 @@ def _check_sample_weight(findings, look, weight):
     targets = [y.ndim for y in keras.tree.flatten(look.y) if y is not None]
     if weight.ndim == 0 or weight.ndim > max([2, *targets]):
         findings.error(
-            "`sample_weight` must be one number for each sample, of shape (batch,). "
+            "`sample_weight` must have one number for each sample: shape (batch,). "
             f"Received: shape {weight.shape}."
         )
     elif weight.dtype.kind not in "biuf":
         findings.error(
-            f"`sample_weight` must be numbers. Received: dtype {weight.dtype}."
+            f"`sample_weight` must hold numbers. Received: dtype {weight.dtype}."
         )
     elif not np.isfinite(weight).all():
         findings.error(
             "`sample_weight` must be finite. Received: "
-            f"{int((~np.isfinite(weight)).sum())} values that are NaN or infinite."
+            f"{int((~np.isfinite(weight)).sum())} values that are NaN or infinite. "
+            "Remove those samples."
         )
     elif weight.min() < 0:
         findings.error(
-            "`sample_weight` must be at least 0: a negative weight trains away from "
-            f"the labels. Received: down to {float(weight.min()):g}."
+            "`sample_weight` must be at least 0: a negative weight trains the student "
+            f"away from the labels. Received: values down to {float(weight.min()):g}."
         )
     elif not weight.any():
         findings.warn(
-            "`sample_weight` is 0 for all samples: the labels teach nothing. Received: "
-            f"{len(weight)} zeros."
+            "`sample_weight` is 0 for all samples: the labels have no effect. "
+            f"Received: {len(weight)} zeros. Remove the argument, or give some samples "
+            "a positive weight."
         )
 
 

@@ -225,4 +225,4 @@ def test_a_softmax_over_several_labels_is_named(method):
         (several, DiffKD(distance="mse"), 0),
     ):
         found = warnings_of(X, y, mlp(4, 3), loss, method=chosen)
-        assert len(said(found, "several classes at once")) == count
+        assert len(said(found, "several classes per sample")) == count
