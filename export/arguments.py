@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable
 
+from keras_diffkd.keras_private.layers import all_layers
+
 from .formats import FORMATS, KINDS
 from .serving.detection import is_detector
 
@@ -195,7 +197,7 @@ def check_class_names(labels, serving):
 def _count_classes(serving):
     """Returns the number of classes, or None if the outputs do not tell."""
     # After non-maximum suppression only the detector inside tells.
-    for layer in serving.student._flatten_layers():
+    for layer in all_layers(serving.student):
         if is_detector(layer):
             return layer.num_classes
     sizes = {

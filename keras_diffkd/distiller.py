@@ -10,6 +10,7 @@ from keras_diffkd.features.own_inputs import own_inputs
 from keras_diffkd.features.pairs import FeaturePairs
 from keras_diffkd.features.teacher import FrozenTeacher
 from keras_diffkd.interop.keras_distillation import as_methods
+from keras_diffkd.keras_private.trainer import check_compiled
 from keras_diffkd.methods.checks import prepare_student
 from keras_diffkd.preflight.models import check_arguments
 from keras_diffkd.preflight.run import check_fit
@@ -215,7 +216,7 @@ class Distiller(Trainer, Saving, keras.Model):
         arguments = {
             k: v for k, v in locals().items() if k not in ("self", "__class__")
         }
-        self._assert_compile_called("fit")
+        check_compiled(self, "fit")
         if self.record.preflight:
             findings, arguments["x"] = check_fit(
                 self, **arguments, replay=True, memory=self.record.checked_data
@@ -250,7 +251,7 @@ class Distiller(Trainer, Saving, keras.Model):
         Raises:
             PreflightError: As `fit`.
         """
-        self._assert_compile_called("preflight")
+        check_compiled(self, "preflight")
         findings, _ = check_fit(self, x, y, *args, **kwargs)
         findings.raise_errors()
         return findings

@@ -8,6 +8,7 @@ from helpers.folder_graph import folder_graph, levels
 # Each may import from those before it. `export` and `recipes` stand above.
 ORDER = (
     "errors",
+    "keras_private",
     "validation",
     "losses",
     "layers",

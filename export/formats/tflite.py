@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_diffkd.keras_private.layers import all_layers
+
 from ..errors import ExportError
 from ..serving.detection import describe_detection, limited_boxes
 from ..serving.tensors import TensorInfo, describe
@@ -72,7 +74,7 @@ class TFLite(Format):
             ]
         layers = [
             layer.name
-            for layer in serving.student._flatten_layers()
+            for layer in all_layers(serving.student)
             if layer.weights and layer.compute_dtype == "float64"
         ]
         if layers:

@@ -5,6 +5,8 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_diffkd.keras_private.layers import all_layers
+
 from ..errors import ExportError
 
 # Each step becomes operations of its own.
@@ -71,9 +73,7 @@ def _reverse(array):
 
 def _recurrent(student):
     return [
-        layer
-        for layer in student._flatten_layers()
-        if isinstance(layer, keras.layers.RNN)
+        layer for layer in all_layers(student) if isinstance(layer, keras.layers.RNN)
     ]
 
 

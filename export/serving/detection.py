@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_diffkd.keras_private.layers import all_layers
+
 # How `boxes` are given: relative, so that nobody needs the image size.
 BOX_FORMAT = "rel_xyxy"
 # Four images wide and high: no clipped box is another for it whose center is less than
@@ -103,7 +105,7 @@ def describe_detection(student):
     describe_detection(decoded(detector))  # {"box_format": "rel_xyxy", "nms": None}
     ```
     """
-    layers = list(student._flatten_layers())
+    layers = all_layers(student)
     if not any(isinstance(layer, AnchorDecoder) for layer in layers):
         return None
     options = [

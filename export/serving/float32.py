@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_diffkd.keras_private.layers import all_layers
 from keras_diffkd.models.precision import HALF_PRECISION, with_dtype_policy
 
 
@@ -101,6 +102,6 @@ def half_precision_layers(model):
     """Returns the paths of the layers whose computation or weights are not float32."""
     return [
         layer.path or layer.name
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if {layer.compute_dtype, layer.variable_dtype} & HALF_PRECISION
     ]

@@ -4,6 +4,8 @@ import re
 
 import keras
 
+from keras_diffkd.keras_private.layers import operation_of
+
 # Keras's names for inputs without one: it counts those of the process.
 _AUTOMATIC_INPUT = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 
@@ -65,7 +67,7 @@ def _output_names(student, outputs):
     given = getattr(student, "output_names", None)
     if given is None or len(given) != count:
         return _names(outputs, numbered)
-    operations = [tensor._keras_history.operation for tensor in student.outputs]
+    operations = [operation_of(tensor) for tensor in student.outputs]
     given = [
         own if _is_automatic(operation, name) else name
         for own, operation, name in zip(numbered, operations, given, strict=True)

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_diffkd.keras_private.layers import all_layers
+
 INPUTS = ("float32", "uint8")
 # How far float32 and resizing may push a pixel beyond 0 and 255.
 OVERSHOOT = 0.51
@@ -156,7 +158,6 @@ def _layout(serving):
     if not all(len(tensor.shape) == 4 for tensor in tensors):
         return None
     orders = {
-        getattr(layer, "data_format", None)
-        for layer in serving.student._flatten_layers()
+        getattr(layer, "data_format", None) for layer in all_layers(serving.student)
     }
     return "NCHW" if "channels_first" in orders else "NHWC"

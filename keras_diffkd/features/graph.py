@@ -5,6 +5,11 @@ import dataclasses
 import keras
 
 from keras_diffkd.features.paths import find_layer, split_tap
+from keras_diffkd.keras_private.layers import (
+    index_of_output,
+    node_of,
+    operation_of,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +54,7 @@ def place_of(model, tap):
         found = _output_of(layer, graph, place)
         place, graph = found or place, None
         if getattr(layer, "outputs", None):
-            call = (_node(found), found) if found else ()
+            call = (node_of(found.tensor), found) if found else ()
             place, graph = _outputs(layer, key, *call), layer
     return place, layer
 
@@ -60,9 +65,10 @@ def producer(place):
     It follows the graph into models that are called as layers, and out of them.
     """
     while True:
-        operation, _, index = place.tensor._keras_history
+        operation, node = operation_of(place.tensor), node_of(place.tensor)
         if getattr(operation, "outputs", None) and operation is not place.model:
-            place = Place(operation.outputs[index], operation, _node(place), place)
+            output = operation.outputs[index_of_output(place.tensor)]
+            place = Place(output, operation, node, place)
             continue
         if isinstance(operation, keras.layers.InputLayer) and place.call is not None:
             inner = place.model.inputs
@@ -72,15 +78,9 @@ def producer(place):
             )
             continue
         inputs = [
-            dataclasses.replace(place, tensor=tensor)
-            for tensor in _node(place).input_tensors
+            dataclasses.replace(place, tensor=tensor) for tensor in node.input_tensors
         ]
         return operation, inputs
-
-
-def _node(place):
-    operation, index, _ = place.tensor._keras_history
-    return operation._inbound_nodes[index]
 
 
 def _outputs(model, key, call=None, outer=None):
@@ -99,10 +99,9 @@ def _output_of(layer, model, place):
     waiting, seen = list(model.outputs), set()
     while waiting:
         tensor = waiting.pop()
-        operation, index, _ = tensor._keras_history
-        if operation is layer:
+        if operation_of(tensor) is layer:
             return dataclasses.replace(place, tensor=tensor)
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            waiting += operation._inbound_nodes[index].input_tensors
+            waiting += node_of(tensor).input_tensors
     return None

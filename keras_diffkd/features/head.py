@@ -5,6 +5,7 @@ import keras
 from keras_diffkd.features.kinds import channel_axis_of
 from keras_diffkd.features.logits import check_teacher_head
 from keras_diffkd.features.paths import find_layer
+from keras_diffkd.keras_private.layers import node_of, operation_of
 
 
 class TeacherHead:
@@ -119,12 +120,11 @@ def _output_in(model, layer):
     waiting, seen = list(model.outputs), set()
     while waiting:
         tensor = waiting.pop()
-        operation, index, _ = tensor._keras_history
-        if operation is layer:
+        if operation_of(tensor) is layer:
             return tensor
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            waiting += operation._inbound_nodes[index].input_tensors
+            waiting += node_of(tensor).input_tensors
     return None
 
 

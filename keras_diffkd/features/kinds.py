@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_diffkd.features.graph import place_of, producer
 from keras_diffkd.features.taps import input_spec
+from keras_diffkd.keras_private.layers import inner_layers
 
 # Kinds of features by their number of axes. Three axes are ambiguous.
 KINDS_BY_RANK = {2: "vector", 4: "map", 5: "volume"}
@@ -140,10 +141,7 @@ def _kind_after(layer, inputs):
     source = next((each for each in inputs if each is not None), None)
     if source is None:
         return None
-    over_time = any(
-        isinstance(each, _OVER_TIME)
-        for each in layer._flatten_layers(include_self=False)
-    )
+    over_time = any(isinstance(each, _OVER_TIME) for each in inner_layers(layer))
     rank = len(source.shape)
     if rank == 2 and "int" in keras.backend.standardize_dtype(source.dtype):
         return "sequence"
@@ -224,7 +222,7 @@ def _format_inside(layer, rank):
     """Returns the data format that all convolutions in a layer share, or `None`."""
     formats = {
         each.data_format
-        for each in layer._flatten_layers(include_self=False)
+        for each in inner_layers(layer)
         if getattr(each, "rank", None) == rank - 2 and hasattr(each, "data_format")
     }
     return formats.pop() if len(formats) == 1 else None

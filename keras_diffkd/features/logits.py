@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.features.taps import input_spec
+from keras_diffkd.keras_private.layers import operation_of
 
 
 def check_logits(method, teacher, student, teacher_outputs, student_outputs):
@@ -69,7 +70,7 @@ def output_activation(model):
         outputs = getattr(layer, "outputs", None)
         if not outputs or len(outputs) != 1:
             return None
-        producer = outputs[0]._keras_history.operation
+        producer = operation_of(outputs[0])
         if producer is layer:
             return None
         layer = producer

@@ -5,6 +5,8 @@ import re
 
 import keras
 
+from keras_diffkd.keras_private.layers import inner_layers
+
 
 def find_layer(model, tap):
     """Returns the layer that a tap names.
@@ -46,7 +48,7 @@ def _child(layer, name):
 
 
 def _children(layer):
-    return layer._flatten_layers(include_self=False, recursive=False)
+    return inner_layers(layer, recursive=False)
 
 
 def all_paths(layer, prefix=""):

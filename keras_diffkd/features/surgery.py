@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd.features.paths import find_layer
+from keras_diffkd.keras_private.layers import operation_of
 
 
 def with_replaced_layer(model, path, make, fill):
@@ -89,8 +90,8 @@ def _new_inputs(model):
         return None
     return keras.tree.map_structure(
         lambda tensor: (
-            type(tensor._keras_history.operation)
-            .from_config(tensor._keras_history.operation.get_config())
+            type(operation_of(tensor))
+            .from_config(operation_of(tensor).get_config())
             .output
         ),
         model.input,

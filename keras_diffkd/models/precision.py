@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_diffkd.keras_private.layers import all_layers, operation_of
+
 HALF_PRECISION = {"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
 
 
@@ -39,7 +41,7 @@ def with_dtype_policy(model, policy):
     config = _replace_policies(keras.saving.serialize_keras_object(model), policy)
     # Training state, which is not needed and may not rebuild.
     config.pop("compile_config", None)
-    classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
+    classes = {type(layer).__name__: type(layer) for layer in all_layers(model)}
     previous = keras.config.dtype_policy()
     # Layers that a subclassed model makes in `__init__` follow the global policy.
     keras.config.set_dtype_policy(policy)
@@ -86,7 +88,7 @@ def _output_layers(model):
     """Returns the layers that give the outputs of a functional model."""
     if not getattr(model, "outputs", None):
         return []
-    layers = [tensor._keras_history.operation for tensor in model.outputs]
+    layers = [operation_of(tensor) for tensor in model.outputs]
     return [
         inner
         for layer in layers

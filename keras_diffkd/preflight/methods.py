@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.features.taps import call_with_taps
+from keras_diffkd.keras_private.layers import all_layers
 from keras_diffkd.training import backend
 
 # Number of samples that the student runs on.
@@ -20,7 +21,7 @@ def check_taps(findings, distiller, look):
     """
     student = distiller.student
     taps = {tap for method in distiller.methods for tap in _student_taps(method)}
-    if not taps or all(layer.trainable for layer in student._flatten_layers()):
+    if not taps or all(layer.trainable for layer in all_layers(student)):
         return
     x = keras.tree.map_structure(lambda leaf: leaf[:NUM_SAMPLES], look.chunks[0][0])
     try:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_diffkd.keras_private.layers import is_keras_layer
 from keras_diffkd.preflight.batches import thinned
 
 # Images that reach this value are raw pixels (0 to 255), not normalized images.
@@ -93,8 +94,8 @@ def _may_rescale(layer):
     """Returns whether a layer may rescale images: arithmetic or a custom layer."""
     if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Lambda)):
         return True
-    module = type(layer).__module__
-    return not module.startswith("keras.src.layers") or "normalization" in module
+    cls = type(layer)
+    return not is_keras_layer(cls) or "normalization" in cls.__module__
 
 
 def _check_range(findings, largest, raw, layer, whose):

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_diffkd.keras_private.layers import all_layers
+from keras_diffkd.keras_private.trainer import learning_rate
 from keras_diffkd.validation.arguments import is_schedule
 
 # Share of validation labels with classes missing in training that implies sorting.
@@ -57,10 +59,9 @@ def check_learning_rate(findings, optimizer, callbacks):
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     rate = optimizer.learning_rate
-    if isinstance(
-        optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule
-    ):
-        rate, follows = optimizer._learning_rate(0), True
+    given = learning_rate(optimizer)
+    if is_schedule(given):
+        rate, follows = given(0), True
     else:
         # Of Keras's own callbacks, only these change the learning rate.
         follows = any(
@@ -125,7 +126,7 @@ def check_batch_norm(findings, distiller, look):
     if look.batch_size != 1:
         return
     for model in (distiller.student, *distiller.methods):
-        for layer in model._flatten_layers():
+        for layer in all_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
                 findings.warn(
                     "Batch normalization needs more than one sample, because it "

@@ -4,9 +4,9 @@ import itertools
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
+from keras_diffkd.keras_private.scopes import global_seed, make_global_seed
+from keras_diffkd.keras_private.trainer import build_metrics
 from keras_diffkd.training import backend
 
 
@@ -45,7 +45,7 @@ class ModelArrays:
     def restore(self, snapshot):
         """Restores all but the metrics."""
         if "random/0" in snapshot.arrays:
-            global_seed_generator()  # Creates it.
+            make_global_seed()
         for group, variables in _groups(self._model).items():
             for index, variable in enumerate(variables):
                 name = f"{group}/{index}"
@@ -72,7 +72,7 @@ class ModelArrays:
         if self._metrics_fit(snapshot):
             return
         if batch is not None:
-            model._symbolic_build(data_batch=batch)
+            build_metrics(model, batch)
         if not self._metrics_fit(snapshot):
             raise ValueError(
                 "The metrics of the model are not those of the interrupted training. "
@@ -113,7 +113,7 @@ def is_finite(variable, value):
 
 def _groups(model):
     """Returns the variables that are the same on every replica, by name of group."""
-    seeds = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    seeds = global_seed()
     return {
         "trainable": model.trainable_variables,
         "optimizer": model.optimizer.variables,

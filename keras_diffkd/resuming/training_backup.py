@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.errors import TrainingDivergedError
+from keras_diffkd.keras_private.trainer import model_of, set_initial_epoch
 from keras_diffkd.resuming.callback_states import CallbackStates
 from keras_diffkd.resuming.fingerprints import (
     TEACHER,
@@ -130,7 +131,7 @@ class TrainingBackup(keras.callbacks.Callback):
         self._check_workers_agree()
         self._saved_step = self._at.step
         self._stopped = snapshot is not None and snapshot.state["stopped"]
-        model._initial_epoch = None
+        set_initial_epoch(model, None)
         self._first_rate = constant_learning_rate(model.optimizer)
         if snapshot is not None:
             self._go_on(snapshot)
@@ -143,13 +144,12 @@ class TrainingBackup(keras.callbacks.Callback):
         self._restore(snapshot)
         # Keras resets them when an epoch begins: what is left is what outlives that.
         self._arrays.restore_built_metrics(snapshot)
-        model._initial_epoch = (
-            self.params["epochs"] if self._stopped else self._at.epoch
-        )
+        epoch = self.params["epochs"] if self._stopped else self._at.epoch
+        set_initial_epoch(model, epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
         snapshot, self._resumed = self._resumed, None
-        self._model._initial_epoch = None  # Not for the next `fit`.
+        set_initial_epoch(model_of(self), None)  # Not for the next `fit`.
         if snapshot is None or not snapshot.state["calls"]:
             self._at = Position(epoch, 0, self._at.step)
             self._calls = 0
@@ -179,28 +179,28 @@ class TrainingBackup(keras.callbacks.Callback):
                 self._passed = None
             return
         self._calls += 1
-        steps = self._model.steps_per_execution
+        steps = model_of(self).steps_per_execution
         self._at = Position(
             self._at.epoch, self._at.step_in_epoch + steps, self._at.step + steps
         )
         due = self.save_freq and self._at.step - self._saved_step >= self.save_freq
         # When something stops the training, its epoch ends here.
-        if due and not self._model.stop_training:
+        if due and not model_of(self).stop_training:
             self._save(logs=logs, calls=self._calls)
 
     def on_epoch_end(self, epoch, logs=None):
         if self._passed is not None:
             self._passed.end_of_epoch()
         self._at = Position(epoch + 1, 0, self._at.step)
-        self._stopped = bool(self._model.stop_training)
+        self._stopped = bool(model_of(self).stop_training)
         self._save()
 
     def on_train_end(self, logs=None):
         # The last backup is from before the other callbacks' `on_train_end`, which may
         # change the weights: when a finished `fit` is run again, they do so again.
         self.snapshots.wait()
-        self._model._initial_epoch = None
-        _IN_TRAINING.discard(self._model.optimizer)
+        set_initial_epoch(model_of(self), None)
+        _IN_TRAINING.discard(model_of(self).optimizer)
 
     def _save(self, calls=0, logs=None):
         model = self.model  # On JAX this brings the variables up to date.
@@ -242,11 +242,11 @@ class TrainingBackup(keras.callbacks.Callback):
                     f"kept. {_advice(variable)}",
                     culprits=[f"the variable {variable.path!r}"],
                     epoch=self._at.epoch + bool(self._at.step_in_epoch),
-                    step=self._calls * self._model.steps_per_execution,
+                    step=self._calls * model_of(self).steps_per_execution,
                 )
 
     def _check_workers_agree(self):
-        steps = backend.numbers_of_workers(self._model, self._at.step)
+        steps = backend.numbers_of_workers(model_of(self), self._at.step)
         if len(set(steps)) > 1:
             raise ValueError(
                 "The workers of this training found different backups, and would train "

@@ -8,15 +8,16 @@ own checkpoints look at what the first run has left.
 import contextlib
 import functools
 
-from keras.src.backend import core
-from keras.src.backend.common.global_state import (
-    get_global_attribute,
-    set_global_attribute,
+from keras_diffkd.keras_private.patches import replace_checkpoint
+from keras_diffkd.keras_private.scopes import (
+    autocast_dtype,
+    autocasting,
+    call_context,
+    calling,
+    claim_losses,
+    is_symbolic,
+    stateless_scope,
 )
-from keras.src.backend.common.stateless_scope import get_stateless_scope
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
-from keras.src.backend.common.variables import AutocastScope, get_autocast_scope
-
 from keras_diffkd.training.scope import StepScope
 
 
@@ -27,14 +28,18 @@ def install(checkpointed):
         checkpointed: Callable `checkpointed(scope, f, args, kwargs)` that returns what
             `f` returns, and leaves in the scope what it leaves there.
     """
-    of_keras = core.remat
+    replace_checkpoint(functools.partial(_inside_steps, checkpointed))
+
+
+def _inside_steps(checkpointed, of_keras):
+    """Returns a checkpoint that is another one inside steps."""
 
     def remat(f):
         @functools.wraps(f)
         def run(*args, **kwargs):
             if not _is_training():
                 return f(*args, **kwargs)
-            scope = get_stateless_scope()
+            scope = stateless_scope()
             if isinstance(scope, StepScope):
                 return checkpointed(scope, f, args, kwargs)
 
@@ -47,13 +52,13 @@ def install(checkpointed):
 
         return run
 
-    core.remat = remat
+    return remat
 
 
 def _is_training():
     """Whether gradients may be wanted: not for shapes, a teacher or an evaluation."""
-    call = get_global_attribute("current_call_ctx")
-    return not in_symbolic_scope() and (call is None or call.training)
+    call = call_context()
+    return not is_symbolic() and (call is None or call.training)
 
 
 def repeating(scope):
@@ -63,21 +68,14 @@ def repeating(scope):
         scope: The `StepScope`.
     """
     values, trained = dict(scope.state_mapping), scope.trained
-    autocast = get_autocast_scope()
-    dtype = None if autocast is None else autocast.dtype
-    call = get_global_attribute("current_call_ctx")
+    dtype, call = autocast_dtype(), call_context()
 
     @contextlib.contextmanager
     def again(new=trained):
         """Takes a dict from the id of trained variables to values, instead of ours."""
-        previous = get_global_attribute("current_call_ctx")
-        set_global_attribute("current_call_ctx", call)
-        try:
-            inner = scope.copy({**values, **new}, new)
-            with inner, AutocastScope(dtype):
-                yield inner
-        finally:
-            set_global_attribute("current_call_ctx", previous)
+        inner = scope.copy({**values, **new}, new)
+        with calling(call), inner, autocasting(dtype):
+            yield inner
 
     return again
 
@@ -85,7 +83,6 @@ def repeating(scope):
 def add_losses(scope, losses):
     """Adds to the scope what layers in a checkpointed function have added."""
     scope.losses += losses
-    call = get_global_attribute("current_call_ctx")
+    call = call_context()
     if call is not None:
-        # Keras knows by this whose losses they are.
-        call.entry_layer._loss_ids.update(map(id, losses))
+        claim_losses(call.entry_layer, losses)

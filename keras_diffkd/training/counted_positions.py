@@ -1,8 +1,8 @@
 """Which positions of class scores count: neither padding nor what the loss ignores."""
 
 import keras
-from keras.src.backend import get_keras_mask
 
+from keras_diffkd.keras_private.layers import mask_of
 from keras_diffkd.training.task import task_outputs
 
 
@@ -25,7 +25,7 @@ def counted_positions(distiller, method, y, y_pred, feature):
     if shape is None or not (method.expects_logits and method.takes_mask):
         return None
     masks = []
-    padding = get_keras_mask(feature)
+    padding = mask_of(feature)
     if padding is not None and _are_alike(padding.shape, shape[:-1]):
         masks.append(keras.ops.cast(padding, "bool"))
     # The teacher's scores also teach where a whole sample has no label; but not DKD.

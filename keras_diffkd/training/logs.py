@@ -2,6 +2,11 @@
 
 import keras
 
+from keras_diffkd.keras_private.trainer import (
+    compile_loss_of,
+    compile_metrics_of,
+    loss_tracker_of,
+)
 from keras_diffkd.training import task_loss
 
 
@@ -47,7 +52,7 @@ def update_metrics(distiller, losses, batch, y_pred, batch_size=None):
     """
     if batch_size is None:
         batch_size = keras.ops.shape(keras.tree.flatten(batch.x)[0])[0]
-    distiller._loss_tracker.update_state(losses["loss"], sample_weight=batch_size)
+    loss_tracker_of(distiller).update_state(losses["loss"], sample_weight=batch_size)
     distiller.record.loss_means.update(losses, batch_size)
     return distiller.compute_metrics(
         batch.x, batch.y, y_pred, sample_weight=batch.sample_weight
@@ -62,7 +67,7 @@ def all_metrics(distiller, of_keras):
         of_keras: The metrics that Keras knows, the total loss first.
     """
     others = list(of_keras)
-    if distiller.compiled and distiller._compile_loss is None:
+    if distiller.compiled and compile_loss_of(distiller) is None:
         others += task_loss.parts(distiller)
     record = distiller.record
     return [
@@ -81,7 +86,7 @@ def results(distiller, has_labels=True):
         has_labels: Whether the compiled metrics and the parts of the task loss have
             met labels: without any, they have no result.
     """
-    compiled = distiller._compile_metrics
+    compiled = compile_metrics_of(distiller)
     left_out = [] if has_labels else [compiled, *task_loss.parts(distiller)]
     trackers = distiller.record.loss_means.trackers
     names = {id(tracker): name for name, tracker in trackers.items()}

@@ -4,6 +4,7 @@ import numbers
 
 import keras
 
+from keras_diffkd.keras_private.trainer import optimizer_step
 from keras_diffkd.validation.arguments import check_weight, is_schedule
 
 
@@ -134,7 +135,7 @@ def _step(optimizer):
     """Returns the step that schedules of the learning rate see: it counts batches."""
     if optimizer is None:
         return 0
-    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+    return optimizer_step(getattr(optimizer, "inner_optimizer", optimizer))
 
 
 def _schedules(weights):

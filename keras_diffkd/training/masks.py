@@ -5,17 +5,18 @@ compiled function, in a slice. What does that passes on a pair of outputs and ma
 """
 
 import keras
-from keras.src.backend import get_keras_mask, set_keras_mask
+
+from keras_diffkd.keras_private.layers import mask_of, set_mask
 
 
 def with_masks(outputs):
     """Returns `(outputs, masks)`: a list of the outputs' masks, `None` for no mask."""
-    return outputs, [get_keras_mask(leaf) for leaf in keras.tree.flatten(outputs)]
+    return outputs, [mask_of(leaf) for leaf in keras.tree.flatten(outputs)]
 
 
 def masked(outputs, masks):
     """Returns the outputs with the masks that `with_masks` has found on them."""
     for leaf, mask in zip(keras.tree.flatten(outputs), masks, strict=True):
-        if mask is not None and get_keras_mask(leaf) is None:
-            set_keras_mask(leaf, mask)
+        if mask is not None and mask_of(leaf) is None:
+            set_mask(leaf, mask)
     return outputs

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.keras_private.trainer import compile_loss_of
 from keras_diffkd.training.loss_weights import serialized
 
 
@@ -54,7 +55,7 @@ class Saving:
             "max_skipped_steps": self.record.max_skipped_steps,
             "preflight": self.record.preflight,
         }
-        if self._compile_loss is None:
+        if compile_loss_of(self) is None:
             config["student"] = self.student.get_compile_config()
         return config
 

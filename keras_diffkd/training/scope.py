@@ -3,8 +3,8 @@
 import copy
 
 import keras
-from keras.src.backend.common.global_state import get_global_attribute
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+from keras_diffkd.keras_private.scopes import call_context, global_seed
 
 # On JAX, gradients go through what was assigned, in Keras's own trainer too.
 _DIFFERENTIABLE = keras.backend.backend() == "jax"
@@ -103,15 +103,10 @@ class StepScope(keras.StatelessScope):
         self._assigned.update(assigned)
 
     def _is_frozen(self, variable):
-        context = get_global_attribute("current_call_ctx")
+        context = call_context()
         # The global generator belongs to nobody.
         in_teacher = context is not None and context.entry_layer is self._teacher
-        return in_teacher and variable is not _global_seed()
-
-
-def _global_seed():
-    generator = get_global_attribute(GLOBAL_SEED_GENERATOR)
-    return None if generator is None else generator.state
+        return in_teacher and variable is not getattr(global_seed(), "state", None)
 
 
 def is_seed(variable):

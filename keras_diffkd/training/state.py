@@ -1,5 +1,6 @@
 """The variables that a step reads and changes."""
 
+from keras_diffkd.keras_private.layers import all_layers, own_metrics
 from keras_diffkd.training.task_loss import loss_means
 
 
@@ -28,8 +29,8 @@ def metrics_of_layers(distiller):
     return [
         variable
         for network in (distiller.student, *distiller.methods)
-        for layer in network._flatten_layers()
-        for metric in layer._metrics
+        for layer in all_layers(network)
+        for metric in own_metrics(layer)
         for variable in metric.variables
     ]
 

@@ -5,6 +5,8 @@ import re
 
 import keras
 
+from keras_diffkd.keras_private.trainer import compile_loss_of
+
 KINDS = {
     "sparse_categorical_crossentropy": "sparse",
     "categorical_crossentropy": "categorical",
@@ -130,7 +132,7 @@ def check_structure(findings, distiller):
 
 
 def _losses(distiller):
-    if distiller._compile_loss is not None:
+    if compile_loss_of(distiller) is not None:
         return distiller.loss
     own = distiller.student
     if type(own).compute_loss is keras.Model.compute_loss:

@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd.features.taps import input_spec
+from keras_diffkd.keras_private.trainer import compile_loss_of
 
 
 def check_given(distiller, loss):
@@ -19,7 +20,7 @@ def check_given(distiller, loss):
 def check_labels_for_evaluation(distiller, data):
     """Raises `ValueError` if the compiled loss cannot evaluate a batch."""
     _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-    if y is None and distiller._compile_loss is not None:
+    if y is None and compile_loss_of(distiller) is not None:
         raise ValueError(
             "The loss needs labels to evaluate the student. Received: y=None. Pass "
             "`y`, or a data set of `(x, y)`."
@@ -39,7 +40,7 @@ def counts(distiller, y):
     if not distiller.learns_from_labels() and (y is None or not _exists(distiller)):
         distiller.record.loss_weights.labels_left_out = True
         return False
-    if y is None and distiller._compile_loss is not None:
+    if y is None and compile_loss_of(distiller) is not None:
         raise ValueError(
             "The task loss needs labels. Received: y=None. Pass `y`, or a data set "
             "of `(x, y)`; or pass task_loss_weight=0 to `Distiller`, to learn from "
@@ -65,9 +66,9 @@ def overrides_loss(student):
 
 def compile_loss(distiller):
     """Returns Keras's container of the task's losses: ours, or the student's own."""
-    if distiller._compile_loss is not None:
-        return distiller._compile_loss
-    return distiller.student._compile_loss
+    if compile_loss_of(distiller) is not None:
+        return compile_loss_of(distiller)
+    return compile_loss_of(distiller.student)
 
 
 def parts(distiller):
@@ -86,7 +87,7 @@ def num_label_classes(distiller):
 
     Only for a loss on sparse labels and a student with one output.
     """
-    loss = distiller.loss if distiller._compile_loss is not None else None
+    loss = distiller.loss if compile_loss_of(distiller) is not None else None
     name = loss if isinstance(loss, str) else getattr(loss, "name", None)
     if name != "sparse_categorical_crossentropy":
         return None
@@ -130,8 +131,8 @@ def build_own(distiller, iterator, data_batch):
         iterator: Keras's iterator over the epoch's data, or `None`.
         data_batch: A batch, where there is no iterator.
     """
-    own = distiller.student._compile_loss
-    if distiller._compile_loss is not None or own is None or own.built:
+    own = compile_loss_of(distiller.student)
+    if compile_loss_of(distiller) is not None or own is None or own.built:
         return
     if data_batch is None:
         _, _, data = next(iter(iterator))

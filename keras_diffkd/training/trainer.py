@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.keras_private.trainer import compile_loss_of
 from keras_diffkd.training import backend, logs, task_loss
 from keras_diffkd.training.loss_weights import at_step, weights_of
 from keras_diffkd.training.step import Batch, losses_of
@@ -74,7 +75,7 @@ class Trainer:
         if not task_loss.counts(self, y):
             return keras.ops.zeros(())
         compute, is_own = super().compute_loss, False
-        if self._compile_loss is None:
+        if compile_loss_of(self) is None:
             compute = self.student.compute_loss
             is_own = task_loss.overrides_loss(self.student)
         return backend.loss_of_replica(

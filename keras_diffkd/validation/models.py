@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_diffkd.keras_private.layers import all_layers
+
 
 def check_model(model, whose):
     """Raises `ValueError` unless `model` is a built `keras.Model`."""
@@ -56,7 +58,7 @@ def _moving_variables(model):
     """
     frozen = {
         id(weight)
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if not layer.trainable
         for weight in layer.weights
     }

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_diffkd import datasets
 from keras_diffkd.export.serving.detection import NMS, PerClassSuppression
+from keras_diffkd.keras_private.layers import all_layers
 from keras_diffkd.metrics import coco_map, detections
 
 from .. import flags
@@ -184,7 +185,7 @@ class MeanAveragePrecisionLog(keras.callbacks.Callback):
 
 def _detector(model):
     """Returns the part of a model that knows its anchors."""
-    for layer in (model, *model._flatten_layers()):
+    for layer in all_layers(model):
         if hasattr(layer, "anchor_generator"):
             return layer
     raise ValueError(

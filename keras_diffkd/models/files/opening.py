@@ -5,9 +5,9 @@ import warnings
 from pathlib import Path
 
 import keras
-from keras.src.saving.serialization_lib import in_safe_mode
 
 from keras_diffkd.errors import UnsafeModelError
+from keras_diffkd.keras_private.scopes import in_safe_mode
 from keras_diffkd.models.files.allowed_classes import check_classes
 from keras_diffkd.models.files.hdf5_file import inspect_weights
 from keras_diffkd.models.files.keras_file import (

@@ -2,11 +2,9 @@
 
 import contextlib
 import math
-import threading
-
-import keras
 
 from keras_diffkd.errors import UnsafeModelError
+from keras_diffkd.keras_private.patches import watched_weights
 
 # Weights that need not be in the file: of metrics, and of a distiller's teacher.
 SPARE_WEIGHTS = 2**27
@@ -33,38 +31,17 @@ def limit_weights(number):
     >>> with limit_weights(10):
     ...     dense = keras.layers.Dense(2).build((None, 4))
     """
-    left, thread = number + SPARE_WEIGHTS, threading.get_ident()
+    left = number + SPARE_WEIGHTS
 
     def count(shape):
         nonlocal left
-        # Other threads may be building models of their own.
-        if threading.get_ident() == thread:
-            left -= max(SMALLEST, math.prod(abs(size or 1) for size in shape))
+        left -= max(SMALLEST, math.prod(abs(size or 1) for size in shape))
         if left < 0:
             raise UnsafeModelError(
                 f"the model would have more weights than the {number} in the file "
                 f"and {SPARE_WEIGHTS} besides"
             )
 
-    with (
-        _counting(keras.Layer, "add_weight", count),
-        _counting(keras.Metric, "add_variable", count),
-    ):
+    # Other threads may be building models of their own: they are not counted.
+    with watched_weights(count):
         yield
-
-
-@contextlib.contextmanager
-def _counting(cls, name, count):
-    """Lets a method of Keras count the shapes of what it makes."""
-    original = vars(cls)[name]
-
-    def counted(self, *args, **kwargs):
-        shape = args[0] if args else kwargs.get("shape")
-        count((shape,) if isinstance(shape, int) else shape or ())
-        return original(self, *args, **kwargs)
-
-    setattr(cls, name, counted)
-    try:
-        yield
-    finally:
-        setattr(cls, name, original)

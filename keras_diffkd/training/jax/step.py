@@ -8,6 +8,7 @@ import jax
 import keras
 import numpy as np
 
+from keras_diffkd.keras_private.trainer import keep_variables
 from keras_diffkd.training import logs
 from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
@@ -102,7 +103,7 @@ def _raise_diverged(distiller, health, state, data):
     for variables, values in zip(_variables(distiller), state, strict=True):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-    distiller._jax_state_synced = True
+    keep_variables(distiller)
     batch = jax.tree.map(np.asarray, keras.utils.unpack_x_y_sample_weight(data))
     raise diverged(
         distiller,

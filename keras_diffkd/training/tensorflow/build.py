@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_diffkd.keras_private.trainer import compile_metrics_of
 from keras_diffkd.training import task_loss
 from keras_diffkd.training.tensorflow.metric_variables import create_metric_variables
 from keras_diffkd.training.tensorflow.replicas import check_scope
@@ -25,7 +26,7 @@ def build_compiled(distiller, x, y):
         if not distiller.optimizer.built:
             distiller.optimizer.build(distiller.trainable_variables)
         if leaves and all(hasattr(leaf, "dtype") for leaf in leaves):
-            metrics = distiller._compile_metrics
+            metrics = compile_metrics_of(distiller)
             unbuilt = metrics is not None and not metrics.built
             build_loss_and_metrics(distiller, _symbolic(y))
             if unbuilt and strategy.num_replicas_in_sync > 1:
@@ -70,7 +71,7 @@ def _symbolic(structure):
 
 def build_loss_and_metrics(distiller, y):
     """Creates the variables that loss and metrics lack, from a batch of targets."""
-    metrics = distiller._compile_metrics
+    metrics = compile_metrics_of(distiller)
     if y is not None and metrics is not None and not metrics.built:
         metrics.build(y, distiller.output_spec)
     task_loss.build(distiller, y)

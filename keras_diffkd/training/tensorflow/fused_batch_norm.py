@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.features.hooks import CallShadow
+from keras_diffkd.keras_private.layers import all_layers
 
 
 def fused(*layers):
@@ -11,7 +12,7 @@ def fused(*layers):
     return _shadow.over(
         layer
         for outer in layers
-        for layer in outer._flatten_layers()
+        for layer in all_layers(outer)
         if type(layer) is keras.layers.BatchNormalization
     )
 

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_diffkd.keras_private.layers import all_layers
 from keras_diffkd.training import checkpointing
 from keras_diffkd.training.finite import finiteness
 from keras_diffkd.training.state import state_variables
@@ -61,7 +62,7 @@ def _can_compile(distiller):
     return all(
         layer.supports_jit
         for network in _networks(distiller)
-        for layer in network._flatten_layers()
+        for layer in all_layers(network)
     )
 
 
@@ -76,7 +77,7 @@ def _must_synchronize(distiller, jit_compile):
     layers = [
         layer.path
         for network in _networks(distiller)
-        for layer in network._flatten_layers()
+        for layer in all_layers(network)
         if getattr(layer, "synchronized", False)
     ]
     if layers and jit_compile is True:

@@ -1,15 +1,12 @@
 """Gradients that are summed over the replicas before the optimizer clips them.
 
 Keras's optimizers clip the share of every replica, and sum after that: what they limit
-then depends on the number of replicas. This file is the only one that knows how they
-reduce, which is a private matter of Keras.
+then depends on the number of replicas.
 """
-
-import contextlib
 
 import tensorflow as tf
 
-REDUCTION = "_all_reduce_sum_gradients"
+from keras_diffkd.keras_private.trainer import without_reduction
 
 # What Keras cannot do on several replicas, and what to do instead.
 UNABLE = {
@@ -33,35 +30,8 @@ def apply_reduced(optimizer, gradients, variables):
     given = [gradient for gradient in gradients if gradient is not None]
     sums = iter(context.all_reduce("SUM", given) if given else [])
     sums = [None if gradient is None else next(sums) for gradient in gradients]
-    with _reduced(_inner(optimizer)):
+    with without_reduction(_inner(optimizer)):
         optimizer.apply(sums, variables)
-
-
-class _AsTheyAre:
-    """Stands in for an optimizer's reduction.
-
-    Attributes:
-        users: Integer, replicas whose threads are between entering and leaving.
-    """
-
-    users = 0
-
-    def __call__(self, gradients_and_variables):
-        return list(gradients_and_variables)
-
-
-@contextlib.contextmanager
-def _reduced(optimizer):
-    """In this context, an optimizer takes its gradients for reduced already."""
-    attributes = vars(optimizer)
-    stand_in = attributes.setdefault(REDUCTION, _AsTheyAre())
-    stand_in.users += 1
-    try:
-        yield
-    finally:
-        stand_in.users -= 1
-        if not stand_in.users:
-            del attributes[REDUCTION]
 
 
 def check_optimizer(optimizer, strategy):

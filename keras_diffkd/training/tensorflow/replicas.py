@@ -5,12 +5,9 @@ import threading
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common.global_state import set_global_attribute
-from keras.src.losses import loss as keras_loss
-from keras.src.random.seed_generator import (
-    GLOBAL_SEED_GENERATOR,
-    global_seed_generator,
-)
+
+from keras_diffkd.keras_private.patches import scaled_losses
+from keras_diffkd.keras_private.scopes import make_global_seed, use_global_seed
 
 
 class Replicas:
@@ -39,7 +36,7 @@ class Replicas:
         Each replica is traced in a thread of its own, where Keras would make another.
         """
         if self.count > 1 and generator is not None:
-            set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
+            use_global_seed(generator)
 
     def fill(self, data):
         """Gives a replica without samples one of zeros: convolutions need one."""
@@ -125,7 +122,7 @@ def seed_generator_of_all(distiller):
     if strategy.num_replicas_in_sync == 1:
         return None
     with strategy.scope():
-        return global_seed_generator()
+        return make_global_seed()
 
 
 # What `sharing` sets. The replicas of a process are traced in threads of their own.
@@ -167,18 +164,8 @@ def loss_of_replica(compute_loss, own):
     def as_it_was(value):
         return value if own else unscaled(value)
 
-    ours = {
-        "scale_loss_for_distribution": scaled,
-        "unscale_loss_for_distribution": as_it_was,
-    }
-    of_keras = {name: getattr(keras_loss, name) for name in ours}
-    try:
-        for name, function in ours.items():
-            setattr(keras_loss, name, function)
+    with scaled_losses(scaled, as_it_was):
         loss = compute_loss()
-    finally:
-        for name, function in of_keras.items():
-            setattr(keras_loss, name, function)
     return loss * tf.cast(share, loss.dtype) if own else loss
 
 

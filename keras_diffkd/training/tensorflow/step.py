@@ -5,6 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from keras_diffkd.keras_private.trainer import loss_tracker_of
 from keras_diffkd.training import logs, task_loss
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked, with_masks
@@ -109,7 +110,7 @@ def test_step(distiller, keras_test_step, data):
         )
     means = task_loss.loss_means(distiller)
     _assign(means, replicas.average(values_of(means)))
-    distiller._loss_tracker.update_state(
+    loss_tracker_of(distiller).update_state(
         replicas.zero_if_idle(loss), sample_weight=replicas.batch_size
     )
     y_pred = masked(*replicas.trim(with_masks(y_pred)))

@@ -148,17 +148,6 @@ def test_unsafe_deserialization_in_this_process(keras_file, monkeypatch):
         load_model(str(keras_file.write()))
 
 
-def test_unsafe_deserialization_is_recognised():
-    from keras.src.backend.common import global_state
-
-    name, before = "safe_mode_saving", files.in_safe_mode()
-    try:
-        keras.config.enable_unsafe_deserialization()
-        assert files.in_safe_mode() is False
-    finally:
-        global_state.set_global_attribute(name, before)
-
-
 @pytest.mark.parametrize("version", ["3.15.0", "3.9.2", "3.15.0.dev20260101"])
 def test_keras_that_loads_what_it_should_not(version, keras_file, monkeypatch):
     monkeypatch.setattr(keras, "__version__", version)

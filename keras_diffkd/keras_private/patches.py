@@ -1,0 +1,111 @@
+"""Functions of Keras that are replaced, for a while or for good."""
+
+import contextlib
+import functools
+import threading
+
+import keras
+from keras.src.backend import core
+from keras.src.losses import loss as keras_loss
+
+
+class Patch:
+    """Replaces a function of a class or module in the threads that ask for it.
+
+    The first thread that enters installs a function that calls the replacements of its
+    own thread, and the last one that leaves removes it.
+
+    Args:
+        owner: Class or module.
+        name: String, the function's name.
+    """
+
+    def __init__(self, owner, name):
+        self._owner = owner
+        self._name = name
+        self._lock = threading.Lock()
+        self._users = 0
+        self._of_thread = threading.local()
+
+    @contextlib.contextmanager
+    def by(self, replacement):
+        """Returns the context in which this thread runs a replacement.
+
+        Args:
+            replacement: Callable `replacement(original, *args, **kwargs)`.
+        """
+        with self._lock:
+            if not self._users:
+                self._install(vars(self._owner)[self._name])
+            self._users += 1
+        replacements = vars(self._of_thread).setdefault("replacements", [])
+        replacements.append(replacement)
+        try:
+            yield
+        finally:
+            replacements.pop()
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    setattr(self._owner, self._name, self._original)
+
+    def _install(self, original):
+        self._original = original
+
+        @functools.wraps(original)
+        def patched(*args, **kwargs):
+            function = original
+            for replacement in getattr(self._of_thread, "replacements", ()):
+                function = functools.partial(replacement, function)
+            return function(*args, **kwargs)
+
+        setattr(self._owner, self._name, patched)
+
+
+_SCALING = Patch(keras_loss, "scale_loss_for_distribution")
+_UNSCALING = Patch(keras_loss, "unscale_loss_for_distribution")
+_WEIGHTS = Patch(keras.Layer, "add_weight")
+_METRIC_WEIGHTS = Patch(keras.Metric, "add_variable")
+
+
+@contextlib.contextmanager
+def scaled_losses(scale, unscale):
+    """In this context, Keras's losses are not divided by the number of replicas.
+
+    Args:
+        scale: Callable that maps the mean loss of this replica to its part in the sum
+            over the replicas.
+        unscale: Callable that undoes this, for logs.
+    """
+    with (
+        _SCALING.by(lambda original, value: scale(value)),
+        _UNSCALING.by(lambda original, value: unscale(value)),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def watched_weights(watch):
+    """In this context, a function sees the shape of each weight before it is made.
+
+    Args:
+        watch: Callable that takes a shape tuple, of this thread's layers and metrics.
+    """
+
+    def watched(original, owner, *args, **kwargs):
+        shape = args[0] if args else kwargs.get("shape")
+        watch((shape,) if isinstance(shape, int) else shape or ())
+        return original(owner, *args, **kwargs)
+
+    with _WEIGHTS.by(watched), _METRIC_WEIGHTS.by(watched):
+        yield
+
+
+def replace_checkpoint(make):
+    """Replaces Keras's gradient checkpoint for good, also in layers made before.
+
+    Args:
+        make: Callable `make(checkpoint)` that maps Keras's function to the new one.
+            Both map a function to one whose results are computed anew for gradients.
+    """
+    core.remat = make(core.remat)

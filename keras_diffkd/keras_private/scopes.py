@@ -1,0 +1,91 @@
+"""The state of a thread while layers run: scopes, the outermost call, seeds."""
+
+import contextlib
+
+from keras.src.backend.common.global_state import (
+    get_global_attribute,
+    set_global_attribute,
+)
+from keras.src.backend.common.stateless_scope import get_stateless_scope
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+from keras.src.backend.common.variables import AutocastScope, get_autocast_scope
+from keras.src.random.seed_generator import (
+    GLOBAL_SEED_GENERATOR,
+    global_seed_generator,
+)
+from keras.src.saving import serialization_lib
+
+_CALL = "current_call_ctx"
+
+
+def call_context():
+    """Returns the context of the outermost call of a layer, `None` outside of calls.
+
+    It has the attributes `entry_layer` and, once that layer is called, `training`.
+    """
+    return get_global_attribute(_CALL)
+
+
+@contextlib.contextmanager
+def calling(context):
+    """In this context, layers run as in a call of before.
+
+    Args:
+        context: The result of `call_context` during that call.
+    """
+    previous = call_context()
+    set_global_attribute(_CALL, context)
+    try:
+        yield
+    finally:
+        set_global_attribute(_CALL, previous)
+
+
+def claim_losses(layer, losses):
+    """Makes losses in a stateless scope those of a layer, which then drops them."""
+    layer._loss_ids.update(map(id, losses))
+
+
+def stateless_scope():
+    """Returns the innermost `keras.StatelessScope`, or `None`."""
+    return get_stateless_scope()
+
+
+def is_symbolic():
+    """Whether layers only compute shapes."""
+    return in_symbolic_scope()
+
+
+def autocast_dtype():
+    """Returns the dtype in which layers read float variables, or `None`."""
+    scope = get_autocast_scope()
+    return None if scope is None else scope.dtype
+
+
+def autocasting(dtype):
+    """Returns a context in which layers read float variables in a dtype.
+
+    Args:
+        dtype: String, or `None` for the variables' own.
+    """
+    return AutocastScope(dtype)
+
+
+def global_seed():
+    """Returns the seed generator of random functions without one, or `None`."""
+    return get_global_attribute(GLOBAL_SEED_GENERATOR)
+
+
+def make_global_seed():
+    """Returns that generator, and creates it if there is none."""
+    return global_seed_generator()
+
+
+def use_global_seed(generator):
+    """Lets random functions of this thread draw with a given generator."""
+    set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
+
+
+def in_safe_mode():
+    """Returns `False` if files may run code in this process; else `True` or `None`."""
+    return serialization_lib.in_safe_mode()
