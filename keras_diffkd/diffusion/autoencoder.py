@@ -1,12 +1,12 @@
-"""The linear autoencoder that makes wide teacher features cheap to denoise."""
+"""A linear autoencoder: wide teacher features become cheap to denoise."""
 
 import keras
 
 from keras_diffkd.layers.torch_like import batch_normalization, check_channels, dense
 from keras_diffkd.validation.arguments import check_integer
 
-# An overcomplete linear autoencoder is legal (the paper's ImageNet set-up has
-# 1024 latent channels on 512), but beyond this factor it is a slip of the pen.
+# A latent may have more channels than the feature: 1024 for 512 in the paper's setup
+# for ImageNet. A larger factor than this is a typing error.
 LARGEST_EXPANSION = 4
 
 
@@ -61,7 +61,7 @@ class LinearAutoencoder(keras.layers.Layer):
         return self.encoder_bn(self.encoder_conv(x), training=training)
 
     def decode(self, latent):
-        """Returns the feature map that `latent` stands for."""
+        """Returns the feature map of a latent."""
         return self.decoder_conv(latent)
 
     def call(self, inputs, training=False):
@@ -80,7 +80,7 @@ class LinearAutoencoder(keras.layers.Layer):
 
 
 def check_latent_channels(latent_channels, input_channels, is_vector):
-    """Raises `ValueError` if an autoencoder makes no sense for a feature."""
+    """Raises `ValueError` unless an autoencoder of this size suits the feature."""
     if is_vector:
         raise ValueError(
             "`latent_channels` is for maps, tokens and sequences; logits and other "

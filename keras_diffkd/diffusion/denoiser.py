@@ -18,12 +18,11 @@ MAX_TIMESTEPS = 1280
 class Denoiser(keras.layers.Layer):
     """Predicts the noise in a feature, given the timestep of the noise schedule.
 
-    An embedding of the timestep is added to every pixel (of a sequence, to every
-    position). Then, for `kernel_size=3` (feature maps and sequences): two
-    `Bottleneck`s with reduction 4, a 1x1 convolution and a batch normalisation. For
-    `kernel_size=1` (logits and other vectors, as maps of 1x1 pixels): twice
-    `Conv1x1 C->4C, BN, ReLU, Conv1x1 4C->C`, with a batch normalisation between the
-    two.
+    An embedding of the timestep is added at every position. For `kernel_size=3` (maps
+    and sequences), two `Bottleneck`s with reduction 4, a 1x1 convolution and a batch
+    normalization follow. For `kernel_size=1` (logits and other vectors, as maps of 1x1
+    pixels), `Conv1x1 C->4C, BN, ReLU, Conv1x1 4C->C` follows twice, with a batch
+    normalization between the two.
 
     Args:
         channels: Integer, channels `C` of the feature.
@@ -37,13 +36,13 @@ class Denoiser(keras.layers.Layer):
             `(batch, timesteps, channels)` or
             `(batch, depth, height, width, channels)`, as `rank` says.
         timesteps: Integer tensor of shape `(batch,)`, in `[0, 1280)`.
-        training: Whether batch normalisation uses and moves batch statistics.
+        training: Whether batch normalization uses and moves batch statistics.
 
     Returns:
         float32 tensor like `x`.
 
     Raises:
-        ValueError: If `channels`, `kernel_size` or `rank` cannot be used.
+        ValueError: If `channels`, `kernel_size` or `rank` is outside its range.
 
     Example:
 
@@ -120,7 +119,7 @@ class Denoiser(keras.layers.Layer):
 
 
 def check_kernel_size(kernel_size):
-    """Raises `ValueError` unless there is a network for this size."""
+    """Raises `ValueError` unless the networks exist for this size."""
     if not isinstance(kernel_size, int) or kernel_size not in (1, 3):
         raise ValueError(
             "`kernel_size` must be 3 (maps, token grids and sequences) or 1 (vectors). "

@@ -1,4 +1,4 @@
-"""The network that says how noisy a student's feature already is."""
+"""The network that predicts how much noise to add to a student's feature."""
 
 import keras
 
@@ -15,13 +15,12 @@ from keras_diffkd.validation.arguments import check_integer
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class NoiseAdapter(keras.layers.Layer):
-    """Adaptive noise matching: predicts the weight `γ` of a feature.
+    """Predicts the weight `γ` of a feature in its mix with noise.
 
-    `γ = softmax(Dense_2(GAP(features(x))))[:, 0]`, one per sample; the caller
-    mixes `γ x + (1 - γ) ε` so that the mix is as noisy as the first timestep of
-    the sampler expects. `features` is a `Bottleneck` with reduction 8 for
-    `kernel_size=3`, and `Conv1x1 C->2C, BN, ReLU, Conv1x1 2C->C, BN` for
-    `kernel_size=1`.
+    `γ = softmax(Dense_2(GAP(features(x))))[:, 0]`, one per sample. The mix
+    `γ x + (1 - γ) ε` is as noisy as the first timestep of the sampler expects.
+    `features` is a `Bottleneck` with reduction 8 for `kernel_size=3`, and
+    `Conv1x1 C->2C, BN, ReLU, Conv1x1 2C->C, BN` for `kernel_size=1`.
 
     Args:
         channels: Integer, channels of the feature.
@@ -35,7 +34,7 @@ class NoiseAdapter(keras.layers.Layer):
     `(batch,)` in (0, 1).
 
     Raises:
-        ValueError: If `channels`, `kernel_size` or `rank` cannot be used.
+        ValueError: If `channels`, `kernel_size` or `rank` is outside its range.
 
     Example:
 

@@ -10,12 +10,11 @@ from keras_diffkd.validation.arguments import check_integer
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class DDIMSampler:
-    """Deterministic DDIM sampling (eta = 0, no clipping) from half the noise.
+    """Samples by deterministic DDIM (eta = 0, no clipping) from half the noise.
 
-    The student's feature is not pure noise, so sampling starts in the middle:
-    the timesteps are the lower half of a grid of `2 * num_inference_steps`
-    steps over the training schedule (400, 300, 200, 100, 0 for five steps of a
-    schedule of 1000).
+    A student's feature is not pure noise, so sampling starts in the middle. The
+    timesteps are the lower half of a grid of `2 * num_inference_steps` steps over the
+    training schedule: 400, 300, 200, 100, 0 for five steps of a schedule of 1000.
 
     Args:
         schedule: A `NoiseSchedule`.
@@ -59,7 +58,7 @@ class DDIMSampler:
         ]
 
     def step(self, noise_prediction, timestep, x):
-        """Goes from `timestep` to the one below it on the grid.
+        """Returns the values one timestep further down the grid.
 
         Args:
             noise_prediction: Tensor like `x`, the predicted noise in `x`.
@@ -73,8 +72,8 @@ class DDIMSampler:
         previous = timestep - self._stride
         alpha = float(alphas_cumprod[timestep])
         previous_alpha = float(alphas_cumprod[previous]) if previous >= 0 else 1.0
-        # The clean estimate (x - sqrt(1 - alpha) noise) / sqrt(alpha), noised again,
-        # with the coefficients collected: four operations fewer on every step.
+        # Adds noise to the clean estimate (x - sqrt(1 - alpha) noise) / sqrt(alpha).
+        # The collected coefficients save four operations per step.
         of_x = math.sqrt(previous_alpha / alpha)
         of_noise = math.sqrt(1.0 - previous_alpha) - of_x * math.sqrt(1.0 - alpha)
         return of_x * x + of_noise * noise_prediction

@@ -8,11 +8,11 @@ from keras_diffkd.validation.arguments import check_integer, check_number
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class NoiseSchedule:
-    """Linear schedule of the forward (noising) process.
+    """Sets how much noise each timestep has, by a linear schedule.
 
-    `beta` rises linearly over the timesteps and `alphas_cumprod[t]` is the
-    product of `1 - beta` up to and including `t`: how much of the signal's
-    variance is left at timestep `t`.
+    `beta` rises linearly over the timesteps. `alphas_cumprod[t]` is the product of
+    `1 - beta` up to and including `t`: the part of the signal's variance that is left
+    at timestep `t`.
 
     Args:
         num_train_timesteps: Integer `T >= 1`, length of the process.
@@ -56,7 +56,7 @@ class NoiseSchedule:
         self.alphas_cumprod = np.cumprod(1.0 - self.betas)
 
     def add_noise(self, x, noise, timesteps):
-        """Samples the forward process: `sqrt(ᾱ_t) x + sqrt(1 - ᾱ_t) noise`.
+        """Adds noise: `sqrt(ᾱ_t) x + sqrt(1 - ᾱ_t) noise`.
 
         Args:
             x: Float tensor of shape `(batch, ...)`, the clean values.
@@ -72,7 +72,7 @@ class NoiseSchedule:
         return signal * x + sigma * noise
 
     def scales(self, timesteps, rank):
-        """Returns `sqrt(ᾱ_t)` and `sqrt(1 - ᾱ_t)` to multiply samples with.
+        """Returns the factors `sqrt(ᾱ_t)` and `sqrt(1 - ᾱ_t)` of samples.
 
         Args:
             timesteps: Integer tensor of shape `(batch,)`.

@@ -1,4 +1,4 @@
-"""Bridges to other libraries."""
+"""Uses losses and weights of other libraries."""
 
 from keras_diffkd.interop import keras_distillation, pytorch
 

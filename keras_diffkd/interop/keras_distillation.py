@@ -1,4 +1,4 @@
-"""Losses of `keras.distillation` as methods."""
+"""Uses losses of `keras.distillation` as methods."""
 
 import warnings
 
@@ -12,23 +12,22 @@ from keras_diffkd.validation.arguments import check_weight
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class KerasDistillation(DistillationMethod):
-    """A `keras.distillation.DistillationLoss` as a method.
+    """Uses a `keras.distillation.DistillationLoss` as a method.
 
-    `Distiller` wraps every such loss among its `methods` by itself; write it out for
-    a weight or a name. `LogitsDistillation` sees the outputs of the models,
-    `FeatureDistillation` the layers that it names, which may here be anything that a
-    tap may be.
+    `Distiller` wraps such losses among its `methods` itself; wrap one yourself to give
+    it a weight or a name. `LogitsDistillation` compares the outputs of the models, and
+    `FeatureDistillation` the layers that it names, which may be any taps.
 
     Args:
         loss: A `keras.distillation.DistillationLoss` on one tensor of each model.
         weight: Float or schedule, weight of the loss in the total loss.
-        name: String, prefix of the logs; by default that of the loss's class,
-            `"logits_distillation"` for example.
+        name: String, prefix of the logs; by default from the loss's class, for
+            example `"logits_distillation"`.
 
     Losses: `distill`.
 
     Raises:
-        ValueError: If `loss` is no such loss.
+        ValueError: If `loss` is not a `DistillationLoss`.
 
     Example:
 
@@ -88,7 +87,7 @@ class KerasDistillation(DistillationMethod):
 
 
 def as_methods(methods):
-    """Wraps the losses of `keras.distillation` among methods, under names of their own.
+    """Wraps the losses of `keras.distillation` among methods, under unique names.
 
     Args:
         methods: Iterable of methods and `keras.distillation.DistillationLoss`es.
@@ -117,7 +116,7 @@ def as_methods(methods):
 
 
 def _warn_if_no_divergence(loss):
-    """Warns of Keras's default, which is the divergence of nothing."""
+    """Warns of Keras's default, which is not a divergence of probabilities."""
     if not isinstance(loss, keras.distillation.LogitsDistillation):
         return
     functions = keras.tree.flatten(loss.loss)

@@ -1,4 +1,4 @@
-"""Weights of the DiffKD authors' PyTorch module."""
+"""Reads weights of the DiffKD authors' PyTorch module."""
 
 import keras
 import numpy as np
@@ -47,16 +47,16 @@ def load_diffkd_weights(method, state_dict):
             raise ValueError(
                 f"Weight {name!r} has the wrong shape. Received: "
                 f"{state_dict[name].shape} (PyTorch), expected {tuple(variable.shape)} "
-                "(Keras). Are the channels of the taps the same?"
+                "(Keras). Build the method for features of the same channels."
             )
     for name, variable in targets.items():
         variable.assign(values[name])
 
 
 def to_keras_layout(name, array):
-    """Transposes a PyTorch kernel (OIHW, or OI of the one dense layer).
+    """Transposes a PyTorch kernel: OIHW, or OI of the one dense layer.
 
-    A 1x1 convolution is a dense layer here, on the channels of each pixel.
+    A 1x1 convolution is a dense layer on the channels of each pixel here.
     """
     if array.ndim == 4 and array.shape[2:] == (1, 1):
         return array[:, :, 0, 0].T

@@ -1,4 +1,4 @@
-"""A linear map that keeps lengths and angles, whatever the optimizer does."""
+"""A linear map that keeps lengths and angles under any optimizer."""
 
 import math
 
@@ -13,11 +13,11 @@ DEGREE = 9
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class OrthogonalProjection(keras.layers.Layer):
-    """`x P` with `P Pᵀ = I` (or `Pᵀ P = I`, if there are fewer features after it).
+    """Computes `x P` with `P Pᵀ = I`, or `Pᵀ P = I` if `P` narrows the features.
 
-    `P` is a part of the rotation `exp(A)`, `A = X - Xᵀ`, where the trained
-    weight `X` is strictly lower triangular: no penalty, no projection after a
-    step, and any optimizer. There is no bias.
+    `P` is a part of the rotation `exp(A)`, `A = X - Xᵀ`, with a strictly lower
+    triangular weight `X`. Training needs no penalty and no projection after a step.
+    There is no bias.
 
     Args:
         input_features: Integer, size of the last axis of the input.
@@ -40,8 +40,8 @@ class OrthogonalProjection(keras.layers.Layer):
     >>> bool(keras.ops.max(keras.ops.abs(gram - keras.ops.eye(4))) < 1e-5)
     True
 
-    Source: VkD (arXiv 2403.06213), section 3.2. How the series is truncated and
-    corrected is ours.
+    Source: VkD (arXiv 2403.06213), section 3.2. The truncation of the series and its
+    correction are ours.
     """
 
     def __init__(self, input_features, output_features, *, name=None):
@@ -89,9 +89,8 @@ class OrthogonalProjection(keras.layers.Layer):
 def rotation_from_skew(skew):
     """Returns the matrix exponential of a skew-symmetric matrix.
 
-    Every rotation has a logarithm of Frobenius norm at most `π sqrt(n)`: a
-    longer one is shortened to that. So a fixed number of squarings suffices for
-    any weights, without a loop that depends on them.
+    Every rotation has a logarithm of Frobenius norm at most `π sqrt(n)`, so a longer
+    one is shortened to that. A fixed number of squarings then suffices for any weights.
 
     Args:
         skew: float32 tensor of shape `(n, n)`.
@@ -101,7 +100,7 @@ def rotation_from_skew(skew):
     squarings = math.ceil(math.log2(longest))
     squared_norm = keras.ops.sum(keras.ops.square(skew))
     shortening = longest * keras.ops.rsqrt(keras.ops.maximum(squared_norm, longest**2))
-    # Of norm 1 at most, angles of at most 1 / sqrt(2).
+    # The norm is at most 1, and angles are at most 1 / sqrt(2).
     result = truncated_exponential(skew * shortening / 2**squarings)
     for _ in range(squarings):
         result = keras.ops.matmul(result, result)
@@ -123,10 +122,10 @@ def truncated_exponential(matrix):
 
 
 def nearest_orthonormal(columns):
-    """Returns nearly orthonormal columns made so to float precision.
+    """Returns columns that are orthonormal to float precision, from nearly such ones.
 
-    Squaring doubles the rounding error of a rotation every time. One step of
-    the Newton-Schulz iteration squares what is left of it.
+    Each squaring doubles the rounding error of a rotation. One step of the
+    Newton-Schulz iteration squares the remaining error.
     """
     gram = keras.ops.matmul(keras.ops.transpose(columns), columns)
     correction = 1.5 * keras.ops.eye(columns.shape[1]) - 0.5 * gram

@@ -1,4 +1,4 @@
-"""Random hyperplanes through the middle of the features that are seen."""
+"""Random hyperplanes through the center of the observed features."""
 
 import keras
 
@@ -10,25 +10,25 @@ from keras_diffkd.validation.arguments import (
     check_seed,
 )
 
-# What the middle of a batch can be.
+# How to find the center of a batch.
 CENTERS = ("median", "mean")
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class RandomHyperplanes(keras.layers.Layer):
-    """Fixed random directions, and where the features' middle lies along them.
+    """Computes signed distances from random hyperplanes: `x W - c`.
 
-    `layer(x)` gives `x W - c`: `W ~ N(0, stddev²)` is drawn once and never
-    trained, `c` is the running median (or mean) of `x W`, so that about half of
-    the features lie on either side. `observe` moves `c`; calling does not.
+    `W ~ N(0, stddev²)` is drawn once and never trained. `c` is the running median (or
+    mean) of `x W`, so that about half of the features lie on either side. `observe`
+    moves `c`; calling the layer does not.
 
     Args:
         features: Integer, size of the last axis of the input.
         num_hyperplanes: Integer, size of the last axis of the output.
         stddev: Positive float, scale of `W`.
         center: `"median"` or `"mean"`.
-        momentum: Float in [0, 1), weight of the past in `c`, which is corrected
-            for starting at zero.
+        momentum: Float in [0, 1), weight of the past in `c`. The start at zero is
+            corrected.
         seed: Integer seed of `W`, or `None`.
         name: Optional name of the layer.
 
@@ -49,7 +49,7 @@ class RandomHyperplanes(keras.layers.Layer):
     True
 
     Source: the hash functions of Distilling Knowledge by Mimicking Features
-    (arXiv 2011.01424); that the median runs along with training is our reading.
+    (arXiv 2011.01424). The running median is our reading.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RandomHyperplanes(keras.layers.Layer):
         )
 
     def observe(self, x):
-        """Moves the middle towards that of a batch `(batch, features)`."""
+        """Moves the center towards that of a batch `(batch, features)`."""
         values = keras.ops.matmul(x, self.directions)
         middle = keras.ops.median if self.center == "median" else keras.ops.mean
         for variable, new in (

@@ -1,4 +1,4 @@
-"""Parallel branches in training that are one convolution in the end."""
+"""Parallel branches in training that merge into one convolution."""
 
 import keras
 import numpy as np
@@ -8,19 +8,19 @@ from keras_diffkd.layers.torch_like import batch_normalization
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class ReparameterizedConv2D(keras.layers.Layer):
-    """K parallel convolutions with batch normalisation in the place of one.
+    """Replaces a convolution by K parallel ones with batch normalization.
 
-    `activation(sum_k a_k BN_k(Conv_k(x)))`, with trained coefficients `a_k` that
-    start at `1 / K`. At inference this is one convolution: see `merge_into`. If
-    the convolution has no bias, the constant that the normalisations would add
-    to the sum is subtracted (as the moving statistics have it).
+    `activation(sum_k a_k BN_k(Conv_k(x)))`, with trained coefficients `a_k` that start
+    at `1 / K`. At inference this equals one convolution: see `merge_into`. If that
+    convolution has no bias, the layer subtracts the constant that the moving
+    statistics of the normalizations add to the sum.
 
-    The branches are the sublayers `branch_0`, `branch_1` and so on; `combination`
-    is their sum before that and before the activation. These give float32
-    features, the layer itself those of the convolution's dtype policy.
+    The sublayers `branch_0`, `branch_1` and so on give the branches, and `combination`
+    gives their sum before that subtraction and the activation. Both give float32
+    features; the layer itself follows the dtype policy of the convolution.
 
-    The convolution's kernel regulariser acts on every branch's kernel; its bias
-    regulariser has nothing to act on.
+    The convolution's kernel regularizer acts on the kernel of every branch. Its bias
+    regularizer has no effect.
 
     Args:
         convolution: Dict, the `get_config()` of the `Conv2D` to replace.
@@ -40,15 +40,15 @@ class ReparameterizedConv2D(keras.layers.Layer):
     >>> convolution.build((2, 5, 5, 3))
     >>> layer.merge_into(convolution)
 
-    Source: the re-parameterisation of RepVGG (arXiv 2101.03697), as
-    KDiffusion (doi 10.1609/aaai.v38i15.29579) uses it; coefficients and the
+    Source: the re-parameterization of RepVGG (arXiv 2101.03697), as
+    KDiffusion (doi 10.1609/aaai.v38i15.29579) uses it. The coefficients and the
     treatment of the bias are our reading.
     """
 
     def __init__(self, convolution, num_branches):
         super().__init__(
             name=convolution["name"],
-            # The convolutions alone compute in the policy of the one they replace.
+            # Only the convolutions follow the policy of the one that they replace.
             dtype="float32",
             trainable=convolution["trainable"],
             activity_regularizer=convolution["activity_regularizer"],
@@ -71,7 +71,7 @@ class ReparameterizedConv2D(keras.layers.Layer):
             branch.build(input_shape)
         self.combination.build([(self.num_branches,)])
 
-    # `None` as in Keras's normalisations: a functional model writes any other default
+    # `None` as in Keras's normalizations: a functional model writes any other default
     # into its graph, and so into the graph of the merged model.
     def call(self, inputs, training=None):
         outputs = [branch(inputs, training=training) for branch in self.branches]
@@ -82,10 +82,10 @@ class ReparameterizedConv2D(keras.layers.Layer):
         return self.activation(keras.ops.cast(combined, self.output_dtype))
 
     def split(self, convolution, seed=None):
-        """Sets the branches so that together they are a convolution.
+        """Sets the branches so that together they compute a convolution.
 
-        Their kernels differ from its by noise as large as itself, of sum zero:
-        equal branches would stay equal.
+        Noise of sum zero, as large as the kernel, makes the branches differ: equal
+        branches would stay equal.
 
         Args:
             convolution: A built `Conv2D`.
@@ -96,14 +96,14 @@ class ReparameterizedConv2D(keras.layers.Layer):
         noise = _float64(noise) * np.std(kernel)
         noise -= noise.mean(axis=0)
         for branch, deviation in zip(self.branches, noise, strict=True):
-            # What the normalisation divides by before it has seen data.
+            # The divisor of the normalization before it has seen data.
             initial = np.sqrt(1.0 + branch.bn.epsilon)
             branch.conv.kernel.assign((kernel + deviation) * initial)
             if convolution.bias is not None:
                 branch.bn.beta.assign(_float64(convolution.bias))
 
     def merge_into(self, convolution):
-        """Gives a built `Conv2D` the weights that make it this layer."""
+        """Sets the weights of a built `Conv2D` so that it computes this layer."""
         kernel, bias = 0.0, 0.0
         weights = _float64(self.combination.coefficients)
         for weight, branch in zip(weights, self.branches, strict=True):
@@ -119,7 +119,7 @@ class ReparameterizedConv2D(keras.layers.Layer):
 
 
 class _Branch(keras.layers.Layer):
-    """A convolution without bias and its batch normalisation."""
+    """A convolution without bias and its batch normalization."""
 
     def __init__(self, convolution, name):
         super().__init__(name=name, dtype="float32")
@@ -142,7 +142,7 @@ class _Branch(keras.layers.Layer):
         return self.bn(self.conv(inputs), training=training)
 
     def affine(self):
-        """Returns what the normalisation multiplies by and adds at inference."""
+        """Returns the factor and the constant of the normalization at inference."""
         scale = self.bn.gamma / keras.ops.sqrt(
             self.bn.moving_variance + self.bn.epsilon
         )

@@ -1,9 +1,9 @@
 """Layers with the defaults of the DiffKD authors' framework.
 
-How the heads are initialised changes what a comparison with the published
-method shows (methods are trained for as long as the student, from scratch), so
-every convolution, dense layer and batch normalisation of the heads comes from
-here. They compute in float32 whatever the dtype policy.
+Methods are trained from scratch, for as long as the student, so their initial weights
+change the results. Every convolution, dense layer and batch normalization of a method
+comes from here, to compare with the published method. They compute in float32, whatever
+the dtype policy.
 """
 
 import math
@@ -18,7 +18,7 @@ def check_channels(layer, input_shape, channels):
     if input_shape[-1] != channels:
         raise ValueError(
             f"{type(layer).__name__} was made for features of {channels} channels. "
-            f"Received: an input of shape {tuple(input_shape)}"
+            f"Received: an input of shape {tuple(input_shape)}."
         )
 
 
@@ -41,7 +41,7 @@ def fan_in_uniform(fan_in):
 def convolution(rank, in_channels, filters, kernel_size, name=None):
     """Returns a "same" convolution whose kernel and bias are `fan_in_uniform`.
 
-    For kernels of size 1, `dense` computes the same in less time.
+    For kernels of size 1, `dense` computes the same faster.
 
     Args:
         rank: Integer, 1 for a `Conv1D`, 2 for a `Conv2D`, 3 for a `Conv3D`.
@@ -72,8 +72,8 @@ def check_rank(rank):
 def dense(in_channels, units, name=None):
     """Returns a `Dense` layer whose kernel and bias are `fan_in_uniform`.
 
-    Of a map `(batch, height, width, in_channels)` it is the 1x1 convolution, as one
-    matrix product. On CPUs its gradient takes half the time of a `Conv2D`'s.
+    On a map `(batch, height, width, in_channels)` it is a 1x1 convolution, computed as
+    one matrix product. On CPUs its gradient takes half the time of a `Conv2D`'s.
 
     Args:
         in_channels: Integer, size of the last axis of the input.

@@ -1,7 +1,7 @@
 """Distillation losses: pure functions of the teacher's and student's tensors.
 
-The teacher comes first, as `y_true` does in Keras. Everything is computed in
-float32, whatever the dtype of the inputs.
+The teacher comes first, as `y_true` does in Keras. All of them compute in float32,
+whatever the dtype of the inputs.
 """
 
 from keras_diffkd.losses.dist import dist

@@ -1,13 +1,12 @@
-"""Samples that do not count in a loss: ignored labels, padding."""
+"""Leaves samples out of a loss: ignored labels and padding."""
 
 import keras
 
 
 def only_counted(teacher, student, mask):
-    """Returns both logits with zeros where the mask has none, and the samples' weights.
+    """Returns both logits with zeros outside the mask, and the weights of the samples.
 
-    Zeros, because what lies there may not be finite, and a gradient of 0 times
-    infinity is not 0.
+    Values outside the mask may not be finite, and 0 times infinity is not 0.
 
     Args:
         teacher: float32 tensor `(samples, classes)`.
@@ -42,7 +41,7 @@ def mean_of_counted(values, counted, axis=None, keepdims=False):
 
     Args:
         values: float32 tensor.
-        counted: What `only_counted` returned, of a shape that broadcasts to that of
+        counted: Weights from `only_counted`, of a shape that broadcasts to that of
             `values` and has its size along `axis`.
         axis: Integer, or `None` for all axes.
         keepdims: Whether to keep the axis, with size 1.

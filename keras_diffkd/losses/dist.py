@@ -1,4 +1,4 @@
-"""DIST: match correlations instead of values."""
+"""The loss of DIST: compares correlations instead of values."""
 
 import keras
 
@@ -9,11 +9,11 @@ from keras_diffkd.losses.inputs import logits_pair
 def dist(
     teacher_logits, student_logits, beta=1.0, gamma=1.0, temperature=1.0, mask=None
 ):
-    """`τ² (β (1 - inter-class correlation) + γ (1 - intra-class correlation))`.
+    """Computes `τ² (β (1 - inter-class) + γ (1 - intra-class correlation))`.
 
-    Both are Pearson correlations of the softened probabilities: over the
-    classes of a sample, averaged over the batch, and over the batch for a
-    class, averaged over the classes.
+    Both are Pearson correlations of the softened probabilities: over the classes of a
+    sample, averaged over the batch, and over the batch for a class, averaged over the
+    classes.
 
     Args:
         teacher_logits: Float tensor of shape `(batch, ..., classes)`.
@@ -50,7 +50,7 @@ def dist(
     else:
         column = counted[:, None]
         within = pearson(teacher, student, axis=0, counted=column)
-        # Without samples nothing correlates, which is no reason to learn.
+        # Without samples nothing correlates, and there is nothing to learn.
         intra_class = keras.ops.max(counted) * (1.0 - keras.ops.mean(within))
     return temperature**2 * (beta * inter_class + gamma * intra_class)
 
@@ -63,7 +63,7 @@ def pearson(x, y, axis, epsilon=1e-8, counted=None):
         y: Tensor of the same shape.
         axis: Integer.
         epsilon: Float.
-        counted: What counts along the axis: ones and zeros, or `None` for all.
+        counted: Ones and zeros along the axis, or `None` if all values count.
     """
     x = x - mean_of_counted(x, counted, axis=axis, keepdims=True)
     y = y - mean_of_counted(y, counted, axis=axis, keepdims=True)
@@ -71,6 +71,6 @@ def pearson(x, y, axis, epsilon=1e-8, counted=None):
         x, y = counted * x, counted * y
     covariance = keras.ops.sum(x * y, axis=axis)
     variances = keras.ops.sum(x * x, axis=axis) * keras.ops.sum(y * y, axis=axis)
-    # epsilon inside the root keeps the gradient finite for a constant column,
-    # such as the batch axis of a batch of one sample.
+    # Epsilon inside the root keeps the gradient finite for a constant column, such as
+    # the batch axis of a batch of one sample.
     return covariance / keras.ops.sqrt(variances + epsilon**2)

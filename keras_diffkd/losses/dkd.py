@@ -1,4 +1,4 @@
-"""DKD: target and non-target knowledge, weighted apart."""
+"""The loss of DKD: weighs the target class and the other classes apart."""
 
 import keras
 
@@ -15,10 +15,10 @@ def dkd(
     temperature=4.0,
     mask=None,
 ):
-    """`τ² (α TCKD + β NCKD)`, mean over samples.
+    """Computes `τ² (α TCKD + β NCKD)`, the mean over samples.
 
-    TCKD is the KL divergence between the two probabilities (target class, all
-    others); NCKD the one between the softmaxes over the other classes alone.
+    TCKD is the KL divergence of two probabilities: the target class and all others.
+    NCKD is the KL divergence of the softmaxes over the other classes alone.
 
     Args:
         teacher_logits: Float tensor of shape `(batch, ..., classes)`.

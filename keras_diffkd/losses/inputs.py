@@ -1,10 +1,10 @@
-"""What the losses check and convert before they compute."""
+"""Checks and converts the inputs of the losses."""
 
 import keras
 
 
 def float32_pair(teacher, student):
-    """Returns both tensors in float32; raises unless their shapes agree."""
+    """Returns both tensors in float32, or raises if their shapes differ."""
     teacher = keras.ops.cast(teacher, "float32")
     student = keras.ops.cast(student, "float32")
     same_rank = len(teacher.shape) == len(student.shape)
@@ -24,8 +24,8 @@ def float32_pair(teacher, student):
 def logits_pair(teacher_logits, student_logits, temperature):
     """Returns both logits in float32 as `(samples, classes)`.
 
-    Logits of more than two dimensions, as segmenters give them, are taken as
-    one sample per pixel.
+    In logits of more than two dimensions, such as a segmenter's, each pixel is a
+    sample.
     """
     if not temperature > 0:
         raise ValueError(

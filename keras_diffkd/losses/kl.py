@@ -7,14 +7,14 @@ import keras
 from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
 
-# From this temperature on, `τ²` makes float32's rounding of the divergence visible.
+# At this temperature and above, `τ²` makes float32's rounding visible.
 HOT = 20.0
 # Gaps of softened logits for which the series is exact in float32.
 SMALL = 1.0
 
 
 def kl_divergence(teacher_logits, student_logits, temperature=1.0, mask=None):
-    """`τ² KL(softmax(teacher / τ) ‖ softmax(student / τ))`, mean over samples.
+    """Computes `τ² KL(softmax(teacher / τ) ‖ softmax(student / τ))`.
 
     Args:
         teacher_logits: Float tensor of shape `(batch, ..., classes)`.
@@ -24,8 +24,8 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, mask=None):
             is 0 (`False`), the sample does not count.
 
     Returns:
-        float32 scalar, summed over classes and averaged over everything else
-        that counts; 0 if nothing does.
+        float32 scalar, the sum over classes and mean over samples that count; 0 if no
+        sample counts.
 
     Raises:
         ValueError: If the shapes differ, there are fewer than two classes, the
@@ -51,7 +51,7 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, mask=None):
 
 
 def _of_small_gaps(probabilities, gap, otherwise):
-    """Returns the divergence of samples whose logits hardly differ, without rounding.
+    """Returns the divergence of samples with similar logits, without rounding.
 
     `KL = log E[exp(-c)] = log(1 + E[exp(-c) - 1 + c])`, with the expectation over the
     teacher's classes and `c` the gap of the logits less its expectation. The brackets
@@ -62,8 +62,8 @@ def _of_small_gaps(probabilities, gap, otherwise):
         gap: Teacher's logits less the student's, divided by the temperature.
         otherwise: Divergences `(samples,)` for samples where the gaps are larger.
     """
-    centre = keras.ops.sum(probabilities * gap, axis=-1, keepdims=True)
-    c = gap - centre
+    center = keras.ops.sum(probabilities * gap, axis=-1, keepdims=True)
+    c = gap - center
     is_small = keras.ops.max(keras.ops.abs(c), axis=-1) < SMALL
     c = keras.ops.where(is_small[:, None], c, 0.0)
     series = 0.0

@@ -6,11 +6,11 @@ from keras_diffkd.losses.inputs import float32_pair
 
 
 def lsh(teacher_values, student_values):
-    """Binary cross-entropy of the student's hash values and the teacher's bits.
+    """Computes the cross-entropy of the student's hash values and the teacher's bits.
 
-    Hash values are a feature's signed distances from hyperplanes, `W f + b`;
-    the bits are `W f_t + b > 0`, the logits `W f_s + b`. So the student learns
-    the direction of the feature more than its length.
+    Hash values are a feature's signed distances from hyperplanes, `W f + b`. The bits
+    are `W f_t + b > 0` and the logits `W f_s + b`, so the student learns the direction
+    of the feature more than its length.
 
     Args:
         teacher_values: Float tensor of shape `(batch, hashes)`. No gradient

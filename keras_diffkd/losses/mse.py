@@ -6,7 +6,7 @@ from keras_diffkd.losses.inputs import float32_pair
 
 
 def mean_squared_error(teacher, student):
-    """Mean over all elements of the squared difference.
+    """Computes the mean of the squared difference over all elements.
 
     Args:
         teacher: Float tensor of any shape, the target.

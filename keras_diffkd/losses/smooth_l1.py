@@ -6,12 +6,14 @@ from keras_diffkd.losses.inputs import float32_pair
 
 
 def smooth_l1(teacher, student, beta=1.0):
-    """Mean of `d² / (2 β)` where `d = |student - teacher| < β`, else `d - β / 2`.
+    """Computes the mean of `d² / (2 β)` for `d < β`, and of `d - β / 2` for larger `d`.
+
+    `d = |student - teacher|`.
 
     Args:
         teacher: Float tensor of any shape, the target.
         student: Float tensor of the same shape.
-        beta: Positive float, where the square turns into a line.
+        beta: Positive float, the distance at which the square turns into a line.
 
     Returns:
         float32 scalar.

@@ -1,4 +1,4 @@
-"""AFD: attention decides which features of the student follow which of the teacher."""
+"""AFD: attention chooses which feature of the student follows which of the teacher."""
 
 import math
 
@@ -21,35 +21,34 @@ from keras_diffkd.validation.arguments import check_integer, check_weight
 class AFD(DistillationMethod):
     """Attention-based feature distillation over several taps.
 
-    From every tapped feature comes a vector of width `d` (a query `q_i` of the
-    teacher's, a key `k_j` of the student's: dense layer and batch normalisation on
-    the mean over space or time) and a value `v` (the mean over channels of the squares,
-    flattened to unit length; the student's is first pooled to the teacher's grid).
+    Each tapped feature gives a vector of width `d` and a value `v`. The vector is a
+    query `q_i` of the teacher or a key `k_j` of the student: a dense layer and a batch
+    normalization on the mean over space or time. The value is the mean of the squares
+    over the channels, flattened and scaled to unit length; the student's is pooled to
+    the teacher's grid first.
 
         a_ij = softmax_j((q_i · W k_j + p_i · p'_j) / sqrt(d))
         distill = Σ_ij a_ij mean((v_i - v_j)²), mean over the batch
 
-    with trained `W` and position embeddings `p` and `p'`, one for each tap.
+    `W` and the position embeddings `p` and `p'`, one for each tap, are trained.
 
     Args:
-        teacher_tap: List of layers of the teacher: maps
-            `(batch, height, width, channels)` or square tokens
-            `(batch, tokens, channels)`, or all of them sequences
-            `(batch, timesteps, channels)`, or maps of three dimensions
-            `(batch, depth, height, width, channels)`; of known and possibly different
-            sizes.
+        teacher_tap: List of layers of the teacher, of known sizes, which may differ:
+            maps `(batch, height, width, channels)` and square grids of tokens
+            `(batch, tokens, channels)`; or sequences `(batch, timesteps, channels)`;
+            or maps of three dimensions `(batch, depth, height, width, channels)`.
         student_tap: List of layers of the student, of any number.
         key_dim: Integer `d`, width of queries and keys.
         weight: Float or schedule, weight of the loss in the total loss.
-        feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
-            features of three axes are. `"auto"` reads it off the tapped layers.
+        feature_kind: `"auto"` (the tapped layers tell), `"tokens"` or `"sequence"`: the
+            kind of features with three axes.
         name: String, prefix of the logs.
 
     Losses: `distill`.
 
     Raises:
-        ValueError: If the taps are no lists of different layers, or a feature is no
-            map of known size.
+        ValueError: If the taps are not lists of different layers, or a feature has an
+            unknown size.
 
     Example:
 
@@ -130,7 +129,7 @@ class AFD(DistillationMethod):
         ]
 
     def _vectors(self, maps, name):
-        """Returns `(dense layer, batch normalisation)` for every feature."""
+        """Returns `(dense layer, batch normalization)` for every feature."""
         layers = []
         for index, (*_, channels) in enumerate(maps):
             layers.append(
@@ -204,11 +203,11 @@ class AFD(DistillationMethod):
 
 
 def value(feature_map, grid):
-    """Returns where a feature is strong, as vectors of unit length.
+    """Returns a map of the feature's strength, as vectors of unit length.
 
     Args:
         feature_map: float32 tensor `(batch, ..., channels)`.
-        grid: Tuple of the sizes, without batch and channels, that it is pooled to.
+        grid: Tuple of the sizes to pool to, without batch and channels.
 
     Returns:
         float32 tensor `(batch, product of the grid)`.
@@ -220,7 +219,7 @@ def value(feature_map, grid):
             energy, grid, data_format="channels_last"
         )
     flat = keras.ops.reshape(energy, (-1, math.prod(grid)))
-    # Inside the root: a feature that is zero everywhere has a finite gradient.
+    # Epsilon inside the root keeps the gradient of an all-zero feature finite.
     squares = keras.ops.sum(keras.ops.square(flat), axis=-1, keepdims=True)
     return flat * keras.ops.rsqrt(squares + 1e-12)
 

@@ -1,11 +1,11 @@
-"""Checks on a list of methods."""
+"""Checks a list of methods."""
 
 from keras_diffkd.methods.method import DistillationMethod
 from keras_diffkd.validation.findings import Findings
 
 
 def check_methods(methods, teacher):
-    """Raises `ValueError` unless these are methods with names of their own."""
+    """Raises `ValueError` unless all are methods with unique names and a teacher."""
     for method in methods:
         if not isinstance(method, DistillationMethod):
             raise ValueError(
@@ -18,7 +18,7 @@ def check_methods(methods, teacher):
     if repeated:
         raise ValueError(
             "Every method needs its own name, which prefixes its logs. Received: "
-            f'{names}. Rename {repeated}, with `name="diffkd_logits"` for instance.'
+            f'{names}. Rename {repeated}, for example with `name="diffkd_logits"`.'
         )
     if methods and teacher is None:
         raise ValueError(
@@ -27,10 +27,10 @@ def check_methods(methods, teacher):
 
 
 def prepare_student(student, methods):
-    """Returns the student as all methods want to train it.
+    """Returns the student after `prepare_student` of every method.
 
     Raises:
-        PreflightError: With all problems of methods that re-parameterize it.
+        PreflightError: If methods cannot re-parameterize it; lists all problems.
     """
     findings = Findings()
     for method in methods:

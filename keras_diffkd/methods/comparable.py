@@ -1,9 +1,9 @@
-"""What the features are that a method compares, and whether they can be compared."""
+"""Finds the kinds of two features, and checks that they can be compared."""
 
 from keras_diffkd.features.kinds import KINDS_BY_RANK
 from keras_diffkd.validation.arguments import check_choice
 
-# What `feature_kind` may be.
+# Values of the argument `feature_kind`.
 FEATURE_KINDS = ("auto", "tokens", "sequence")
 NAMES = {
     "vector": "vector (batch, channels)",
@@ -20,7 +20,7 @@ def check_feature_kind(feature_kind):
 
 
 def kinds_of(method, teacher_shape, student_shape):
-    """Returns what the teacher's and the student's feature are.
+    """Returns the kinds of the teacher's and the student's feature.
 
     Args:
         method: `DistillationMethod` with a `feature_kind`.
@@ -28,7 +28,7 @@ def kinds_of(method, teacher_shape, student_shape):
         student_shape: The same of the student.
 
     Raises:
-        ValueError: If nothing tells what a feature of three axes is, or if the two
+        ValueError: If nothing tells the kind of a feature with three axes, or the two
             cannot be compared.
     """
     told = method.tapped_kinds
@@ -44,11 +44,11 @@ def kinds_of(method, teacher_shape, student_shape):
 
 
 def single_kind(shape, told, feature_kind, whose):
-    """Returns what one feature is; see `kinds_of`.
+    """Returns the kind of one feature; see `kinds_of`.
 
     Args:
         shape: Shape tuple of the feature.
-        told: What the tapped layers tell, or `None`.
+        told: The kind that the tapped layers tell, or `None`.
         feature_kind: The method's argument.
         whose: String for the error, `"teacher"` for example.
     """
@@ -65,9 +65,9 @@ def single_kind(shape, told, feature_kind, whose):
         return feature_kind
     if told == "rectangle":
         raise ValueError(
-            f"The {whose}'s tokens {shape} come from a map that is not square, and the "
-            "grid that they form is unknown. Put a keras.layers.Reshape((height, "
-            "width, channels)) after the tapped layer, and tap that one."
+            f"The {whose}'s tokens {shape} come from a map that is not square, and "
+            "their grid is unknown. Put a keras.layers.Reshape((height, width, "
+            "channels)) after the tapped layer, and tap that one."
         )
     if told is None:
         raise ValueError(
@@ -83,7 +83,7 @@ def check_alike(kinds, shapes):
     """Raises `ValueError` unless the features lie on grids of the same kind.
 
     Args:
-        kinds: Pair of the kinds of teacher's and student's feature.
+        kinds: Pair of the kinds of the teacher's and the student's feature.
         shapes: Pair of their shape tuples.
     """
     alone = {"sequence", "volume"}
@@ -92,6 +92,6 @@ def check_alike(kinds, shapes):
             f"The teacher's feature is a {NAMES[kinds[0]]} and the student's a "
             f"{NAMES[kinds[1]]}, which have no positions in common. Received: shapes "
             f"{tuple(shapes[0])} and {tuple(shapes[1])}. Tap layers of the same kind, "
-            "or use VkD, which compares means over all positions. If a feature of "
-            "three axes is taken for what it is not, pass `feature_kind`."
+            "or use VkD, which compares means over all positions. If the kind of a "
+            "feature with three axes is wrong, pass `feature_kind`."
         )

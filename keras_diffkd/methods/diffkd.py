@@ -1,4 +1,4 @@
-"""DiffKD: denoise the student's feature before comparing it."""
+"""DiffKD: denoises the student's feature before it compares it."""
 
 import keras
 

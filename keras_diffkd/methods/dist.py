@@ -1,4 +1,4 @@
-"""DIST: relations between classes and between samples instead of values."""
+"""DIST: compares relations of classes and of samples instead of values."""
 
 import keras
 
@@ -9,7 +9,7 @@ from keras_diffkd.validation.arguments import check_number
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class DIST(LogitsMethod):
-    """Correlations of the class probabilities, within samples and within classes.
+    """Compares correlations of class probabilities, within samples and classes.
 
     Args:
         teacher_tap: `None` (the teacher's output) or the layer of its logits.

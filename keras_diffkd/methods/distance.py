@@ -1,11 +1,11 @@
-"""The distances that a method may put between two features."""
+"""Distances between two features."""
 
 import keras
 
 from keras_diffkd import losses
 from keras_diffkd.validation.arguments import check_number
 
-# Distances of class scores; they see the last axis as classes.
+# Distances between class scores, whose last axis is the classes.
 OF_LOGITS = ("kl", "dist", "dkd")
 
 
@@ -30,7 +30,7 @@ def distance_between(distance, teacher, student, *, targets, temperature, mask=N
         student: float32 tensor of the same shape.
         targets: Class labels, integers or one-hot, for `"dkd"`.
         temperature: Positive float, for the distances of logits.
-        mask: Optional, which positions count, for the distances of logits.
+        mask: Optional mask of the positions that count, for the distances of logits.
     """
     if callable(distance):
         return keras.ops.mean(keras.ops.cast(distance(teacher, student), "float32"))

@@ -1,4 +1,4 @@
-"""DKD: what the teacher says of the target class, and of the others."""
+"""DKD: compares the target class and the other classes apart."""
 
 import keras
 
@@ -9,7 +9,7 @@ from keras_diffkd.validation.arguments import check_number
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class DKD(LogitsMethod):
-    """Decoupled knowledge distillation. Needs class labels.
+    """Decouples the target class from the other classes. Needs class labels.
 
     Args:
         teacher_tap: `None` (the teacher's output) or the layer of its logits.
@@ -24,7 +24,7 @@ class DKD(LogitsMethod):
 
     Raises:
         ValueError: If the numbers of classes differ, the temperature is not
-            positive, or, in training, there are no labels.
+            positive, or a training has no labels.
 
     Example:
 
@@ -35,8 +35,8 @@ class DKD(LogitsMethod):
     >>> abs(float(loss["distill"])) < 1e-5
     True
 
-    The authors' code lets the weight grow over the first 20 epochs,
-    `min(epoch / 20, 1)`. A schedule of Keras does so step by step:
+    The authors' code raises the weight over the first 20 epochs,
+    `min(epoch / 20, 1)`. A Keras schedule raises it step by step:
 
     >>> warm_up = keras.optimizers.schedules.PolynomialDecay(
     ...     0.0, decay_steps=20 * 390, end_learning_rate=1.0)

@@ -24,52 +24,52 @@ from keras_diffkd.validation.arguments import (
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class DSKD(DistillationMethod):
-    """Self-distillation from a feature that the teacher's classifier improved.
+    """Experimental: our reading of the abstract. Self-distillation by denoising.
 
-    The student's feature, projected to the teacher's width, is denoised by a
-    small diffusion model in `num_inference_steps` DDIM steps, each of which
-    also climbs the log-probability that the teacher's own classifier gives the
-    label. The result is a constant that plays the teacher: random hyperplanes
-    hash both features, and the student's is pulled to the sides on which the
-    denoised one lies. Teacher and student features are never compared.
+    The student's feature, projected to the teacher's width, is denoised by a small
+    diffusion model. Each of the `num_inference_steps` DDIM steps also raises the
+    log-probability that the teacher's own classifier gives the label. The result is a
+    constant target: random hyperplanes hash both features, and the student's feature
+    is pulled to the sides of the denoised one. The method never compares features of
+    the teacher with features of the student.
 
     Args:
         teacher_tap: The layer of the teacher's feature: a map
             `(batch, height, width, channels)`, square tokens
             `(batch, tokens, channels)`, a sequence `(batch, timesteps, channels)` or
-            a vector `(batch, channels)`. What comes after it is the classifier, so it
-            cannot be the output (unless `guidance_scale=0`).
+            a vector `(batch, channels)`. The layers after it are the classifier, so it
+            cannot be the output, unless `guidance_scale=0`.
         student_tap: The same for the student; channels may differ.
         guidance_scale: Float `s`, 0 for no guidance.
-        diffusion_source: `"student"` or `"teacher"`: on whose features the
-            diffusion model is trained.
+        diffusion_source: `"student"` or `"teacher"`: whose features train the
+            diffusion model.
         kernel_size: `"auto"` (1 for vectors, 3 for everything else), 3 or 1.
         num_inference_steps: Integer, DDIM steps from the middle of the schedule.
         num_train_timesteps: Integer, length of the noise schedule, 2 to 1280.
         gamma: Float in (0, 1]: the weight of the student's feature in its mix
-            with noise before denoising; 1 is no noise. A predicted weight, as
-            `DiffKD` has it, would get no gradient here.
+            with noise before denoising; 1 adds no noise. A predicted weight, as in
+            `DiffKD`, would get no gradient here.
         num_hashes: Integer, the number of hyperplanes.
         hash_stddev: Positive float, scale of the hyperplanes' directions.
-        hash_center: `"median"` or `"mean"` of the denoised features, through
-            which the hyperplanes go (it runs along with training).
-        normalize_features: Whether the pooled features are compared at unit
-            length. Without it training easily diverges: denoising from the
-            middle of the schedule enlarges a feature, and a student that
-            follows an enlarged self grows without end.
+        hash_center: `"median"` or `"mean"`: the running center of the denoised
+            features, through which the hyperplanes go.
+        normalize_features: Whether to scale the pooled features to unit length.
+            Without it, training easily diverges: denoising from the middle of the
+            schedule enlarges a feature, and a student that follows its own enlarged
+            feature grows without end.
         distill_weight: Float or schedule, weight of the hashing loss.
         mse_weight: Float or schedule, weight of the mean squared error of the same two
             features; 0 for none.
         denoise_weight: Float or schedule, weight of the diffusion model's own loss.
-        resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
-            map to the teacher's grid if they differ.
-        feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
-            features of three axes are. `"auto"` reads it off the tapped layers.
+        resize: `None`, `"nearest"` or `"bilinear"` (linear over time): resizes the
+            student's map or sequence to the teacher's size.
+        feature_kind: `"auto"` (the tapped layers tell), `"tokens"` or `"sequence"`: the
+            kind of features with three axes.
         seed: Integer seed of noise and hyperplanes, or `None`.
         name: String, prefix of the logs.
 
-    Losses: `distill`, `denoise` and, unless its weight is 0, `mse`. The labels
-    are the targets given to `fit`, or the teacher's decision if there are none.
+    Losses: `distill`, `denoise` and, unless its weight is 0, `mse`. The labels are
+    the targets of `fit`, or the teacher's decision without targets.
 
     Raises:
         ValueError: If an argument is outside its range, the features cannot be
@@ -85,9 +85,9 @@ class DSKD(DistillationMethod):
     ['denoise', 'distill']
 
     Source: Teacher-Guided Student Self-Knowledge Distillation Using Diffusion
-    Model (arXiv 2602.02107), of which only the abstract was at hand: where the
-    denoising starts, the projection, on what the diffusion model is trained, the
-    unit length and the running centre of the hashes are our reading.
+    Model (arXiv 2602.02107), of which only the abstract was at hand. The start of the
+    denoising, the projection, the source of the diffusion model's training, the unit
+    length and the running center of the hashes are our reading.
     """
 
     def __init__(
@@ -201,10 +201,10 @@ class DSKD(DistillationMethod):
             student_features: Tensor of the student's tap.
             targets: Class labels `(batch,)` or probabilities
                 `(batch, classes)`; `None` for the teacher's decision.
-            training: Whether batch normalisation uses batch statistics and the
-                hyperplanes' centre moves.
+            training: Whether batch normalization uses batch statistics and the
+                center of the hyperplanes moves.
             init_noise: Optional float tensor with as many values as the
-                teacher's feature: the noise mixed in if `gamma < 1`.
+                teacher's feature: the noise of the mix if `gamma < 1`.
             denoise_noise: The same for the diffusion loss.
             timesteps: Optional integer tensor `(batch,)` in
                 `[0, num_train_timesteps)` for the diffusion loss.
@@ -247,24 +247,23 @@ class DSKD(DistillationMethod):
         """Returns the denoised student's feature, a constant.
 
         Args:
-            teacher_features: Tensor of the teacher's tap. Its size counts and,
-                without `targets`, the teacher's decision on it.
+            teacher_features: Tensor of the teacher's tap: gives the size and, without
+                `targets`, the teacher's decision.
             student_features: Tensor of the student's tap.
             targets: Class labels, as in `compute_losses`.
             init_noise: Optional noise, as in `compute_losses`.
-            training: Whether batch normalisation uses batch statistics.
+            training: Whether batch normalization uses batch statistics.
 
         Returns:
-            float32 tensor like the teacher's feature as a map
-            `(batch, height, width, channels)`, a vector being one of 1x1, or as a
-            sequence `(batch, timesteps, channels)`.
+            float32 tensor in the form of the teacher's feature; tokens are a map
+            `(batch, height, width, channels)`, and a vector is one of 1x1.
         """
         teacher = self.maps.teacher(teacher_features)
         student = self._projected(teacher, student_features)
         return self._denoised(student, teacher_features, targets, init_noise, training)
 
     def _projected(self, teacher, student_features):
-        """Returns the student's feature in the width and size of the teacher's."""
+        """Returns the student's feature with the width and size of the teacher's."""
         projected = self.student_projection(self.maps.student(student_features))
         return self.maps.resized(projected, teacher)
 

@@ -1,4 +1,4 @@
-"""Bringing tapped features into one form: maps with their channels last."""
+"""Brings tapped features into one form: maps with their channels last."""
 
 import math
 
@@ -103,8 +103,8 @@ def map_shape(shape, kind, whose):
 
     Args:
         shape: Shape tuple of the feature, batch axis included, channels last.
-        kind: What it is; see `feature_kinds.kind_of`. A sequence is a map of one
-            axis, tokens are one of two, and a vector is a map of one pixel.
+        kind: String; see `features.kinds.kind_of`. A sequence is a map of one axis,
+            tokens are one of two, and a vector is a map of one pixel.
         whose: String for the error, `"teacher"` for example.
 
     Returns:
@@ -112,7 +112,7 @@ def map_shape(shape, kind, whose):
         `(depth, height, width, channels)` of a volume.
 
     Raises:
-        ValueError: If the channels are unknown, or tokens form no square.
+        ValueError: If the tokens do not form a square.
     """
     shape = tuple(shape)
     if kind == "vector":
@@ -131,7 +131,7 @@ def map_shape(shape, kind, whose):
 
 
 def as_map(feature, kind, whose):
-    """Returns a feature in float32, as the map that `map_shape` tells."""
+    """Returns a float32 feature as the map of `map_shape`."""
     feature = keras.ops.cast(feature, "float32")
     if kind not in ("vector", "tokens"):
         return feature
@@ -139,10 +139,10 @@ def as_map(feature, kind, whose):
 
 
 def from_map(feature_map, shape):
-    """Returns a map in the form of a feature that `as_map` took.
+    """Returns a map in the form of a feature: undoes `as_map`.
 
     Args:
-        feature_map: Tensor that `as_map` returned.
+        feature_map: float32 tensor.
         shape: Shape tuple of the feature.
     """
     if len(shape) == len(feature_map.shape):
@@ -151,7 +151,7 @@ def from_map(feature_map, shape):
 
 
 def pooled_width(shape, whose):
-    """Returns the number of channels of a feature that `pooled` takes.
+    """Returns the number of channels of a feature before `pooled`.
 
     Args:
         shape: Shape tuple `(batch, ..., channels)`.
@@ -177,12 +177,12 @@ def pooled(feature):
 
 
 def check_same_grid(teacher_map, student_map, resize):
-    """Raises `ValueError` if the grids differ and no resizing was asked for.
+    """Raises `ValueError` if the grids differ without `resize`.
 
     Args:
-        teacher_map: What `map_shape` returned for the teacher's feature.
+        teacher_map: Shape tuple of the teacher's map, without the batch axis.
         student_map: The same of the student, of as many axes.
-        resize: `None` or the interpolation that will be used.
+        resize: `None` or the interpolation.
     """
     grids = teacher_map[:-1], student_map[:-1]
     differ = any(t != s for t, s in zip(*grids, strict=True) if None not in (t, s))
@@ -206,7 +206,7 @@ def check_interpolation(resize):
 
 
 def resize_to(feature_map, reference_map, resize):
-    """Resizes a map or a sequence to the grid of another, unless they agree."""
+    """Resizes a map or a sequence to the grid of another."""
     if resize is None or len(feature_map.shape) == 5:
         return feature_map
     if len(feature_map.shape) == 3:  # A map of width 1.
@@ -228,7 +228,7 @@ def _sizes(grid):
 
 
 def check_single_taps(method):
-    """Raises `ValueError` if a method of one feature was given several taps."""
+    """Raises `ValueError` if a method of one feature has several taps."""
     for side in ("teacher", "student"):
         tap = getattr(method, f"{side}_tap")
         if tap is not None and not isinstance(tap, str):
@@ -240,7 +240,7 @@ def check_single_taps(method):
 
 
 def check_several_taps(method):
-    """Raises `ValueError` unless a method of several features was given lists."""
+    """Raises `ValueError` unless a method of several features has lists of taps."""
     for side in ("teacher", "student"):
         taps = getattr(method, f"{side}_tap")
         is_list = isinstance(taps, (list, tuple)) and len(taps) > 0

@@ -1,4 +1,4 @@
-"""Feature regression (FitNets): the baseline without denoising."""
+"""FitNet: regression of features, the baseline without denoising."""
 
 import keras
 
@@ -12,9 +12,9 @@ from keras_diffkd.validation.arguments import check_weight
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class FitNet(PyramidMethod):
-    """Mean squared error of the projected student's feature.
+    """Compares the projected student's feature by its mean squared error.
 
-    `mean((Conv1x1(F_s) - F_t)²)`, with the projection trained along.
+    `mean((Conv1x1(F_s) - F_t)²)`. The projection is trained with the student.
 
     Args:
         teacher_tap: `None`, or the layer of the teacher's feature: a map
@@ -22,16 +22,15 @@ class FitNet(PyramidMethod):
             `(batch, tokens, channels)`, a sequence `(batch, timesteps, channels)`, a
             map of three dimensions `(batch, depth, height, width, channels)` or a
             vector `(batch, channels)`. A layer that gives a dictionary of maps (a
-            feature pyramid), or a list of layers: one projection for each, and the
-            mean of their losses.
+            feature pyramid), or a list of layers, gets one projection per level and
+            the mean of their losses.
         student_tap: The same for the student; channels may differ.
         weight: Float or schedule, weight of the loss in the total loss.
-        resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
-            map or sequence to the teacher's size if they differ; over time,
-            `"bilinear"` is linear.
-        feature_kind: `"auto"`, `"tokens"` (of a square map) or `"sequence"`: what
-            features of three axes are. `"auto"` reads it off the tapped layers. Two
-            of the same length are compared position by position, whatever they are.
+        resize: `None`, `"nearest"` or `"bilinear"` (linear over time): resizes the
+            student's map or sequence to the teacher's size.
+        feature_kind: `"auto"` (the tapped layers tell), `"tokens"` or `"sequence"`: the
+            kind of features with three axes. Two of the same length are compared
+            position by position, whatever their kind.
         name: String, prefix of the logs.
 
     Losses: `distill`.
@@ -80,7 +79,7 @@ class FitNet(PyramidMethod):
         shapes = teacher_shape, student_shape
         known = all(len(shape) == 3 and shape[-1] is not None for shape in shapes)
         if known and self.resize is None and len(told) < 2:
-            # Position by position: class tokens may be among them.
+            # Class tokens may be among them, so compare position by position.
             return ("sequence", "sequence")
         return kinds_of(self, teacher_shape, student_shape)
 

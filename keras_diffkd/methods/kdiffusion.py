@@ -1,4 +1,4 @@
-"""KDiffusion: parallel branches that learn the way to the teacher in steps."""
+"""KDiffusion: parallel branches approach the teacher's feature step by step."""
 
 import keras
 
@@ -22,50 +22,50 @@ from keras_diffkd.validation.arguments import check_integer, check_seed, check_w
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class KDiffusion(DistillationMethod):
-    """Branches of a convolution match the teacher's feature at rising clarity.
+    """Experimental: our reading of the abstract. Branches match noisy features.
 
-    While it is trained, the tapped convolution of the student is `K` parallel
-    convolutions with batch normalisation (see `layers.ReparameterizedConv2D`).
-    Branch outputs, bridged by a common 1x1 convolution, are compared with the
-    teacher's feature `x_k = sqrt(ᾱ_k) F_t + sqrt(1 - ᾱ_k) ε` at `K` falling
-    noise levels, the last of which is (nearly) none. Which branch gets which
-    level is drawn anew every step. The teacher's own classifier reads the
-    bridged combination of the branches as well, and its cross-entropy counts.
+    In training, the tapped convolution of the student is `K` parallel convolutions
+    with batch normalization (see `layers.ReparameterizedConv2D`). A common 1x1
+    convolution projects the outputs of the branches, which are compared with the
+    teacher's feature `x_k = sqrt(ᾱ_k) F_t + sqrt(1 - ᾱ_k) ε` at `K` falling noise
+    levels; the last one has (nearly) no noise. Each step draws anew which branch gets
+    which level. The teacher's own classifier also reads the projected combination of
+    the branches, and its cross-entropy counts.
 
-    The student given to `Distiller` is copied, not edited: it stays as it was.
-    `Distiller.strip` returns the trained student with the architecture, names
-    and dtypes of the given one, the branches merged into one convolution; that
-    is a new model every time, and training may go on after it.
+    The method trains a copy of the student that `Distiller` gets. `Distiller.strip`
+    returns the trained student with the architecture, names and dtypes of the given
+    one, the branches merged into one convolution. It returns a new model on each call,
+    and training may go on after it.
 
     Args:
         teacher_tap: The layer of the teacher's feature: a map
             `(batch, height, width, channels)` or square tokens. Without
             guidance `None` (the output) is allowed.
-        student_tap: The `Conv2D` of the student to re-parameterise, by name or
-            path; the last stage works best. The student, and models on the
-            path, must be functional or sequential.
+        student_tap: Name or path of the student's `Conv2D` to re-parameterize; the
+            last stage works best. The student, and models on the path, must be
+            functional or sequential.
         num_branches: Integer `K`, at least 1.
         num_train_timesteps: Integer, length of the noise schedule. The levels
             are the timesteps of `DDIMSampler`: 375, 250, 125, 0 for four
             branches.
         shuffle: Whether to permute the levels in every step.
         distill_weight: Float or schedule, weight of the matching loss.
-        guidance_weight: Float or schedule, weight of the teacher's cross-entropy; 0 for
-            none (the teacher then needs no classifier after its tap).
-        resize: `None`, `"nearest"` or `"bilinear"`: how to bring the student's
-            map to the teacher's grid if they differ.
-        feature_kind: `"auto"`, or `"tokens"` where the layers before the teacher's tap
-            do not tell that its three axes are tokens of a square map.
+        guidance_weight: Float or schedule, weight of the teacher's cross-entropy. With
+            0, the teacher needs no classifier after its tap.
+        resize: `None`, `"nearest"` or `"bilinear"`: resizes the student's map to the
+            teacher's grid.
+        feature_kind: `"auto"` (the tapped layers tell) or `"tokens"`: the kind of a
+            teacher's feature with three axes.
         seed: Integer seed of noise, shuffling and the branches, or `None`.
         name: String, prefix of the logs.
 
-    Losses: `distill` and, unless its weight is 0, `guidance`. The labels are
-    the targets given to `fit`, or the teacher's decision if there are none.
+    Losses: `distill` and, unless its weight is 0, `guidance`. The labels are the
+    targets of `fit`, or the teacher's decision without targets.
 
     Raises:
-        ValueError: If an argument is outside its range, the student's tap is no
-            plain `Conv2D`, the student cannot be rebuilt, the grids differ
-            without `resize`, or there is no classifier after the teacher's tap.
+        ValueError: If an argument is outside its range, the student's tap is not a
+            plain `Conv2D`, the student cannot be rebuilt, the grids differ without
+            `resize`, or the teacher has no classifier after its tap.
 
     Example:
 
@@ -80,7 +80,7 @@ class KDiffusion(DistillationMethod):
 
     Source: Progressively Knowledge Distillation via Re-parameterizing Diffusion
     Reverse Process (AAAI 2024, doi 10.1609/aaai.v38i15.29579). Only a summary
-    was at hand: one ε for all levels, the grid of levels, the common bridge and
+    was at hand. One ε for all levels, the grid of levels, the common projection and
     the form of the combination are our reading.
     """
 
@@ -105,7 +105,7 @@ class KDiffusion(DistillationMethod):
         check_feature_kind(feature_kind)
         if student_tap is None:
             raise ValueError(
-                "KDiffusion re-parameterises a convolution of the student: "
+                "KDiffusion re-parameterizes a convolution of the student: "
                 "`student_tap` must be the name of a Conv2D layer. "
                 "Received: student_tap=None"
             )
@@ -127,7 +127,7 @@ class KDiffusion(DistillationMethod):
         self.feature_kind = feature_kind
         self.seed = seed
         self.convolution = student_tap
-        # What is read are the parts of the layer that takes its place.
+        # The taps are parts of the layer that replaces the convolution.
         self.student_tap = [
             *(f"{student_tap}/branch_{k}" for k in range(num_branches)),
             f"{student_tap}/combination",
@@ -159,7 +159,7 @@ class KDiffusion(DistillationMethod):
         return with_replaced_layer(student, self.convolution, make, fill)
 
     def fold_student(self, student):
-        """Returns a copy of the student with the one convolution again."""
+        """Returns a copy of the student with the branches merged again."""
 
         def make(branched):
             return keras.layers.Conv2D.from_config(branched.convolution)
@@ -227,7 +227,7 @@ class KDiffusion(DistillationMethod):
 def _check_convolution(layer, tap):
     if type(layer) is not keras.layers.Conv2D:
         raise ValueError(
-            "KDiffusion re-parameterises a plain Conv2D. Received: "
+            "KDiffusion re-parameterizes a plain Conv2D. Received: "
             f"student_tap={tap!r}, a {type(layer).__name__}. Tap the convolution, not "
             "what follows it; depthwise, separable and transposed convolutions do not "
             "qualify."

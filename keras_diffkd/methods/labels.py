@@ -7,7 +7,7 @@ from keras_diffkd.training import backend
 
 
 def class_probabilities(targets, head, teacher_feature):
-    """Returns the labels as float32 probabilities of shape `(batch, classes)`.
+    """Returns labels as float32 probabilities of shape `(batch, classes)`.
 
     Args:
         targets: Integer labels `(batch,)` or `(batch, 1)`, one-hot or soft labels
@@ -48,8 +48,8 @@ def log_likelihood_gradient(head, teacher_feature, targets=None):
 
     Args:
         head: The `TeacherHead`.
-        teacher_feature: Tensor of the teacher's tap. It gives `x`, a map, its form
-            and, without `targets`, the labels.
+        teacher_feature: Tensor of the teacher's tap: gives the form of the maps `x`
+            and, without `targets`, the teacher's decision.
         targets: Class labels, as for `class_probabilities`.
     """
     labels = class_probabilities(targets, head, teacher_feature)

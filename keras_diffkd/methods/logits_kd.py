@@ -1,4 +1,4 @@
-"""Knowledge distillation on the logits (Hinton et al.)."""
+"""LogitsKD: knowledge distillation on the logits (Hinton et al.)."""
 
 import keras
 
@@ -8,13 +8,13 @@ from keras_diffkd.methods.logits_method import LogitsMethod
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class LogitsKD(LogitsMethod):
-    """KL divergence of the softened class probabilities.
+    """Compares softened class probabilities by their KL divergence.
 
     Args:
         teacher_tap: `None` (the teacher's output) or the layer of its logits.
         student_tap: The same for the student.
-        temperature: Positive float `τ`. The loss is multiplied by `τ²`, which
-            keeps its gradient comparable with that of the task loss.
+        temperature: Positive float `τ`. A factor `τ²` keeps the gradient of the loss
+            comparable with that of the task loss.
         weight: Float, weight of the loss in the total loss.
         name: String, prefix of the logs.
 

@@ -1,4 +1,4 @@
-"""What the methods on class scores share."""
+"""The base class of methods that compare class scores."""
 
 import keras
 
@@ -23,8 +23,8 @@ class LogitsMethod(DistillationMethod):
         name: String, prefix of the logs.
 
     Raises:
-        ValueError: If the numbers of classes, or of the pixels or timesteps that
-            have them, differ, or the temperature is not positive.
+        ValueError: If the numbers of classes, pixels or timesteps differ, or the
+            temperature is not positive.
     """
 
     expects_logits = True
@@ -63,7 +63,7 @@ class LogitsMethod(DistillationMethod):
 
 
 def check_same_positions(teacher_shape, student_shape):
-    """Raises `ValueError` unless the logits have a value at the same positions."""
+    """Raises `ValueError` unless the logits have the same positions."""
     between = tuple(teacher_shape[1:-1]), tuple(student_shape[1:-1])
     if len(between[0]) == len(between[1]) and all(
         t == s for t, s in zip(*between, strict=True) if None not in (t, s)

@@ -5,17 +5,13 @@ import types
 
 import keras
 
-from keras_diffkd.features.taps import check_is_tensor, input_spec, output_specs
-from keras_diffkd.validation.arguments import is_schedule
-
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class DistillationMethod(keras.layers.Layer):
-    """Base class: what is taken from both models and what it costs to differ.
+    """Base class of methods: names the features to compare, and computes losses.
 
-    A method names the features that it compares, creates its own layers in
-    `build` and returns named losses. It computes in float32 whatever the dtype
-    policy of the models. `Distiller` does the rest.
+    A method creates its own layers in `build` and returns named losses. It computes in
+    float32, whatever the dtype policy of the models. `Distiller` does the rest.
 
     Subclasses implement `compute_losses` and `loss_weights`, `build` if they
     have layers, and `get_config`.
@@ -43,7 +39,7 @@ class DistillationMethod(keras.layers.Layer):
     ```
     """
 
-    # Names that `compute_losses` may return besides its losses: logged only.
+    # Names of results of `compute_losses` that are logged, and are not losses.
     metric_names = ()
     # Whether `compute_losses` needs the labels.
     needs_targets = False
@@ -53,14 +49,14 @@ class DistillationMethod(keras.layers.Layer):
     takes_pyramid = False
     # From the name of a level to the method that compares it, for a pyramid.
     levels = types.MappingProxyType({})
-    # Whether the method wants the teacher's layers after its tap.
+    # Whether the method needs the teacher's layers after its tap.
     needs_teacher_head = False
-    # Then a `TeacherHead`, set by `Distiller` before `build`: a callable from the
-    # teacher's feature to its class scores.
+    # Those layers as a `TeacherHead`: maps the teacher's feature to its class scores.
+    # `Distiller` sets it before `build`.
     teacher_head = None
-    # What the tapped layers tell that the teacher's and the student's feature are (see
-    # `feature_kinds.kind_of`), set by `Distiller` before `build`. Of several features,
-    # lists or dicts, as the features themselves.
+    # Kinds of the teacher's and the student's feature, as the tapped layers tell them
+    # (see `features.kinds.kind_of`): lists or dicts for several features. `Distiller`
+    # sets them before `build`.
     tapped_kinds = (None, None)
 
     def __init__(self, teacher_tap=None, student_tap=None, *, name=None):
@@ -84,9 +80,9 @@ class DistillationMethod(keras.layers.Layer):
     def takes_mask(self):
         """Whether `compute_losses` has the keyword `mask`.
 
-        A method that `expects_logits` is then told which positions of the student's
-        logits count: a boolean tensor of their shape without the classes, or nothing
-        where all do.
+        A method that `expects_logits` then gets a boolean tensor of the shape of the
+        student's logits without the classes: the positions that count. It gets nothing
+        if all count.
         """
         return declares(type(self), "compute_losses", "mask")
 
@@ -94,9 +90,8 @@ class DistillationMethod(keras.layers.Layer):
     def loss_weights(self):
         """Dict from the name of each loss to its weight in the total loss.
 
-        A float, or a `keras.optimizers.schedules.LearningRateSchedule` of the step.
-        Both may be changed while a training runs, a float between two batches, and a
-        schedule before `fit`.
+        A weight is a float, or a `keras.optimizers.schedules.LearningRateSchedule` of
+        the step. A float may change between two batches, a schedule before `fit`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no `loss_weights`.")
 
@@ -119,7 +114,7 @@ class DistillationMethod(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} has no `compute_losses`.")
 
     def describe_bridge(self, teacher_shape, student_shape):
-        """Says in a few words what brings the student's feature to the teacher's.
+        """Describes the layers between the student's feature and the teacher's.
 
         Args:
             teacher_shape: As in `build`, of one feature.
@@ -128,48 +123,8 @@ class DistillationMethod(keras.layers.Layer):
         alike = teacher_shape == student_shape
         return "nothing" if alike else "the method's own layers"
 
-    @property
-    def teacher_layer_name(self):
-        """The teacher's tap, as `keras.distillation.Distiller` asks for it."""
-        return self.teacher_tap
-
-    @property
-    def student_layer_name(self):
-        """The student's tap, as `keras.distillation.Distiller` asks for it."""
-        return self.student_tap
-
-    def validate_model_compatibility(self, teacher, student):
-        """Raises `ValueError` if Keras's own distiller cannot train with this method.
-
-        With this and the two functions below, a method without weights is a loss
-        for `keras.distillation.Distiller` too. That one would neither train nor save
-        weights of a method, and hands it no labels.
-        """
-        problem = "needs the labels" if self.needs_targets else None
-        if any(map(is_schedule, self.loss_weights.values())):
-            problem = "has a weight that follows the step"
-        if problem is None:
-            self.build(
-                _tapped_shape(teacher, self.teacher_tap),
-                _tapped_shape(student, self.student_tap),
-            )
-            problem = "trains weights of its own" if self.trainable_weights else None
-        if problem is not None:
-            raise ValueError(
-                f"{type(self).__name__} {problem}, which keras.distillation.Distiller "
-                "does not provide for. Use keras_diffkd.Distiller."
-            )
-
-    def validate_outputs(self, teacher_outputs, student_outputs):
-        """Does nothing: shapes were checked in `build`."""
-
-    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
-        """Returns the weighted sum of the losses, for Keras's own distiller."""
-        losses = self.compute_losses(teacher_outputs, student_outputs)
-        return sum(weight * losses[name] for name, weight in self.loss_weights.items())
-
     def prepare_student(self, student):
-        """Returns the student to train, for methods that re-parameterise it."""
+        """Returns the student to train, for methods that re-parameterize it."""
         return student
 
     def fold_student(self, student):
@@ -196,7 +151,7 @@ class DistillationMethod(keras.layers.Layer):
     def from_config(cls, config):
         return cls(
             **{
-                # A schedule, as `get_config` has described it.
+                # A schedule that `get_config` has serialized.
                 name: keras.saving.deserialize_keras_object(value)
                 if name.endswith("weight") and isinstance(value, dict)
                 else value
@@ -206,7 +161,7 @@ class DistillationMethod(keras.layers.Layer):
 
 
 def declares(cls, function, keyword):
-    """Whether a function of a class has a keyword, or passes it on to one that has.
+    """Whether a function of a class has a keyword, or passes it on to its base.
 
     Args:
         cls: The class.
@@ -249,9 +204,3 @@ def check_tap(name, tap):
             f"`{name}` must be None (the model's output), the name of a layer, or a "
             f"list of names. Received: {name}={tap!r}"
         )
-
-
-def _tapped_shape(model, tap):
-    _, features = output_specs(model, input_spec(model), [tap])
-    check_is_tensor(model, tap, features[tap])
-    return tuple(features[tap].shape)

@@ -1,4 +1,4 @@
-"""What the methods share that compare one feature, or every level of a pyramid."""
+"""The base class of methods that compare one feature, or each level of a pyramid."""
 
 import keras
 
@@ -9,10 +9,10 @@ from keras_diffkd.methods.method import DistillationMethod, declares
 class PyramidMethod(DistillationMethod):
     """Base class of methods that take one feature or all levels of a feature pyramid.
 
-    A subclass implements `build_feature` and `feature_losses` for one feature. Where
-    the taps give several - dictionaries, as feature pyramid networks return them, or
-    lists of taps - every level gets a copy of the method, with weights of its own,
-    and each loss is the mean over the levels.
+    A subclass implements `build_feature` and `feature_losses` for one feature. Taps
+    give several features if they are lists, or layers that return dictionaries, as
+    feature pyramid networks do. Each level then gets a copy of the method with its own
+    weights, and each loss is the mean over the levels.
 
     Args:
         teacher_tap: `None`, a layer of one feature or of a dictionary of them, or a
@@ -22,8 +22,8 @@ class PyramidMethod(DistillationMethod):
         name: String, prefix of the logs.
 
     Raises:
-        ValueError: If the taps are no such lists, or, in `build`, if the levels of
-            teacher and student differ.
+        ValueError: If one tap is a list and the other is not, or, in `build`, if the
+            levels of teacher and student differ.
     """
 
     takes_pyramid = True
@@ -70,7 +70,7 @@ class PyramidMethod(DistillationMethod):
         """Returns a new method like this one, for one level."""
         config = {**self.get_config(), "teacher_tap": None, "student_tap": None}
         if config.get("seed") is not None:
-            # Every level draws noise of its own.
+            # Every level draws its own noise.
             config["seed"] += len(self.levels)
         return type(self).from_config({**config, "name": level})
 
@@ -100,11 +100,11 @@ class PyramidMethod(DistillationMethod):
                 list of them.
             student_features: The same of the student.
             targets: The batch's targets, if any.
-            training: Whether batch normalisation uses batch statistics.
-            mask: Optional, which positions of one feature of class scores count, for
-                methods whose `feature_losses` have this keyword.
-            **draws: For methods with random draws, the draws to use: see
-                `feature_losses`. For a pyramid, dicts by level.
+            training: Whether batch normalization uses batch statistics.
+            mask: Optional mask of the positions of one feature of class scores that
+                count, for methods whose `feature_losses` have this keyword.
+            **draws: Random draws to use, for methods that draw: see `feature_losses`.
+                For a pyramid, dicts by level.
 
         Returns:
             Dict of float32 scalars; of a pyramid, means over the levels.
@@ -144,7 +144,7 @@ class PyramidMethod(DistillationMethod):
 
 
 def is_pyramid(features):
-    """Whether features (or their shapes) are several: a dict or list of them."""
+    """Whether there are several features or shapes: a dict or list of them."""
     if isinstance(features, list):
         # A shape that comes from a file is a list as well.
         return not all(size is None or isinstance(size, int) for size in features)

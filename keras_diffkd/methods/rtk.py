@@ -8,18 +8,18 @@ from keras_diffkd.validation.arguments import check_integer
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class RTK(AFD):
-    """Representative teacher keys: the teacher's features that fit the student's.
+    """Experimental: our reading of the abstract. Keeps representative features only.
 
-    For every sample, the teacher's features are ranked by the mean of their scores
-    with the student's (those of `AFD` before softmax); the best `k` are kept and
-    weighted by `n / k`, `n` the number of teacher's taps, so that the loss keeps
-    its size; the others count nothing. `k = n` is `AFD` exactly.
+    For each sample, the teacher's features are ranked by the mean of their scores with
+    the student's features (those of `AFD` before softmax). The best `k` of `n` count,
+    with a factor `n / k` that keeps the size of the loss; the others count nothing.
+    `k = n` is `AFD` exactly.
 
     Args:
         teacher_tap: List of layers of the teacher, as for `AFD`.
         student_tap: List of layers of the student.
-        k: Integer, how many of the teacher's features are kept for each sample.
-            1 by default: what fits best.
+        k: Integer, how many of the teacher's features count for each sample. By
+            default only the best one.
         key_dim: Integer, width of queries and keys.
         weight: Float, weight of the loss in the total loss.
         feature_kind: As for `AFD`.
@@ -28,8 +28,7 @@ class RTK(AFD):
     Losses: `distill`.
 
     Raises:
-        ValueError: If `k` is not in 1 to the number of the teacher's taps, or
-            whatever `AFD` raises.
+        ValueError: If `k` is not in 1 to the number of the teacher's taps, or as `AFD`.
 
     Example:
 
@@ -41,8 +40,8 @@ class RTK(AFD):
     >>> sorted(losses)
     ['distill']
 
-    Source: Representative Teacher Keys (arXiv 2206.12788). Only the abstract was
-    at hand: how features are ranked and weighted is our reading.
+    Source: Representative Teacher Keys (arXiv 2206.12788). Only the abstract was at
+    hand. The ranking and the weights of the features are our reading.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""VkD: an orthogonal projection and a normalisation that suits the task."""
+"""VkD: compares features after an orthogonal projection and a normalization."""
 
 import keras
 
@@ -14,32 +14,32 @@ EPSILON = 1e-5
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class VkD(PyramidMethod):
-    """Smooth L1 between the projected student's and the normalised teacher's feature.
+    """Compares the projected student's feature with the normalized teacher's.
 
     `smooth_l1(P f_s, norm(f_t))` on features pooled over space or tokens. The
-    projection `P` is trained along and stays orthogonal, so that it cannot
-    learn what the student should; see `layers.OrthogonalProjection`.
+    projection `P` is trained with the student and stays orthogonal, so that it cannot
+    learn in the student's place; see `layers.OrthogonalProjection`.
 
     Args:
         teacher_tap: `None`, or the layer of the teacher's feature: a vector
-            `(batch, channels)`, or anything `(batch, ..., channels)`, which is
+            `(batch, channels)`, or a feature `(batch, ..., channels)`, which is
             averaged over the axes between. A feature pyramid (a dictionary, or a
             list of layers) is compared level by level.
         student_tap: The same for the student; channels may differ.
-        normalization: What is done to the teacher's pooled feature: `"layer"`
-            (layer normalisation without weights; classification), `"batch"`
-            (every channel standardised over the batch; detection), `"whiten"`
-            (channels decorrelated over the batch as well; generation) or
-            `None`. The batch is that of one replica. Whitening takes the
-            eigenvectors of a `channels x channels` matrix every step.
+        normalization: Normalization of the teacher's pooled feature: `"layer"`
+            (without weights; for classification), `"batch"` (standardizes each
+            channel over the batch; for detection), `"whiten"` (also decorrelates the
+            channels; for generation) or `None`. The batch is that of one replica.
+            Whitening computes the eigenvectors of a `channels x channels` matrix in
+            every step.
         weight: Float or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
     Losses: `distill`.
 
     Raises:
-        ValueError: If `normalization` is none of these, or a feature has no
-            known number of channels.
+        ValueError: If `normalization` is not one of these, or the number of channels
+            of a feature is unknown.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""How good detectors and segmenters are: the measures that the literature reports."""
+"""Metrics of detectors and segmenters, as the literature reports them."""
 
 from keras_diffkd.metrics.coco import coco_map
 from keras_diffkd.metrics.detections import detections

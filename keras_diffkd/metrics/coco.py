@@ -11,22 +11,22 @@ _EVERY_AREA = [0.0, float("inf")]
 
 
 def coco_map(boxes, scores, classes, targets, num_classes):
-    """Mean average precision of detections, as COCO's own evaluation computes it.
+    """Computes the mean average precision of detections, with COCO's own code.
 
-    The mean over the classes of which the targets have an object, of the average
-    precision at 101 recalls; the 100 best detections of a class in an image count.
+    It is the average precision at 101 recalls, with the 100 best detections of a class
+    in an image, and its mean over the classes that occur in the targets.
 
-    COCO passes over detections on objects that are marked as a crowd. Targets of
-    `datasets.load_detection` are without crowds, so that such detections count as
-    wrong, for teacher and student alike.
+    COCO ignores detections on objects that are marked as a crowd. Targets of
+    `datasets.load_detection` have no crowds, so such detections count as wrong, for
+    teacher and student alike.
 
     Args:
         boxes: Float array `(images, detections, 4)`, `xyxy` in pixels. A box that
-            is not finite is one that finds nothing.
-        scores: Float array `(images, detections)`; what has none above 0 is filling.
-        classes: Integer array `(images, detections)`; what is below 0 is filling.
+            is not finite finds nothing.
+        scores: Float array `(images, detections)`; 0 or less marks padding.
+        classes: Integer array `(images, detections)`; below 0 marks padding.
         targets: `{"boxes": ..., "labels": ...}`, `xyxy` in pixels `(images, n, 4)`
-            and integers `(images, n)`, filled up with labels below 0.
+            and integers `(images, n)`; labels below 0 mark padding.
         num_classes: Integer.
 
     Returns:
@@ -35,8 +35,8 @@ def coco_map(boxes, scores, classes, targets, num_classes):
         detection both are 0.
 
     Raises:
-        ImportError: If pycocotools is not installed; says how to install it.
-        ValueError: If shapes do not match, a class is outside the classes, or no
+        ImportError: If pycocotools is not installed.
+        ValueError: If shapes do not match, a class is not below `num_classes`, or no
             image has an object.
 
     Example:
@@ -64,14 +64,14 @@ def coco_map(boxes, scores, classes, targets, num_classes):
         )
     if not there.any():
         raise ValueError(
-            "No image has an object, so that there is no average precision. Received: "
-            f"{len(labels)} images with labels below 0 only. Evaluate on images of "
-            "which some have objects."
+            "No image has an object, so there is no average precision. Received: "
+            f"{len(labels)} images with labels below 0 only. Evaluate on images with "
+            "objects."
         )
     found &= scores > 0
     if not found.any():
         return {"mAP": 0.0, "mAP50": 0.0}
-    # Not a number would overlap with everything.
+    # NaN would overlap with everything.
     finite = np.isfinite(boxes).all(axis=-1, keepdims=True)
     annotations = _annotations(np.where(finite, boxes, 0.0), classes, found)
     for annotation, score in zip(annotations, scores[found], strict=True):
@@ -82,7 +82,7 @@ def coco_map(boxes, scores, classes, targets, num_classes):
 
 
 def _checked(whose, boxes, labels, num_classes):
-    """Returns the boxes in float64, and which of them are no filling."""
+    """Returns the boxes in float64, and a mask of those that are not padding."""
     boxes = np.asarray(boxes, "float64")
     if labels.ndim != 2 or boxes.shape != (*labels.shape, 4):
         raise ValueError(
@@ -98,7 +98,7 @@ def _checked(whose, boxes, labels, num_classes):
 
 
 def _annotations(boxes, labels, present):
-    """Returns the boxes that are present as COCO has them."""
+    """Returns the boxes that are present as COCO's annotations."""
     images, _ = np.nonzero(present)
     left, top, right, bottom = boxes[present].T
     width, height = right - left, bottom - top
@@ -123,7 +123,7 @@ def _annotations(boxes, labels, present):
 
 
 def _precision(truth, detections, num_images, num_classes):
-    """Returns the precision at each threshold, recall and class; -1 where none is."""
+    """Returns the precision per threshold, recall and class; -1 for absent classes."""
     coco, evaluation = _import_pycocotools()
     with silent_prints():
         indexed = []

@@ -1,4 +1,4 @@
-"""From the outputs of a RetinaNet to the objects that it found."""
+"""Turns the outputs of a RetinaNet into the objects that it found."""
 
 import importlib
 
@@ -12,19 +12,19 @@ _CHUNK = 2**24
 def detections(
     outputs, detector, max_detections=100, iou_threshold=0.5, score_threshold=0.05
 ):
-    """Decodes the boxes and keeps the best ones that do not overlap, class by class.
+    """Decodes boxes, and keeps the best ones of each class that do not overlap.
 
-    For evaluation, with TensorFlow on whatever backend the detector was trained.
-    Outputs are large: call it batch by batch (of any size), and concatenate.
+    It is for evaluation, and needs TensorFlow on every backend. Outputs are large: call
+    it on batches of any size, and concatenate.
 
     Args:
         outputs: `{"bbox_regression": ..., "cls_logits": ...}`, float arrays
-            `(images, anchors, 4)` and `(images, anchors, classes)`: what `detector`
-            gives for a batch. (`detector.predict` gives boxes, by a suppression that
-            does not look at classes and fails on batches of different sizes.)
-        detector: The `keras_hub.models.RetinaNetObjectDetector`, with a known height
-            and width of its images, that the boxes are clipped to.
-        max_detections: Integer, how many to keep for an image, over all classes.
+            `(images, anchors, 4)` and `(images, anchors, classes)`, from calling
+            `detector` on a batch. (`detector.predict` gives boxes; its suppression
+            ignores classes and fails on batches of different sizes.)
+        detector: The `keras_hub.models.RetinaNetObjectDetector`. It must know the
+            height and width of its images, to which boxes are clipped.
+        max_detections: Integer, how many boxes to keep per image, over all classes.
         iou_threshold: Float from 0 to 1; a box that overlaps more with a better one
             of its class is dropped.
         score_threshold: Float from 0 to 1; boxes without a higher score are dropped.
@@ -32,13 +32,12 @@ def detections(
     Returns:
         `(boxes, scores, classes)`, best first: float32 `(images, max_detections, 4)`,
         `xyxy` in pixels, float32 `(images, max_detections)` and int32
-        `(images, max_detections)`; images with fewer are filled up with -1, scores
-        with 0.
+        `(images, max_detections)`. Missing boxes and classes are -1, missing scores 0.
 
     Raises:
         ImportError: If TensorFlow is not installed.
-        ValueError: If the outputs are not those of the detector, or the size of its
-            images is unknown.
+        ValueError: If the outputs do not fit the detector, or the size of its images is
+            unknown.
 
     Example:
 
@@ -78,9 +77,9 @@ def _image_shape(detector):
     shape = tuple(detector.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(
-            "The detector must know the height and width of its images, since anchors "
-            f"depend on them. Received: images of shape {shape}. Build the detector "
-            "with an `image_shape`."
+            "The detector must know the height and width of its images: anchors depend "
+            f"on them. Received: images of shape {shape}. Build the detector with an "
+            "`image_shape`."
         )
     return shape
 
@@ -125,7 +124,7 @@ def _probabilities(logits, detector):
 
 
 def _suppress(boxes, scores, max_detections, iou_threshold, score_threshold):
-    """Returns boxes, scores and classes of what is left, filled up."""
+    """Returns boxes, scores and classes after suppression, padded."""
     tf = importlib.import_module("tensorflow")
     with tf.device("CPU:0"):  # There is no other kernel.
         kept = tf.image.combined_non_max_suppression(

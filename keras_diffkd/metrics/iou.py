@@ -10,23 +10,24 @@ _CHUNK = 2**24
 
 
 def mean_iou(logits_or_classes, masks, num_classes, ignore_label=None):
-    """Mean over the classes of intersection over union, over all images together.
+    """Computes the mean over the classes of intersection over union.
 
-    Classes that occur neither in the predictions nor in the masks do not count.
+    All images count together. Classes that occur neither in the predictions nor in the
+    masks do not count.
 
     Args:
         logits_or_classes: Array `(images, height, width, num_classes)` of logits or
             probabilities, or integers `(images, height, width)`.
         masks: Integer array `(images, height, width)`.
         num_classes: Integer.
-        ignore_label: Integer in the masks, of pixels that do not count, for example
-            255, or `None`.
+        ignore_label: Integer label of pixels that do not count, for example 255, or
+            `None`.
 
     Returns:
         Float from 0 to 1.
 
     Raises:
-        ValueError: If the shapes do not match, a class is outside the classes, or
+        ValueError: If the shapes do not match, a class is not below `num_classes`, or
             no pixel counts.
 
     Example:
@@ -75,6 +76,6 @@ def _check_classes(what, classes, num_classes):
     if lowest < 0 or highest >= num_classes:
         raise ValueError(
             f"{what} must be from 0 to {num_classes - 1}. Received: from {lowest} to "
-            f"{highest}. Name the label of pixels that do not count, if there is one, "
-            "as `ignore_label`."
+            f"{highest}. If a label marks pixels that do not count, pass it as "
+            "`ignore_label`."
         )

@@ -1,4 +1,4 @@
-"""Losses of keras.distillation as methods, and methods inside Keras's distiller."""
+"""Losses of keras.distillation as methods."""
 
 import warnings
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.small_models import cross_entropy, random_batch, small_cnn
 
-from keras_diffkd import DIST, DKD, Distiller, FitNet, LogitsKD
+from keras_diffkd import Distiller, LogitsKD
 from keras_diffkd.interop.keras_distillation import KerasDistillation, as_methods
 
 
@@ -124,34 +124,3 @@ def test_other_things_are_refused():
         KerasDistillation(keras.losses.MeanSquaredError())
     with pytest.raises(ValueError, match="Received: MeanSquaredError"):
         Distiller(small_cnn(8), small_cnn(8), [keras.losses.MeanSquaredError()])
-
-
-@pytest.mark.parametrize("method", [LogitsKD(temperature=3.0), DIST()])
-def test_methods_without_weights_train_in_keras_distiller(rng, method):
-    x, y = random_batch(rng)
-    keras.utils.set_random_seed(0)
-    teacher, student = small_cnn(8), small_cnn(8)
-    distiller = keras.distillation.Distiller(
-        teacher, student, [method], student_loss_weight=0.0
-    )
-    expected = method.compute_losses(
-        teacher(x, training=False), student(x, training=True)
-    )["distill"]
-    distiller.compile(keras.optimizers.SGD(0.05), cross_entropy())
-    history = distiller.fit(x, y, epochs=5, verbose=0).history
-    np.testing.assert_allclose(history["distillation_loss"][0], expected, rtol=1e-2)
-    assert history["distillation_loss"][-1] < history["distillation_loss"][0]
-    copy = keras.distillation.Distiller.from_config(distiller.get_config())
-    assert type(copy.distillation_losses[0]) is type(method)
-
-
-@pytest.mark.parametrize(
-    ("method", "why"),
-    [
-        (FitNet("features", "features"), "trains weights of its own"),
-        (DKD(), "needs the labels"),
-    ],
-)
-def test_other_methods_say_what_to_use(method, why):
-    with pytest.raises(ValueError, match=f"{why}.*Use keras_diffkd.Distiller"):
-        keras.distillation.Distiller(small_cnn(8), small_cnn(8), [method])
