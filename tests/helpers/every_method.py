@@ -31,7 +31,9 @@ METHODS = {
     "diffkd": lambda: DiffKD(
         "features", "features", latent_channels=8, num_inference_steps=2
     ),
-    "diffkd_logits": lambda: DiffKD(distance="kl", num_inference_steps=2),
+    "diffkd_logits": lambda: DiffKD(
+        distance="kl", num_inference_steps=2, name="diffkd_logits"
+    ),
     "keras": lambda: KerasDistillation(
         keras.distillation.LogitsDistillation(loss=keras.losses.KLDivergence())
     ),

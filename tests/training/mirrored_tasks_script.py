@@ -48,7 +48,7 @@ class DrawsOfHalves(DiffKD):
 
 
 def diffkd(tap):
-    return DrawsOfHalves(tap, tap, latent_channels=8, num_inference_steps=2)
+    return DrawsOfHalves(tap, tap, latent_channels=8, num_inference_steps=1)
 
 
 def make_detector():
@@ -148,12 +148,15 @@ def main():
         "segmenter": (make_segmenter, segmentation_batch(rng, 25)),
     }
     results = {
-        name: {
-            "one": train(*run, replicas=1, jit_compile=False),
-            "two": train(*run, replicas=2, jit_compile=False),
-            "two_xla": train(*run, replicas=2, jit_compile=True),
-        }
-        for name, run in runs.items()
+        "detector": {
+            "one": train(*runs["detector"], replicas=1, jit_compile=False),
+            "two": train(*runs["detector"], replicas=2, jit_compile=False),
+            "one_xla": train(*runs["detector"], replicas=1, jit_compile=True),
+        },
+        "segmenter": {
+            "one": train(*runs["segmenter"], replicas=1, jit_compile=False),
+            "two_xla": train(*runs["segmenter"], replicas=2, jit_compile=True),
+        },
     }
     x, y = detection_batch(rng, 8)
     y["labels"][4:, 1:] = -1
