@@ -1,6 +1,7 @@
 """Takes a trained student to SavedModel, ONNX and TFLite, with proof."""
 
-from .errors import ExportError, VerificationError
+from keras_diffkd.errors import ExportError, VerificationError
+
 from .export import export_student
 from .proof.verification import verify
 from .records.report import write_verification_report

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from keras_diffkd.errors import ExportError
+
 from .arguments import (
     as_json,
     check_batch_size,
@@ -11,7 +13,6 @@ from .arguments import (
     check_student,
     needs_calibration,
 )
-from .errors import ExportError
 from .formats import DEFAULT, FORMATS
 from .proof.metrics import check_metrics
 from .proof.reference import make_reference

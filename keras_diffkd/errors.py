@@ -113,3 +113,85 @@ class UnsafeModelError(ValueError):
     ...
     keras_diffkd.errors.UnsafeModelError: 'student.keras' is refused: ...
     """
+
+
+class OtherTrainingError(ValueError):
+    """Raised if a backup is of another training.
+
+    Args:
+        path: The backup.
+        differences: String that `differences` made.
+        other_teacher: Whether the teacher is another.
+    """
+
+    def __init__(self, path, differences, other_teacher=False):
+        super().__init__(
+            f"{path} is a backup of another training: {differences}. Train with the "
+            "same model, data and settings to go on, or give another directory."
+        )
+        self.path = path
+        self.differences = differences
+        self.other_teacher = other_teacher
+
+    def __reduce__(self):
+        return type(self), (self.path, self.differences, self.other_teacher)
+
+
+class ExportError(RuntimeError):
+    """A student could not be written in one of the formats.
+
+    The message names the format, the converter's own complaint and what to do.
+
+    Example:
+
+    ```python
+    try:
+        export_student(student, "runs/digits/export")
+    except ExportError as error:
+        print(error)
+    ```
+    """
+
+
+class VerificationError(ExportError):
+    """At least one artefact is damaged or does not compute what the student does.
+
+    Args:
+        report: dict. The whole report of `keras_diffkd.export.verify`, kept as
+            the attribute `report`; its `"failures"` map each failed file to
+            the list of reasons, which are also the message.
+        advice: str, the end of the message.
+
+    Example:
+
+    ```python
+    error = VerificationError(
+        {"output_dir": "export", "failures": {"student.onnx": ["missing"]}}
+    )
+    print(error)  # Verification of export failed. student.onnx: missing
+    ```
+    """
+
+    def __init__(self, report, advice=""):
+        self.report = report
+        failures = "; ".join(
+            f"{file}: {', '.join(reasons)}"
+            for file, reasons in report["failures"].items()
+        )
+        super().__init__(
+            f"Verification of {report['output_dir']} failed. {failures}{advice}"
+        )
+
+
+class ManifestError(ValueError):
+    """`manifest.json` is missing, or is not what `export_student` wrote.
+
+    Example:
+
+    ```python
+    try:
+        read_manifest("somewhere")
+    except ManifestError as error:
+        print(error)  # missing
+    ```
+    """

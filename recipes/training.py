@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_diffkd import Distiller, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
-from keras_diffkd.resuming.fingerprints import OtherTrainingError
+from keras_diffkd.errors import OtherTrainingError
 from keras_diffkd.validation.models import check_finite_weights
 
 from . import cluster, flags, tasks

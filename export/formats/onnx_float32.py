@@ -9,7 +9,8 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from ..errors import ExportError
+from keras_diffkd.errors import ExportError
+
 from ..serving.sizes import axis_names
 
 

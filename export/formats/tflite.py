@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_diffkd.errors import ExportError
 from keras_diffkd.keras_private.layers import all_layers
 
-from ..errors import ExportError
 from ..serving.detection import describe_detection, limited_boxes
 from ..serving.tensors import TensorInfo, describe
 from .base import PER_CHANNEL, Format, Runner, training_reasons

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ExportError
+from keras_diffkd.errors import ExportError
+
 from ..quiet import last_words
 from . import tflite_converter
 

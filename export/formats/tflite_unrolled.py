@@ -5,9 +5,8 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_diffkd.errors import ExportError
 from keras_diffkd.keras_private.layers import all_layers
-
-from ..errors import ExportError
 
 # Each step becomes operations of its own.
 MAX_STEPS = 256

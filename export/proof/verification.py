@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from keras_diffkd.errors import ManifestError, VerificationError
 from keras_diffkd.features.weights_fingerprint import hash_weights
 
-from ..errors import ManifestError, VerificationError
 from ..formats import FORMATS
 from ..quiet import quiet
 from ..records.folder import recover

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from ..errors import ManifestError
+from keras_diffkd.errors import ManifestError
+
 from ..formats import FORMATS
 from ..serving.calibration import describe_calibration
 from ..serving.tensors import TensorInfo

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from keras_diffkd.atomic_files import flush, move_into_place
+from keras_diffkd.errors import ManifestError
 
-from ..errors import ManifestError
 from .manifest import FILE_NAME, Manifest
 from .mounted import OTHERS, recover_inside, replacing_inside
 from .page import FOLDER as PAGE

@@ -6,9 +6,9 @@ import json
 import platform
 from pathlib import Path
 
+from keras_diffkd.errors import ManifestError
 from keras_diffkd.features.weights_fingerprint import hash_weights
 
-from ..errors import ManifestError
 from ..formats import FORMATS
 from ..formats.base import METADATA_KEYS
 from ..serving.calibration import calibration_warnings

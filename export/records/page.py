@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from ..errors import ExportError
+from keras_diffkd.errors import ExportError
+
 from .fingerprints import find_break, fingerprint
 
 FILE_NAME = "page.json"

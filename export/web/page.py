@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from ..errors import ExportError, ManifestError
+from keras_diffkd.errors import ExportError, ManifestError
+
 from ..records.fingerprints import find_damage, fingerprint, write_sealed
 from ..records.folder import replacing
 from ..records.manifest import read_manifest

@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from ..errors import ExportError
+from keras_diffkd.errors import ExportError
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"

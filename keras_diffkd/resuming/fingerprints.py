@@ -17,28 +17,6 @@ TEACHER = "teacher (SHA-256 of the weights)"
 _COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
-class OtherTrainingError(ValueError):
-    """Raised if a backup is of another training.
-
-    Args:
-        path: The backup.
-        differences: String that `differences` made.
-        other_teacher: Whether the teacher is another.
-    """
-
-    def __init__(self, path, differences, other_teacher=False):
-        super().__init__(
-            f"{path} is a backup of another training: {differences}. Train with the "
-            "same model, data and settings to go on, or give another directory."
-        )
-        self.path = path
-        self.differences = differences
-        self.other_teacher = other_teacher
-
-    def __reduce__(self):
-        return type(self), (self.path, self.differences, self.other_teacher)
-
-
 def model_fingerprint(model):
     """Returns what tells one compiled model from another, without its weights.
 

@@ -26,7 +26,7 @@ _WRITING = {}
 _KERAS_BACKUP = ("training_metadata.json", "latest.weights.h5", "seeds.json")
 
 
-class DamagedUnitError(Exception):
+class DamagedSnapshotError(Exception):
     """A snapshot whose files are not what was written."""
 
 
@@ -109,7 +109,7 @@ class Snapshots:
         for path in reversed(self.paths()):
             try:
                 snapshot = _read(path)
-            except DamagedUnitError as error:
+            except DamagedSnapshotError as error:
                 self._damaged.append(path)
                 reasons.append(f"{path}: {error}")
                 continue
@@ -260,21 +260,21 @@ def _read(path):
         sealed = (path / "state.json").read_bytes()
         variables = (path / "variables.npz").read_bytes()
     except OSError as error:
-        raise DamagedUnitError(f"a file cannot be read: {error}") from None
+        raise DamagedSnapshotError(f"a file cannot be read: {error}") from None
     try:
         content = json.loads(sealed)["content"]
         intact = _sealed(content).encode() == sealed
     except (ValueError, KeyError, TypeError, RecursionError):
         intact = False
     if not intact:
-        raise DamagedUnitError("state.json is not what was written")
+        raise DamagedSnapshotError("state.json is not what was written")
     if content["format"] != FORMAT:
         raise ValueError(
             f"{path} was written by another version of keras-diffkd. Received: format "
             f"{content['format']}, expected {FORMAT}. Resume with that version."
         )
     if hashlib.sha256(variables).hexdigest() != content["variables_sha256"]:
-        raise DamagedUnitError("variables.npz is not what was written")
+        raise DamagedSnapshotError("variables.npz is not what was written")
     with np.load(io.BytesIO(variables), allow_pickle=False) as file:
         arrays = _unpack(dict(file), content["layout"])
     return Snapshot(path, arrays, content["state"])

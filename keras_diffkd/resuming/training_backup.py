@@ -8,12 +8,11 @@ import weakref
 import keras
 import numpy as np
 
-from keras_diffkd.errors import TrainingDivergedError
+from keras_diffkd.errors import OtherTrainingError, TrainingDivergedError
 from keras_diffkd.keras_private.trainer import model_of, set_initial_epoch
 from keras_diffkd.resuming.callback_states import CallbackStates
 from keras_diffkd.resuming.fingerprints import (
     TEACHER,
-    OtherTrainingError,
     constant_learning_rate,
     differences,
     model_fingerprint,

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_diffkd.export.errors import ManifestError
+from keras_diffkd.errors import ManifestError
 from keras_diffkd.export.records.manifest import FILE_NAME, read_manifest
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report

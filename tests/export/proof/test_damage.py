@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_diffkd.export.errors import ManifestError
+from keras_diffkd.errors import ManifestError
 from keras_diffkd.export.records.fingerprints import find_damage
 from keras_diffkd.export.records.manifest import read_manifest
 from keras_diffkd.models import UnsafeModelError, inspect_keras_file

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from keras_diffkd.export.errors import ManifestError
+from keras_diffkd.errors import ManifestError
 from keras_diffkd.export.records.fingerprints import find_damage, fingerprint
 from keras_diffkd.export.records.manifest import (
     Manifest,
