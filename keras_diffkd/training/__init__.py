@@ -1,4 +1,4 @@
-"""The training step: the only folder that knows the backend."""
+"""Trains a distiller; the only folder with code for specific backends."""
 
 from keras_diffkd.training.fused_batch_norm import fused_batch_normalization
 

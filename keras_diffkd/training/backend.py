@@ -1,7 +1,8 @@
-"""The home of the Keras backend in use: what the library knows about it.
+"""Selects the code for the Keras backend in use.
 
-`backend.train_step` is that of `training.tensorflow`, `training.jax` or
-`training.torch`. Each of these folders has the same functions.
+`backend.train_step`, for example, is the function of that name in
+`training.tensorflow`, `training.jax` or `training.torch`. All three folders define the
+same functions.
 """
 
 import importlib
@@ -22,6 +23,6 @@ def __getattr__(name):
     if _home is None:
         raise ValueError(
             f"keras_diffkd trains on the Keras backends {BACKENDS}. Received: "
-            f"{_NAME!r}. Set KERAS_BACKEND before Keras is imported."
+            f"{_NAME!r}. Set KERAS_BACKEND to one of them before you import Keras."
         )
     return getattr(_home, name)

@@ -1,8 +1,8 @@
-"""Gradient checkpointing (`keras.remat`) inside the step: what all backends share.
+"""Supports gradient checkpointing (`keras.remat`) inside the step on all backends.
 
-A checkpointed function runs twice. The second time it must find the variables,
-the state of the random generators included, as the first run has found them. Keras's
-own checkpoints look at what the first run has left.
+A checkpointed function runs twice. The second run must read the same values of the
+variables, including the states of random generators, as the first run. With Keras's own
+checkpointing, the second run reads the values that the first run assigned.
 """
 
 import contextlib
@@ -22,17 +22,19 @@ from keras_diffkd.training.scope import StepScope
 
 
 def install(checkpointed):
-    """Replaces Keras's checkpoint inside steps, also for what is wrapped before any.
+    """Replaces `keras.remat` inside steps.
+
+    This also affects functions that were wrapped before the first step.
 
     Args:
-        checkpointed: Callable `checkpointed(scope, f, args, kwargs)` that returns what
-            `f` returns, and leaves in the scope what it leaves there.
+        checkpointed: Callable `checkpointed(scope, f, args, kwargs)` that returns the
+            outputs of `f` and applies the changes of `f` to the scope.
     """
     replace_checkpoint(functools.partial(_inside_steps, checkpointed))
 
 
 def _inside_steps(checkpointed, of_keras):
-    """Returns a checkpoint that is another one inside steps."""
+    """Returns a `keras.remat` that calls `checkpointed` inside steps."""
 
     def remat(f):
         @functools.wraps(f)
@@ -43,12 +45,12 @@ def _inside_steps(checkpointed, of_keras):
             if isinstance(scope, StepScope):
                 return checkpointed(scope, f, args, kwargs)
 
-            # A new function for every call: JAX remembers the trace of an old one,
-            # in which the weights are constants.
-            def anew(*args, **kwargs):
+            # Each call gets a new function, because JAX caches the trace of an old
+            # one, in which the weights are constants.
+            def uncached(*args, **kwargs):
                 return f(*args, **kwargs)
 
-            return of_keras(anew)(*args, **kwargs)
+            return of_keras(uncached)(*args, **kwargs)
 
         return run
 
@@ -56,13 +58,16 @@ def _inside_steps(checkpointed, of_keras):
 
 
 def _is_training():
-    """Whether gradients may be wanted: not for shapes, a teacher or an evaluation."""
+    """Returns whether gradients may be computed.
+
+    They are not for a teacher, during evaluation or while Keras computes shapes.
+    """
     call = call_context()
     return not is_symbolic() and (call is None or call.training)
 
 
 def repeating(scope):
-    """Returns a function that makes contexts in which everything is as it is now.
+    """Returns a function that creates contexts with the current values.
 
     Args:
         scope: The `StepScope`.
@@ -72,7 +77,7 @@ def repeating(scope):
 
     @contextlib.contextmanager
     def again(new=trained):
-        """Takes a dict from the id of trained variables to values, instead of ours."""
+        """Takes a dict from ids of trained variables to values to use instead."""
         inner = scope.copy({**values, **new}, new)
         with calling(call), inner, autocasting(dtype):
             yield inner
@@ -81,7 +86,7 @@ def repeating(scope):
 
 
 def add_losses(scope, losses):
-    """Adds to the scope what layers in a checkpointed function have added."""
+    """Adds the losses that layers in a checkpointed function added to the scope."""
     scope.losses += losses
     call = call_context()
     if call is not None:

@@ -1,4 +1,4 @@
-"""Which positions of class scores count: neither padding nor what the loss ignores."""
+"""Masks the positions of class scores that are padding or that the loss ignores."""
 
 import keras
 
@@ -7,19 +7,19 @@ from keras_diffkd.training.task import task_outputs
 
 
 def counted_positions(distiller, method, y, y_pred, feature):
-    """Returns where a method that compares class scores is to learn.
+    """Returns the positions at which a method compares class scores.
 
     Args:
         distiller: The `Distiller`.
         method: One of its methods.
         y: Batch of targets, or `None`.
         y_pred: The student's outputs.
-        feature: What the student's tap of the method gave.
+        feature: Feature that the student's tap of the method gives.
 
     Returns:
-        Boolean tensor of the shape of the feature without its classes, or `None` where
-        every position counts: also for methods that do not compare class scores, or
-        take no mask.
+        Boolean tensor with the shape of the feature without its class axis, or `None`
+        if every position counts. It is also `None` for methods that do not compare
+        class scores or do not take a mask.
     """
     shape = getattr(feature, "shape", None)
     if shape is None or not (method.expects_logits and method.takes_mask):
@@ -28,7 +28,8 @@ def counted_positions(distiller, method, y, y_pred, feature):
     padding = mask_of(feature)
     if padding is not None and _are_alike(padding.shape, shape[:-1]):
         masks.append(keras.ops.cast(padding, "bool"))
-    # The teacher's scores also teach where a whole sample has no label; but not DKD.
+    # The student can learn the teacher's scores for a sample without a label, except
+    # with methods that need the label.
     if y is not None and (len(shape) > 2 or method.needs_targets):
         masks += _labelled(distiller, y, y_pred, feature)
     if not masks:
@@ -37,10 +38,10 @@ def counted_positions(distiller, method, y, y_pred, feature):
 
 
 def _labelled(distiller, y, y_pred, feature):
-    """Returns `[mask]` of the labels that the loss does not ignore, or `[]`."""
+    """Returns `[mask]` with the labels that the loss does not ignore, or `[]`."""
     outputs = task_outputs(distiller)
     own = [output for output in outputs if output.of(y_pred) is feature]
-    # What is not an output may lie before the only one: logits before a softmax.
+    # A feature may come before the only output, such as logits before a softmax.
     for output in own or (outputs if len(outputs) == 1 else []):
         labels = output.of(y)
         if output.ignore_class is None or not hasattr(labels, "shape"):
@@ -55,12 +56,13 @@ def _labelled(distiller, y, y_pred, feature):
 
 
 def _are_alike(shape, positions, unknown=True):
-    """Whether a tensor has an entry for every position.
+    """Returns whether a tensor has an entry for every position.
 
     Args:
         shape: Shape of the tensor.
-        positions: Shape of the class scores without the classes.
-        unknown: Whether to believe it of sizes that are not known, the batch's aside.
+        positions: Shape of the class scores without the class axis.
+        unknown: Boolean, whether an unknown size matches. An unknown batch size always
+            does.
     """
     if len(shape) != len(positions):
         return False

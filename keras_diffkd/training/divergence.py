@@ -1,4 +1,4 @@
-"""What was not finite in a step, and what is said about it."""
+"""Decides whether a step may be applied and describes values that are not finite."""
 
 import math
 
@@ -15,11 +15,11 @@ MENTIONED = 3
 def is_healthy(distiller, finite):
     """Returns whether the step may be applied, as a boolean scalar.
 
-    To be asked after the step was counted.
+    Call this function after the step was counted.
 
     Args:
         distiller: The `Distiller`.
-        finite: What `finite.finiteness` returned.
+        finite: Dict that `finite.finiteness` returned.
     """
     flags = finite["flags"]
     healthy = keras.ops.all(keras.ops.logical_or(flags, ~_required(distiller)))
@@ -31,11 +31,12 @@ def is_healthy(distiller, finite):
 
 
 def _required(distiller):
-    """Returns which flags must be true, as a NumPy array of booleans.
+    """Returns a NumPy array of booleans that says which flags must be true.
 
-    The student's features and output are there for the diagnosis: a model may use
-    infinity as a mask, and what is wrong with them shows in the losses. Gradients
-    that overflow are no failure where the optimizer scales the loss: it skips them.
+    The student's features and outputs are not required. They are part of the diagnosis
+    only: a model may use infinity as a mask, and a real problem also affects the
+    losses. Gradients may overflow if the optimizer scales the loss, because it skips
+    the step.
     """
     required = [not name.startswith("the student's") for name in _names(distiller)]
     for what, _, variables in _updates(distiller):
@@ -45,7 +46,7 @@ def _required(distiller):
 
 
 def _names(distiller):
-    """Returns what the first flags are about, causes before effects."""
+    """Returns the names of the values behind the first flags, causes first."""
     return [
         "the inputs",
         *(_feature("teacher", tap) for tap in tapped(distiller, "teacher")),
@@ -56,7 +57,7 @@ def _names(distiller):
 
 
 def _updates(distiller):
-    """Returns what the other flags are about: `(key, prefix, variables)`."""
+    """Returns `(key, prefix, variables)` for the other flags."""
     statistics = [
         variable for variable in state_variables(distiller) if is_float(variable)
     ]
@@ -67,11 +68,11 @@ def _updates(distiller):
 
 
 def _not_finite_names(distiller, finite):
-    """Returns the names of all that was computed and not finite."""
+    """Returns the names of all computed values that are not finite."""
     flags = iter(finite["flags"])
     bad = [name for name in _names(distiller) if not next(flags)]
     for key, prefix, variables in _updates(distiller):
-        next(flags)  # Of all small ones together.
+        next(flags)  # The flag of all small ones together.
         ends = np.cumsum([math.prod(v.shape) for v in variables if is_small(v)])
         small = iter(np.split(np.isfinite(finite[key]), ends[:-1]))
         for variable in variables:
@@ -82,15 +83,15 @@ def _not_finite_names(distiller, finite):
 
 
 def diverged(distiller, finite, batch, step, skipped_in_a_row, replica=None):
-    """Returns the `TrainingDivergedError` about a step.
+    """Returns the `TrainingDivergedError` for a step.
 
     Args:
-        distiller: The `Distiller`, as it was before the step.
-        finite: What `finite.finiteness` returned, as NumPy arrays.
+        distiller: The `Distiller`, in its state before the step.
+        finite: Dict that `finite.finiteness` returned, as NumPy arrays.
         batch: Tuple `(x, y, sample_weight)` of NumPy arrays.
         step: Integer, the step in the epoch, from 1.
-        skipped_in_a_row: Integer, skipped steps up to this one.
-        replica: Integer, or `None` if there is one only.
+        skipped_in_a_row: Integer, the number of skipped steps up to this one.
+        replica: Integer, or `None` if there is only one replica.
     """
     epoch = distiller.record.epoch
     step = None if epoch is None else int(step)
@@ -108,38 +109,38 @@ def diverged(distiller, finite, batch, step, skipped_in_a_row, replica=None):
 
 def _not_finite(where, culprits):
     first, *others = culprits
-    message = f"training diverged in {where}. First not finite: {first}"
+    message = f"training diverged in {where}. First value not finite: {first}"
     if others:
-        message += f"; after that: {', '.join(others[:MENTIONED])}"
+        message += f"; then: {', '.join(others[:MENTIONED])}"
     if len(others) > MENTIONED:
         message += f" and {len(others) - MENTIONED} more"
-    return f"{message}. Nothing of this step was applied. {_advice(first)}"
+    return f"{message}. This step was not applied. {_advice(first)}"
 
 
 def _too_many_skipped(distiller, where, culprits):
     most = distiller.record.max_skipped_steps
     scale = float(keras.ops.convert_to_numpy(distiller.optimizer.dynamic_scale))
     overflowing = [c for c in culprits if c.startswith("the gradient of")]
-    # Steps are skipped on all replicas together: it may be another one that overflows.
+    # All replicas skip a step together, so the overflow may be on another replica.
     first = overflowing[0] if overflowing else "gradients of another replica"
     more = f" and {len(overflowing) - 1} more" if len(overflowing) > 1 else ""
     return (
-        f"training diverged in {where}: {most} steps in a row were skipped, since "
-        f"{first}{more} were not finite, at a loss "
-        f"scale down to {scale:g}. Try mixed_bfloat16 or float32, a smaller learning "
-        "rate, or more `max_skipped_steps`."
+        f"training diverged in {where}: {most} steps in a row were skipped, because "
+        f"{first}{more} were not finite, even at a loss scale of {scale:g}. Try "
+        "mixed_bfloat16 or float32, a smaller learning rate, or a larger "
+        "`max_skipped_steps`."
     )
 
 
 def _advice(first):
     if first.startswith(("the inputs", "the targets", "the sample weights")):
-        return "Look at the data."
+        return "Check the data."
     if first.startswith("the weight"):
-        return "Train on from a backup of before that."
+        return "Continue from an older snapshot."
     if first.startswith("the teacher's"):
         return (
-            "Look at the teacher's weights and `teacher_preprocess`; in half precision "
-            "values above 65504 overflow."
+            "Check the teacher's weights and `teacher_preprocess`. In float16, values "
+            "above 65504 overflow."
         )
     return (
         "Try a smaller learning rate, clipped gradients (`global_clipnorm`), or "
@@ -148,7 +149,7 @@ def _advice(first):
 
 
 def _culprits(distiller, finite, batch):
-    """Returns the names of all that was not finite, causes first."""
+    """Returns the names of all values that are not finite, causes first."""
     x, y, sample_weight = batch
     bad = _not_finite_names(distiller, finite)
     of_teacher = [name for name in bad if name.startswith("the teacher's")]
@@ -165,7 +166,7 @@ def _culprits(distiller, finite, batch):
 
 
 def _bad_samples(what, structure):
-    """Names the samples of a batch that are not finite, if there are any."""
+    """Returns `[text]` that names the samples that are not finite, or `[]`."""
     bad, size = set(), 0
     for leaf in keras.tree.flatten(structure):
         if leaf is not None and is_float(leaf):

@@ -1,10 +1,10 @@
-"""Whether everything in a step is finite, before anything of it is applied.
+"""Checks that everything in a step is finite before the step is applied.
 
-Every tensor that is watched is scaled down and added up: the sum is finite if and only
-if each of its values is. Small ones, which are most of the gradients and statistics,
-are put together first: with small networks the number of operations is what costs time.
-It all happens in the compiled step, where there is one. `divergence` says what was not
-finite.
+Each watched tensor is scaled down and summed: the sum is finite if and only if all of
+its values are. Small tensors, which most gradients and statistics are, are concatenated
+first, because small networks spend their time on the number of operations. All of this
+is part of the compiled step on backends that compile it. `divergence` names the values
+that are not finite.
 """
 
 import math
@@ -14,10 +14,10 @@ import keras
 from keras_diffkd.features.pairs import taps_of
 from keras_diffkd.training.state import state_variables
 
-# Gradients and statistics of up to so many values are put together.
+# Gradients and statistics with up to this many values are concatenated.
 SMALL = 4096
-# 1e18 of the largest float32 add up to a finite sum. A factor of zero, or a difference
-# from itself, would be optimized away, NaN and all.
+# With this factor, 1e18 values of the largest float32 have a finite sum. The compiler
+# would optimize away a factor of 0 or a difference from itself, and NaN with it.
 SCALE = 1e-20
 
 
@@ -27,13 +27,15 @@ def finiteness(distiller, x, gradients, results):
     Args:
         distiller: The `Distiller`.
         x: Batch of inputs.
-        gradients: List, of the trainable variables; `None` where there is none.
+        gradients: List of the gradients of the trainable variables. `None` stands for
+            a variable without a gradient.
         results: `StepResults`.
 
     Returns:
-        Dict: `flags`, a vector of booleans about what the forward pass is watched for,
-        the small statistics together, each large one, the small gradients together,
-        and each large one; `statistics` and `gradients`, vectors of all small ones.
+        Dict with three vectors. `flags` are booleans for each watched tensor of the
+        forward pass, then for all small statistics together and each large one, then
+        for all small gradients together and each large one. `statistics` and
+        `gradients` hold the values of all small ones.
     """
     sums = [_total(tensors) for tensors in _watched(distiller, x, results)]
     small = {}
@@ -41,7 +43,7 @@ def finiteness(distiller, x, gradients, results):
         ("statistics", state_variables(distiller), results.state),
         ("gradients", distiller.trainable_variables, gradients),
     ):
-        # The shapes of the values may be unknown.
+        # The values may have unknown shapes: use those of the variables.
         pairs = [
             (variable, keras.ops.zeros(variable.shape) if value is None else value)
             for variable, value in zip(variables, values, strict=True)
@@ -54,7 +56,7 @@ def finiteness(distiller, x, gradients, results):
 
 
 def _watched(distiller, x, results):
-    """Returns the tensors that a forward pass is watched for, causes before effects."""
+    """Returns the watched tensors of a forward pass, causes before effects."""
     found = {"teacher": {}, "student": {}}
     for method, pair in zip(distiller.methods, results.features, strict=True):
         for whose, feature in zip(found, pair, strict=True):
@@ -72,7 +74,7 @@ def _watched(distiller, x, results):
 
 
 def tapped(distiller, whose):
-    """Returns the taps of a model; the student's output is watched anyway."""
+    """Returns the taps of a model, without the student's output, always watched."""
     taps = dict.fromkeys(taps_of(distiller.methods, whose))
     if whose == "student":
         taps.pop(None, None)
@@ -80,7 +82,7 @@ def tapped(distiller, whose):
 
 
 def watched_losses(distiller):
-    """Returns the names of the losses, the total last; not what is only logged."""
+    """Returns the names of the losses, the total last, without logged metrics."""
     of_methods = [
         f"{method.name}/{name}"
         for method in distiller.methods
@@ -90,7 +92,7 @@ def watched_losses(distiller):
 
 
 def is_small(variable):
-    """Whether the gradient or the value of a variable is put together with others."""
+    """Returns whether the gradient or value of a variable is concatenated."""
     return math.prod(variable.shape) <= SMALL
 
 
@@ -102,9 +104,10 @@ def has_overflowed(distiller, finite):
 
 
 def keep_if_skipped(skipped, old, new):
-    """Returns the new state, with the statistics of before if the step is skipped.
+    """Returns the new state, with the old statistics if the step is skipped.
 
-    The random draws go on: the same noise again would help nobody.
+    The states of random generators still advance, so that the next step draws new
+    noise.
     """
     return [
         keras.ops.where(skipped, before, after) if is_float(after) else after
@@ -113,7 +116,7 @@ def keep_if_skipped(skipped, old, new):
 
 
 def is_float(tensor):
-    """Whether a tensor or variable holds floats, of any width."""
+    """Returns whether a tensor or variable holds floats of any width."""
     return keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
 
 
@@ -127,7 +130,7 @@ def _joined(tensors):
 
 
 def _total(structure):
-    """Returns the float32 sum of all floats in a structure, scaled; 0 without any."""
+    """Returns the scaled float32 sum of all floats in a structure, or 0 without any."""
     sums = []
     for leaf in keras.tree.flatten(structure):
         if leaf is not None:

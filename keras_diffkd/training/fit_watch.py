@@ -1,4 +1,4 @@
-"""What a distiller notices of `fit`."""
+"""Records the epoch and reports validation losses that are not finite."""
 
 import warnings
 
@@ -7,11 +7,13 @@ import numpy as np
 
 
 class FitWatch(keras.callbacks.Callback):
-    """Knows the epoch, for the error about a step; names bad logs of validation.
+    """Records the epoch and warns of validation losses that are not finite.
 
-    A validation loss may be infinite or NaN while all of training is finite: one image
-    of the validation data, or moving statistics that are still far off. That is no
-    reason to stop, but to be told.
+    Errors about a step name the recorded epoch.
+
+    A validation loss can be infinite or NaN although training is finite: because of one
+    image in the validation data, or because moving statistics are still far from those
+    of the batches. The callback warns and does not stop the training.
 
     Args:
         distiller: The `Distiller` in training.
@@ -33,14 +35,14 @@ class FitWatch(keras.callbacks.Callback):
         if bad:
             warnings.warn(
                 f"Validation after epoch {epoch + 1}: {', '.join(bad)}. Training is "
-                "finite: look for such values in the validation data, or for moving "
-                "statistics that are far from those of the batches.",
+                "finite. Check the validation data for such values, and whether moving "
+                "statistics are far from those of the batches.",
                 stacklevel=2,
             )
 
 
 def watched(distiller, callbacks):
-    """Returns the callbacks of `fit` with a `FitWatch` among them."""
+    """Returns the callbacks of `fit` with a `FitWatch` added."""
     watch = FitWatch(distiller)
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks.append(watch)

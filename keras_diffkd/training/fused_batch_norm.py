@@ -1,4 +1,4 @@
-"""Faster batch normalisation in models of one's own."""
+"""Speeds up batch normalization in models without XLA."""
 
 import contextlib
 
@@ -6,16 +6,16 @@ import keras
 
 
 def fused_batch_normalization(*models):
-    """Returns a context in which batch normalisations are one operation each.
+    """Returns a context in which each batch normalization is one operation.
 
     `keras.layers.BatchNormalization` computes moments, scale and shift in a dozen
-    operations. XLA fuses them; a plain TensorFlow graph does not, and the forward
-    and backward pass of a ResNet takes 1.3 to 1.6 times as long as it could. What is
-    called or traced inside the block uses TensorFlow's own fused operation: the same
-    values, gradients and moving statistics up to float error. The layers are not
-    replaced, so that nothing of this is in any file.
+    operations. XLA fuses them. A plain TensorFlow graph does not, and the forward and
+    backward pass of a ResNet takes 1.3 to 1.6 times as long as with a fused operation.
+    Models that are called or traced inside the block use TensorFlow's fused operation.
+    Its values, gradients and moving statistics are the same up to float error. The
+    layers are not replaced, so saved files do not change.
 
-    `Distiller.fit` does this by itself. For a model that is trained without one:
+    `Distiller.fit` uses this context automatically. To use it for another model:
 
     ```python
     model.compile("adam", "mse", jit_compile=False)
@@ -23,11 +23,11 @@ def fused_batch_normalization(*models):
         model.fit(x, y)
     ```
 
-    Only layers of exactly that class on four axes, channels last, are changed. On
-    other backends than TensorFlow the block does nothing.
+    The block affects only layers of exactly that class with four axes, channels last.
+    On backends other than TensorFlow, it does nothing.
 
     Args:
-        models: Models or layers, searched with all that is inside them.
+        models: Models or layers. Nested layers are included.
 
     Example:
 
@@ -40,7 +40,7 @@ def fused_batch_normalization(*models):
     """
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
-    # Only there: it imports TensorFlow.
+    # This module imports TensorFlow, which other backends may lack.
     from keras_diffkd.training.tensorflow.fused_batch_norm import fused
 
     return fused(*models)

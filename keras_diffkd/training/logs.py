@@ -1,4 +1,4 @@
-"""The logs of training and validation."""
+"""Computes the logs of training and validation."""
 
 import keras
 
@@ -11,13 +11,14 @@ from keras_diffkd.training import task_loss
 
 
 class LossMeans:
-    """The means of all losses over an epoch.
+    """Tracks the means of all losses over an epoch.
 
     Args:
         methods: List of `DistillationMethod`s.
 
     Attributes:
-        trackers: Dict from the name in the logs to its `keras.metrics.Mean`.
+        trackers: Dict from the name of each loss in the logs to its
+            `keras.metrics.Mean`.
     """
 
     def __init__(self, methods):
@@ -34,21 +35,21 @@ class LossMeans:
 
         Args:
             losses: Dict of scalars.
-            batch_size: Their weight in the means.
+            batch_size: Weight of the batch in the means.
         """
         for name, tracker in self.trackers.items():
             tracker.update_state(losses[name], sample_weight=batch_size)
 
 
 def update_metrics(distiller, losses, batch, y_pred, batch_size=None):
-    """Adds a batch to the means of all losses and to the metrics; returns the logs.
+    """Adds a batch to the means of all losses and to the metrics and returns the logs.
 
     Args:
         distiller: The `Distiller`.
-        losses: Dict of scalars, of `StepResults`.
+        losses: Dict of scalars from `StepResults`.
         batch: `Batch`.
         y_pred: The student's outputs.
-        batch_size: The weight of the losses in their means; read off `x` if `None`.
+        batch_size: Weight of the losses in their means, or `None` for the size of `x`.
     """
     if batch_size is None:
         batch_size = keras.ops.shape(keras.tree.flatten(batch.x)[0])[0]
@@ -64,7 +65,7 @@ def all_metrics(distiller, of_keras):
 
     Args:
         distiller: The `Distiller`.
-        of_keras: The metrics that Keras knows, the total loss first.
+        of_keras: The metrics that Keras lists, the total loss first.
     """
     others = list(of_keras)
     if distiller.compiled and compile_loss_of(distiller) is None:
@@ -79,12 +80,12 @@ def all_metrics(distiller, of_keras):
 
 
 def results(distiller, has_labels=True):
-    """Returns a dict of the results of all metrics, under the names of the logs.
+    """Returns a dict from the names in the logs to the results of all metrics.
 
     Args:
         distiller: The `Distiller`.
-        has_labels: Whether the compiled metrics and the parts of the task loss have
-            met labels: without any, they have no result.
+        has_labels: Boolean, whether the metrics received labels. If not, the compiled
+            metrics and the parts of the task loss have no result and are left out.
     """
     compiled = compile_metrics_of(distiller)
     left_out = [] if has_labels else [compiled, *task_loss.parts(distiller)]
@@ -105,7 +106,7 @@ def results(distiller, has_labels=True):
 
 
 def of_validation(distiller, logs):
-    """Returns the logs without those of training, which stand still."""
+    """Returns the logs without those of training, which validation does not update."""
     record = distiller.record
     of_training = {*record.loss_means.trackers, record.count.name}
     return {name: log for name, log in logs.items() if name not in of_training}

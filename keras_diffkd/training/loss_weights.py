@@ -1,4 +1,4 @@
-"""What the losses of a training weigh, in steps that may be traced long before."""
+"""Keeps loss weights up to date in steps that were traced earlier."""
 
 import numbers
 
@@ -9,19 +9,19 @@ from keras_diffkd.validation.arguments import check_weight, is_schedule
 
 
 class LossWeights:
-    """Lets every step see what the losses weigh when it begins.
+    """Gives each step the loss weights that are set when it starts.
 
     Weights are attributes of the distiller and its methods, which may change between
-    two executions. What is traced would keep those of its time: so it reads numbers
-    from a variable, which follows the attributes before every execution, and evaluates
-    schedules at the optimizer's step, as Keras does with those of the learning rate.
+    two executions. A traced step would keep the old weights. It therefore reads numbers
+    from a variable, which is updated from the attributes before each execution, and
+    evaluates schedules at the optimizer's step, as Keras does for learning rates.
 
     Args:
         distiller: The `Distiller`.
 
     Attributes:
-        variable: The numbers, in the order of the losses.
-        labels_left_out: Whether a step was made that learns without labels.
+        variable: The weights that are numbers, in the order of the losses.
+        labels_left_out: Boolean, whether a step was built that learns without labels.
     """
 
     def __init__(self, distiller):
@@ -38,50 +38,50 @@ class LossWeights:
     def _numbers(self):
         return [0.0 if is_schedule(w) else float(w) for w in self._seen.values()]
 
-    def are_of_another_step(self, distiller):
-        """Whether the step must be made anew: what it was made with has changed."""
+    def need_new_step(self, distiller):
+        """Returns whether the step must be rebuilt for changed weights."""
         weights = weights_of(distiller)
         return _schedules(weights) != _schedules(self._seen) or (
             self.labels_left_out and distiller.learns_from_labels()
         )
 
     def begin(self, distiller):
-        """Takes the weights with which a step is made."""
+        """Stores the weights with which a step is built."""
         self.labels_left_out = False
-        self._see(weights_of(distiller))
+        self._store(weights_of(distiller))
 
     def refresh(self, distiller):
-        """Lets the next execution see what was changed since the last one.
+        """Updates the weights for the next execution.
 
         Raises:
-            ValueError: If a weight is wrong, or the step that runs cannot follow it.
+            ValueError: If a weight is invalid, or if the running step cannot use it.
         """
         weights = weights_of(distiller)
         if weights == self._seen:
             return
-        if self.are_of_another_step(distiller):
+        if self.need_new_step(distiller):
             raise ValueError(
-                "While a training runs, a number may take the place of another number "
-                "as a loss's weight. A schedule, or the first weight of labels that "
-                "were left out, may be set before `fit` or between two of them. "
+                "While `fit` runs, a loss weight that is a number can only change to "
+                "another number. To set a schedule, or to give labels that were left "
+                "out a weight, change it before `fit` or between two calls of `fit`. "
                 f"Received: {weights} after {self._seen}"
             )
-        self._see(weights)
+        self._store(weights)
 
-    def _see(self, weights):
+    def _store(self, weights):
         for name, weight in weights.items():
             if name not in self._seen:
                 raise ValueError(
-                    f"The loss {name!r} had no weight when the Distiller was made, and "
-                    f"cannot get one now. Received: {weight}. Make the Distiller with "
-                    "a positive weight, and set it to 0 until it is wanted."
+                    f"The loss {name!r} had no weight when the Distiller was created, "
+                    f"and cannot get one now. Received: {weight}. Create the Distiller "
+                    "with a positive weight, and set it to 0 until you need the loss."
                 )
             check_weight(f"weight of {name}", weight)
         self._seen = {name: weights[name] for name in self._seen}
         self.variable.assign(self._numbers())
 
     def next(self, optimizer):
-        """Returns the weights of the next step, a float32 vector."""
+        """Returns the weights of the next step as a float32 vector."""
         values = self.variable + 0.0
         schedules = _schedules(self._seen)
         if not schedules:
@@ -90,17 +90,17 @@ class LossWeights:
         return keras.ops.stack(list(weights.values()))
 
     def by_name(self, values):
-        """Returns a dict from the name of every loss to its weight.
+        """Returns a dict from the name of each loss to its weight.
 
         Args:
-            values: What `next` returned.
+            values: Vector that `next` returned.
         """
         scalars = keras.ops.unstack(values, len(self._seen))
         return dict(zip(self._seen, scalars, strict=True))
 
 
 def weights_of(distiller):
-    """Returns what every loss weighs now, by its name in the logs."""
+    """Returns a dict from the name of each loss in the logs to its current weight."""
     of_methods = {
         f"{method.name}/{name}": weight
         for method in distiller.methods
@@ -110,7 +110,7 @@ def weights_of(distiller):
 
 
 def at_step(weights, optimizer):
-    """Returns weights with the values of schedules at the optimizer's step.
+    """Returns the weights, with each schedule evaluated at the optimizer's step.
 
     Args:
         weights: Dict from name to number or schedule.
@@ -125,14 +125,14 @@ def at_step(weights, optimizer):
 
 
 def serialized(weight):
-    """Returns a weight as what a configuration can hold."""
+    """Returns a weight in a form that a configuration can hold."""
     return (
         keras.saving.serialize_keras_object(weight) if is_schedule(weight) else weight
     )
 
 
 def _step(optimizer):
-    """Returns the step that schedules of the learning rate see: it counts batches."""
+    """Returns the step that learning rate schedules use, which counts batches."""
     if optimizer is None:
         return 0
     return optimizer_step(getattr(optimizer, "inner_optimizer", optimizer))
@@ -146,7 +146,7 @@ def numbers_of(model):
     """Returns a dict of the weights that are numbers, by owner and attribute.
 
     Args:
-        model: Any `keras.Model`; one that is not a `Distiller` has none.
+        model: A `keras.Model`. The dict is empty if it is not a `Distiller`.
     """
     return {
         f"{prefix}{name}": float(value)
@@ -159,10 +159,10 @@ def numbers_of(model):
 
 
 def assign_numbers(model, values):
-    """Sets what `numbers_of` has returned.
+    """Restores the weights that `numbers_of` returned.
 
     Args:
-        model: The same model, or one made alike.
+        model: The same model, or one with the same structure.
         values: Dict from owner and attribute to number.
     """
     for prefix, owner in _owners(model).items():
@@ -172,7 +172,10 @@ def assign_numbers(model, values):
 
 
 def _owners(model):
-    """Returns what has weights; a model's own name is another in every process."""
+    """Returns a dict from prefix to the objects with weights.
+
+    The prefix of the model is empty, because its own name differs between processes.
+    """
     if not hasattr(model, "task_loss_weight"):
         return {}
     return {"": model, **{f"{method.name}/": method for method in model.methods}}

@@ -1,7 +1,8 @@
-"""The masks that outputs carry: padding, for losses and metrics to leave out.
+"""Keeps the padding masks of outputs, which losses and metrics leave out.
 
-Keras hangs a mask on a tensor. It gets lost where tensors are copied: at the end of a
-compiled function, in a slice. What does that passes on a pair of outputs and masks.
+Keras attaches a mask to a tensor. The mask is lost when the tensor is copied, as at the
+end of a compiled function or in a slice. Such code passes on outputs and masks
+together.
 """
 
 import keras
@@ -10,12 +11,12 @@ from keras_diffkd.keras_private.layers import mask_of, set_mask
 
 
 def with_masks(outputs):
-    """Returns `(outputs, masks)`: a list of the outputs' masks, `None` for no mask."""
+    """Returns `(outputs, masks)`: a list with the mask, or `None`, of each output."""
     return outputs, [mask_of(leaf) for leaf in keras.tree.flatten(outputs)]
 
 
 def masked(outputs, masks):
-    """Returns the outputs with the masks that `with_masks` has found on them."""
+    """Returns the outputs with the masks from `with_masks` attached again."""
     for leaf, mask in zip(keras.tree.flatten(outputs), masks, strict=True):
         if mask is not None and mask_of(leaf) is None:
             set_mask(leaf, mask)

@@ -1,15 +1,15 @@
-"""What backends have in common on which a process has one replica: JAX and PyTorch."""
+"""Implements replica functions for JAX and PyTorch, with one replica per process."""
 
 import keras
 
 
 def unscaled(loss):
-    """Returns the mean loss of the batch: Keras scales nothing here."""
+    """Returns the loss unchanged: Keras does not scale it here."""
     return loss
 
 
 def loss_of_replica(compute_loss, own):
-    """Runs what computes the task loss: Keras scales nothing here."""
+    """Computes the task loss, which Keras does not scale here."""
     return compute_loss()
 
 
@@ -19,16 +19,23 @@ def read(model, variables):
 
 
 def replica_reader(model, variables):
-    """Returns a function that reads variables, for the one replica that there is."""
+    """Returns a function that reads the variables of the only replica."""
     return lambda: [value[None] for value in read(model, variables)]
 
 
 def assign_replicas(model, variables, values, summed):
-    """Gives the one replica that there is its values; see `training`."""
+    """Assigns values to the variables of the only replica.
+
+    Args:
+        model: The model.
+        variables: List of variables.
+        values: List with one array for each variable, replicas on the first axis.
+        summed: Boolean, whether to assign the sum over the replicas.
+    """
     for variable, of_replicas in zip(variables, values, strict=True):
         variable.assign(of_replicas.sum(0) if summed else of_replicas[0])
 
 
 def numbers_of_workers(model, number):
-    """Returns the number alone: nothing is known of other processes here."""
+    """Returns `[number]`: other processes are unknown here."""
     return [number]

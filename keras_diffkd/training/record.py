@@ -1,4 +1,4 @@
-"""What a distiller remembers of its training."""
+"""Holds the state of a distiller's training."""
 
 import keras
 
@@ -12,9 +12,9 @@ from keras_diffkd.validation.checked_data import CheckedData
 
 
 class TrainingRecord:
-    """Holds the settings of `compile`, the step, and its progress.
+    """Holds the settings of `compile`, the built step and the progress of training.
 
-    It is a plain object: Keras neither trains nor saves what is in it.
+    It is a plain object, so that Keras neither trains nor saves its attributes.
 
     Args:
         distiller: The `Distiller`.
@@ -22,20 +22,21 @@ class TrainingRecord:
     Attributes:
         jit_compile: `True`, `False` or `"auto"`.
         max_skipped_steps: Integer.
-        preflight: Whether `fit` checks its data first.
-        checked_data: `CheckedData`, of the last `fit`.
+        preflight: Boolean, whether `fit` checks the data first.
+        checked_data: `CheckedData` of the last `fit`.
         loss_means: `LossMeans`.
         loss_weights: `LossWeights`.
         count: `StepCount`.
         gradients: The gradient function of the backend.
-        compiled_step: The whole step, compiled, on backends that compile it.
+        compiled_step: The whole compiled step, on backends that compile it.
         teacher_variables: List of the variables that the step only reads.
-        assigned: List of variables that the step assigns though Keras does not
-            count them as the model's.
-        seed_generator: Keras's global generator, if several replicas share it.
+        assigned: List of variables that the step assigns, although Keras does not list
+            them among those of the model.
+        seed_generator: Keras's global seed generator, if several replicas share it.
         untrained: List of the paths of weights without a gradient.
         epoch: Integer from 1 while `fit` runs, or `None`.
-        failure: Arguments of `divergence.diverged` after a step that is not finite.
+        failure: Dict of arguments for `divergence.diverged`, after a step that is not
+            finite.
     """
 
     def __init__(self, distiller):
@@ -56,7 +57,7 @@ class TrainingRecord:
         self.failure = None
 
     def compile(self, distiller, jit_compile, max_skipped_steps, preflight):
-        """Takes the settings of `Distiller.compile`."""
+        """Stores the settings of `Distiller.compile` and builds the step."""
         self.jit_compile = jit_compile
         self.max_skipped_steps = max_skipped_steps
         self.preflight = preflight
@@ -66,7 +67,7 @@ class TrainingRecord:
         self.make_step(distiller)
 
     def make_step(self, distiller):
-        """Makes the step anew: a traced one reads the teacher of its time."""
+        """Rebuilds the step, because a traced step keeps the old teacher."""
         distiller.train_function = None
         self.loss_weights.begin(distiller)
         self.checked_data = CheckedData()
@@ -80,7 +81,15 @@ class TrainingRecord:
 
 
 def check_compile(jit_compile, max_skipped_steps):
-    """Checks arguments of `Distiller.compile`; returns the integer of the second."""
+    """Checks arguments of `Distiller.compile`.
+
+    Args:
+        jit_compile: `True`, `False` or `"auto"`.
+        max_skipped_steps: Integer of at least 1.
+
+    Returns:
+        `max_skipped_steps` as an `int`.
+    """
     if not (isinstance(jit_compile, bool) or jit_compile == "auto"):
         raise ValueError(
             '`jit_compile` must be True, False or "auto". '

@@ -1,4 +1,4 @@
-"""The configuration of a distiller and of its compilation."""
+"""Serializes a distiller and the arguments of its `compile`."""
 
 import keras
 
@@ -7,9 +7,10 @@ from keras_diffkd.training.loss_weights import serialized
 
 
 class Saving:
-    """Saves and restores a `Distiller`; it stands before `keras.Model`.
+    """Saves and restores a `Distiller`.
 
-    A saved distiller does not contain the teacher's weights, only their fingerprint.
+    It must precede `keras.Model` in the base classes. A saved distiller does not
+    contain the teacher's weights, only their fingerprint.
     """
 
     def get_config(self):
@@ -63,7 +64,7 @@ class Saving:
         config = dict(config)
         student = config.pop("student", None)
         if student:
-            # Keras leaves out models with a `compile` of their own, as detectors have.
+            # Keras skips models that override `compile`, such as detectors.
             student = keras.saving.deserialize_keras_object(student)
             keras.Model.compile(self.student, **student)
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -1,4 +1,4 @@
-"""The scope of a step: what is read and assigned in it touches no variable."""
+"""Defines the scope of a step, which reads and assigns values instead of variables."""
 
 import copy
 
@@ -6,33 +6,35 @@ import keras
 
 from keras_diffkd.keras_private.scopes import call_context, global_seed
 
-# On JAX, gradients go through what was assigned, in Keras's own trainer too.
+# On JAX, gradients flow through assigned values, as in Keras's own trainer.
 _DIFFERENTIABLE = keras.backend.backend() == "jax"
 
 
 class StepScope(keras.StatelessScope):
-    """Keeps what a step assigns, to which variable soever.
+    """Keeps all values that a step assigns, whichever variable they are for.
 
-    A layer may assign variables that the model does not know: Keras's global seed
-    generator, a metric, a variable of a function. They are `found`, and become part
-    of the state. Only what the teacher assigns is dropped: it is frozen.
+    A layer may assign variables that the model does not list: Keras's global seed
+    generator, a metric, or a variable in a function. The scope collects them in
+    `found`, and they become part of the state. Assignments by the teacher are dropped,
+    because the teacher is frozen.
 
-    A variable that is trained may be assigned too (`SpectralNormalization` rescales its
-    kernel): it has the new value from there on, and gets the gradient at that value.
+    A layer may also assign a trained variable (`SpectralNormalization` rescales its
+    kernel). The variable has the new value from then on, and its gradient is computed
+    at that value.
 
     Args:
         state: Pairs of variable and value.
-        trainable: Pairs likewise, of what is differentiated.
+        trainable: Pairs of variable and value, for the variables to differentiate.
         teacher: The teacher, or `None`.
-        seed: Integer folded into the seed generators that the state lacks.
+        seed: Integer folded into seed generators that are not in the state.
 
     Attributes:
-        found: List of the variables that were assigned though the state lacks them.
-        trained: Dict from the id of each variable of `trainable` to its value.
+        found: List of assigned variables that are not in the state.
+        trained: Dict from the id of each variable in `trainable` to its value.
     """
 
     def __init__(self, state, trainable, teacher, seed):
-        # Layers hand over what they add (activity regularization) only if asked to.
+        # `collect_losses` also collects losses that layers add, as regularization.
         super().__init__([*state, *trainable], collect_losses=True)
         self.found = []
         self._known = {id(variable) for variable, _ in state}
@@ -53,7 +55,7 @@ class StepScope(keras.StatelessScope):
         if key in self.trained:
             value = keras.ops.stop_gradient(value)
             trained = self.trained[key]
-            # Zero, but for its gradient.
+            # Adds zero, with the gradient of the trained value.
             value = value + (trained - keras.ops.stop_gradient(trained))
         super().add_update((variable, value))
 
@@ -72,18 +74,18 @@ class StepScope(keras.StatelessScope):
         return value
 
     def new_value(self, variable):
-        """Returns what a variable of the state ends with, seeds unfolded again."""
+        """Returns the final value of a variable in the state, with seeds unfolded."""
         value = self._assigned.get(id(variable), self.state_mapping.get(id(variable)))
         if value is None:
             return keras.ops.convert_to_tensor(variable.value)
         return fold(variable, value, -self._seed)
 
     def copy(self, values, trained):
-        """Returns a scope like this one, for what runs apart or anew.
+        """Returns a copy of the scope, for code that runs separately or again.
 
         Args:
-            values: Dict from the id of variables to their values.
-            trained: Dict likewise, of the variables that are trained.
+            values: Dict from the ids of variables to their values.
+            trained: Dict from the ids of trained variables to their values.
         """
         scope = copy.copy(self)
         scope.state_mapping, scope.trained = dict(values), trained
@@ -91,26 +93,26 @@ class StepScope(keras.StatelessScope):
         return scope
 
     def changes(self):
-        """Returns the values that differ from those that a copy began with."""
+        """Returns the values that changed since the scope was copied."""
         entry = self._entry
         read = {k: v for k, v in self.state_mapping.items() if v is not entry.get(k)}
         return read, self._assigned
 
     def change(self, changes):
-        """Takes over the `changes` of a copy."""
+        """Applies the `changes` of a copy to this scope."""
         read, assigned = changes
         self.state_mapping.update(read)
         self._assigned.update(assigned)
 
     def _is_frozen(self, variable):
         context = call_context()
-        # The global generator belongs to nobody.
+        # The global seed generator does not belong to the teacher.
         in_teacher = context is not None and context.entry_layer is self._teacher
         return in_teacher and variable is not getattr(global_seed(), "state", None)
 
 
 def is_seed(variable):
-    """Whether a variable is the state of a seed generator."""
+    """Returns whether a variable is the state of a seed generator."""
     return variable.path.endswith("seed_generator_state")
 
 

@@ -1,4 +1,4 @@
-"""The variables that a step reads and changes."""
+"""Lists the variables that a step reads and changes."""
 
 from keras_diffkd.keras_private.layers import all_layers, own_metrics
 from keras_diffkd.training.task_loss import loss_means
@@ -7,8 +7,8 @@ from keras_diffkd.training.task_loss import loss_means
 def state_variables(distiller):
     """Returns the variables that a forward pass may change.
 
-    Those that the model does not know, or trains, come last: the first forward pass
-    tells which they are, so that the list may be longer after a step than before.
+    Variables that the model does not list as its state come last. The first forward
+    pass finds them, so the list may be longer after a step than before it.
     """
     return [
         *distiller.non_trainable_variables,
@@ -18,14 +18,17 @@ def state_variables(distiller):
 
 
 def remember_assigned(distiller, found):
-    """Adds variables that a step assigned; replicas find the same ones."""
+    """Adds variables that a step assigned to the record, each once.
+
+    Several replicas find the same variables.
+    """
     assigned = distiller.record.assigned
     listed = {id(variable) for variable in assigned}
     assigned += [variable for variable in found if id(variable) not in listed]
 
 
 def metrics_of_layers(distiller):
-    """Returns the variables of the metrics that layers update while they run."""
+    """Returns the variables of metrics that layers update in their forward pass."""
     return [
         variable
         for network in (distiller.student, *distiller.methods)

@@ -1,4 +1,4 @@
-"""One step of training as a pure function, the same on every backend."""
+"""Defines a training step as a pure function, the same on every backend."""
 
 import typing
 
@@ -14,7 +14,7 @@ from keras_diffkd.validation.loss_names import check_loss_names
 
 
 class Batch(typing.NamedTuple):
-    """A batch of data; `sample_weight` weighs the task loss."""
+    """Holds a batch of data. `sample_weight` weights the task loss."""
 
     x: object
     y: object = None
@@ -22,15 +22,16 @@ class Batch(typing.NamedTuple):
 
 
 class StepValues(typing.NamedTuple):
-    """Values that a step reads in place of variables.
+    """Holds the values that a step reads instead of variables.
 
     Attributes:
-        trainable: List, of `distiller.trainable_variables`.
-        state: List, of `state_variables(distiller)`, as many as were known.
-        teacher: List, of `teacher_variables(distiller)`.
-        loss_weights: Vector, of `LossWeights.next`.
-        seed: Integer folded into every seed generator: replicas that pass different
-            ones draw different noise. 0 changes nothing.
+        trainable: List of values of `distiller.trainable_variables`.
+        state: List of values of `state_variables(distiller)`. It is shorter if a step
+            has found more variables since.
+        teacher: List of values of `teacher_variables(distiller)`.
+        loss_weights: Vector that `LossWeights.next` returned.
+        seed: Integer folded into every seed generator, so that replicas with different
+            integers draw different noise. 0 changes nothing.
         loss_scale: Float that multiplies the loss to differentiate.
     """
 
@@ -43,13 +44,15 @@ class StepValues(typing.NamedTuple):
 
 
 class StepResults(typing.NamedTuple):
-    """Results of a step, besides the loss to differentiate.
+    """Holds the results of a step, except the loss to differentiate.
 
     Attributes:
-        losses: Dict of float32 scalars, from the names in the logs; `loss` is the sum.
+        losses: Dict from the names in the logs to float32 scalars. `loss` is the
+            weighted sum.
         y_pred: The student's outputs and their masks.
-        state: New values of `state_variables(distiller)` of then.
-        features: Pairs of features, as `Distiller.tapped_features` returns them.
+        state: New values of `state_variables(distiller)`, including the variables that
+            the step found.
+        features: Pairs of features that `Distiller.tapped_features` returned.
     """
 
     losses: dict
@@ -59,7 +62,7 @@ class StepResults(typing.NamedTuple):
 
 
 def step(distiller, values, batch):
-    """Computes the loss to differentiate, without reading or writing a variable.
+    """Computes the loss to differentiate without reading or writing variables.
 
     Args:
         distiller: The `Distiller`.
@@ -80,7 +83,7 @@ def step(distiller, values, batch):
 
 
 def _scope(distiller, values):
-    """Returns the scope in which layers see `values` in place of their variables."""
+    """Returns the scope in which layers read `values` instead of their variables."""
     variables = state_variables(distiller)[: len(values.state)]
     known = [
         (variable, fold(variable, value, values.seed))
@@ -92,7 +95,7 @@ def _scope(distiller, values):
 
 
 def losses_of(distiller, batch, y_pred, features, weights, training=True):
-    """Returns a dict of all losses and of `loss`, their weighted sum.
+    """Returns a dict of all losses, with their weighted sum as `loss`.
 
     Args:
         distiller: The `Distiller`.
@@ -118,6 +121,6 @@ def losses_of(distiller, batch, y_pred, features, weights, training=True):
 
 
 def _mask(distiller, method, y, y_pred, feature):
-    """Returns the mask as an argument, for a method that is to leave something out."""
+    """Returns the mask as a keyword argument, or none if every position counts."""
     mask = counted_positions(distiller, method, y, y_pred, feature)
     return {} if mask is None else {"mask": mask}

@@ -1,19 +1,20 @@
-"""How many steps there were, and how many of them were skipped."""
+"""Counts the steps of an epoch and the skipped steps."""
 
 import keras
 
 
 class StepCount(keras.metrics.Metric):
-    """Counts the steps of an epoch; `optimizer.iterations` leaves skipped ones out.
+    """Counts the steps of an epoch, including those that the optimizer skips.
 
-    With loss scaling, a step whose gradients overflow is skipped and the scale halved.
-    The log `skipped_steps` says how often, where that can happen.
+    With loss scaling, the optimizer skips a step whose gradients overflow and halves
+    the scale. `optimizer.iterations` does not count such steps. If the optimizer can
+    skip steps, the log `skipped_steps` reports how many it skipped.
 
     Attributes:
-        steps: Variable, steps of this epoch.
-        skipped: Variable, skipped steps of this epoch.
-        in_a_row: Variable, skipped steps since the last one that was not.
-        can_skip: Whether the optimizer skips steps.
+        steps: Variable, the number of steps in this epoch.
+        skipped: Variable, the number of skipped steps in this epoch.
+        in_a_row: Variable, the number of skipped steps since the last applied one.
+        can_skip: Boolean, whether the optimizer skips steps.
     """
 
     def __init__(self):
@@ -28,7 +29,8 @@ class StepCount(keras.metrics.Metric):
 
         Args:
             skipped: Boolean scalar, whether the optimizer skips it.
-            share: Float, 1 on one replica and 0 on the others: logs are sums.
+            share: Float, 1 on one replica and 0 on the others, because the logs sum
+                over the replicas.
         """
         skipped = keras.ops.cast(skipped, self.dtype)
         self.steps.assign(self.steps + 1)
@@ -39,6 +41,6 @@ class StepCount(keras.metrics.Metric):
         return {self.name: self.skipped + 0.0} if self.can_skip else {}
 
     def reset_state(self):
-        # A row of skipped steps may go over the end of an epoch.
+        # `in_a_row` is kept: skipped steps may continue in the next epoch.
         self.steps.assign(0.0)
         self.skipped.assign(0.0)

@@ -1,4 +1,4 @@
-"""What the task's losses expect of the targets and of the student's outputs."""
+"""Describes the targets and outputs that the losses of the task expect."""
 
 import dataclasses
 import re
@@ -18,16 +18,16 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class TaskOutput:
-    """One output of the student and the loss on it.
+    """Describes one output of the student and its loss.
 
     Attributes:
-        name: Key or index of the output; `None` if it is the only one.
-        alias: Name of an output that has an index, by which targets may be given.
+        name: Key or index of the output, or `None` if it is the only one.
+        alias: Name of an output with an index. Targets may use this name.
         spec: The output as a `KerasTensor`.
         kind: `"sparse"`, `"categorical"`, `"binary"`, or `None` for other losses.
-        loss_name: String for messages.
-        from_logits: Whether the loss takes logits.
-        ignore_class: Label that does not count, or `None`.
+        loss_name: String, the name of the loss in messages.
+        from_logits: Boolean, whether the loss takes logits.
+        ignore_class: Label that the loss ignores, or `None`.
     """
 
     name: object
@@ -40,26 +40,26 @@ class TaskOutput:
 
     @property
     def classes(self):
-        """The size of the output's last axis, or `None`."""
+        """Returns the size of the output's last axis, or `None`."""
         return self.spec.shape[-1]
 
     @property
     def label_classes(self):
-        """How many classes labels may name, or `None` where they name none."""
+        """Returns the number of classes in the labels, or `None` without classes."""
         if self.kind is None:
             return None
-        # One output of a binary loss decides between two classes.
+        # With a binary loss, one output decides between two classes.
         return 2 if self.kind == "binary" and self.classes == 1 else self.classes
 
     @property
     def title(self):
-        """How messages call what belongs to this output."""
+        """Returns the part of a message that names this output."""
         return (
             "" if self.name is None else f" of the output {self.alias or self.name!r}"
         )
 
     def is_in(self, structure):
-        """Whether targets or outputs have a part that belongs to this output."""
+        """Returns whether targets or outputs have a part for this output."""
         if isinstance(structure, dict):
             return self.name is None or not {self.name, self.alias}.isdisjoint(
                 structure
@@ -69,7 +69,7 @@ class TaskOutput:
         return self.name is None or structure is None
 
     def of(self, structure):
-        """Returns the part of targets or outputs that belongs to this output."""
+        """Returns the part of targets or outputs for this output."""
         if self.name is None:
             return structure
         if isinstance(structure, dict):
@@ -83,7 +83,7 @@ class TaskOutput:
 def task_outputs(distiller):
     """Returns the list of `TaskOutput`s that a compiled distiller trains.
 
-    Empty where the student has a `compute_loss` of its own, which alone knows.
+    The list is empty if the student overrides `compute_loss`.
 
     Args:
         distiller: A compiled `Distiller`.
@@ -110,7 +110,7 @@ def task_outputs(distiller):
 
 
 def check_structure(findings, distiller):
-    """Adds a problem if losses are compiled for outputs that there are not."""
+    """Adds a problem if losses are compiled for outputs that do not exist."""
     losses, outputs = _losses(distiller), distiller.output_spec
     if isinstance(losses, dict):
         names = set(outputs) if isinstance(outputs, dict) else None
@@ -126,8 +126,8 @@ def check_structure(findings, distiller):
         count = len(keras.tree.flatten(outputs))
         if len(losses) != count:
             findings.error(
-                f"The student has {count} outputs and needs as many losses. Received: "
-                f"{len(losses)}. Pass one loss for each output to `compile`."
+                f"The student has {count} outputs and needs one loss for each. "
+                f"Received: {len(losses)} losses. Pass {count} losses to `compile`."
             )
 
 
@@ -155,7 +155,7 @@ def _output(name, alias, loss, spec):
 
 
 def _loss_class(loss):
-    """Returns the name of the Keras class that a loss is or is derived from."""
+    """Returns the name of the Keras loss that an object is or is derived from."""
     for base in type(loss).__mro__:
         if snake_case(base.__name__) in KINDS:
             return base.__name__

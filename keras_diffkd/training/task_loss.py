@@ -1,4 +1,4 @@
-"""The task loss: the one that was compiled, or the student's own."""
+"""Finds and builds the task loss: the compiled one, or the student's own."""
 
 import keras
 
@@ -7,18 +7,18 @@ from keras_diffkd.keras_private.trainer import compile_loss_of
 
 
 def check_given(distiller, loss):
-    """Raises `ValueError` if `compile` gets no task loss though labels count."""
+    """Raises `ValueError` if the task loss is missing although labels have weight."""
     student = distiller.student
     if loss is None and not student.compiled and distiller.learns_from_labels():
         raise ValueError(
-            "There is no task loss: pass `loss` to `compile`, or compile the "
-            f"student {student.name!r} with its own. To learn from the "
-            "teacher alone, pass task_loss_weight=0 to `Distiller`."
+            "The distiller has no task loss. Pass `loss` to `compile`, or compile the "
+            f"student {student.name!r} with its own loss. To learn from the teacher "
+            "alone, pass task_loss_weight=0 to `Distiller`."
         )
 
 
 def check_labels_for_evaluation(distiller, data):
-    """Raises `ValueError` if the compiled loss cannot evaluate a batch."""
+    """Raises `ValueError` if the compiled loss needs labels that a batch lacks."""
     _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     if y is None and compile_loss_of(distiller) is not None:
         raise ValueError(
@@ -28,14 +28,14 @@ def check_labels_for_evaluation(distiller, data):
 
 
 def counts(distiller, y):
-    """Whether a batch has a task loss: not where the student learns without labels.
+    """Returns whether a batch has a task loss, which learning without labels lacks.
 
     Args:
         distiller: The `Distiller`.
         y: Batch of targets, or `None`.
 
     Raises:
-        ValueError: If the compiled loss needs labels and there are none.
+        ValueError: If the compiled loss needs labels that the batch lacks.
     """
     if not distiller.learns_from_labels() and (y is None or not _exists(distiller)):
         distiller.record.loss_weights.labels_left_out = True
@@ -43,14 +43,14 @@ def counts(distiller, y):
     if y is None and compile_loss_of(distiller) is not None:
         raise ValueError(
             "The task loss needs labels. Received: y=None. Pass `y`, or a data set "
-            "of `(x, y)`; or pass task_loss_weight=0 to `Distiller`, to learn from "
-            "the teacher alone."
+            "of `(x, y)`. To learn from the teacher alone, pass task_loss_weight=0 to "
+            "`Distiller`."
         )
     return True
 
 
 def _exists(distiller):
-    """Whether there is a loss on the student's outputs, ours or its own."""
+    """Returns whether the distiller or the student has a task loss."""
     student = distiller.student
     return (
         compile_loss(distiller) is not None
@@ -60,47 +60,47 @@ def _exists(distiller):
 
 
 def overrides_loss(student):
-    """Whether a student has a `compute_loss` of its own, as KerasHub's detectors do."""
+    """Returns whether a student overrides `compute_loss`, as KerasHub detectors do."""
     return type(student).compute_loss is not keras.Model.compute_loss
 
 
 def compile_loss(distiller):
-    """Returns Keras's container of the task's losses: ours, or the student's own."""
+    """Returns Keras's container of the losses of the distiller, or of the student."""
     if compile_loss_of(distiller) is not None:
         return compile_loss_of(distiller)
     return compile_loss_of(distiller.student)
 
 
 def parts(distiller):
-    """Returns the means, which are metrics, that a loss of several outputs keeps."""
+    """Returns the metrics in which a loss with several outputs keeps its means."""
     container = compile_loss(distiller)
     return container.metrics if container is not None else []
 
 
 def loss_means(distiller):
-    """Returns the variables of these means."""
+    """Returns the variables of the metrics that `parts` returns."""
     return [variable for metric in parts(distiller) for variable in metric.variables]
 
 
 def num_label_classes(distiller):
-    """Returns how many classes integer labels may name, or `None`.
+    """Returns the number of classes that integer labels may name, or `None`.
 
-    Only for a loss on sparse labels and a student with one output.
+    It is known only for a loss on sparse labels and a student with one output.
     """
     loss = distiller.loss if compile_loss_of(distiller) is not None else None
     name = loss if isinstance(loss, str) else getattr(loss, "name", None)
     if name != "sparse_categorical_crossentropy":
         return None
     if getattr(loss, "ignore_class", None) is not None:
-        return None  # One label that is not a class is meant to be there.
+        return None  # The labels may hold one value that is not a class.
     return getattr(distiller.output_spec, "shape", (None,))[-1]
 
 
 def build(distiller, y):
-    """Creates the variables of the task's loss, ours or the student's own.
+    """Creates the variables of the task loss, the distiller's or the student's.
 
-    It runs symbolically: Keras's loss brings targets and outputs together as it is
-    called, and only a `compute_loss` of the student's own knows its targets.
+    It runs the loss symbolically, because Keras's loss matches targets and outputs only
+    when it is called, and only the student's own `compute_loss` knows its targets.
 
     Args:
         distiller: The `Distiller`.
@@ -124,12 +124,12 @@ def build(distiller, y):
 
 
 def build_own(distiller, iterator, data_batch):
-    """Creates the variables of a compiled student's loss before Keras traces.
+    """Creates the variables of a compiled student's loss before Keras traces a step.
 
     Args:
         distiller: The `Distiller`.
         iterator: Keras's iterator over the epoch's data, or `None`.
-        data_batch: A batch, where there is no iterator.
+        data_batch: A batch, if there is no iterator.
     """
     own = compile_loss_of(distiller.student)
     if compile_loss_of(distiller) is not None or own is None or own.built:
@@ -142,7 +142,7 @@ def build_own(distiller, iterator, data_batch):
 
 
 class _TaskLoss(keras.layers.Layer):
-    """Lets Keras run the task loss symbolically."""
+    """Wraps the task loss in a layer, so that Keras can run it symbolically."""
 
     def __init__(self, distiller):
         super().__init__()

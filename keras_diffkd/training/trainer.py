@@ -1,4 +1,4 @@
-"""Keras's methods of training, overridden for a distiller."""
+"""Overrides Keras's training methods for a distiller."""
 
 import keras
 
@@ -9,15 +9,15 @@ from keras_diffkd.training.step import Batch, losses_of
 
 
 class Trainer:
-    """Trains, evaluates and logs a `Distiller`, as Keras's own trainers do a model.
+    """Trains, evaluates and logs a `Distiller`.
 
-    It stands before `keras.Model` among the base classes.
+    It must precede `keras.Model` in the base classes.
     """
 
     def make_train_function(self, force=False):
-        # Every way of training comes through here, `train_on_batch` too.
+        # All ways of training call this method, including `train_on_batch`.
         self.frozen_teacher.check_weights()
-        if self.record.loss_weights.are_of_another_step(self):
+        if self.record.loss_weights.need_new_step(self):
             self.record.make_step(self)
         backend.make_train_function(self, super().make_train_function, force)
 
@@ -25,16 +25,16 @@ class Trainer:
         return backend.train_step(self, *args, **kwargs)
 
     def test_step(self, *args):
-        """Evaluates the student alone."""
+        """Evaluates the student without the teacher and the methods."""
         task_loss.check_labels_for_evaluation(self, args[-1])
         return backend.test_step(self, super().test_step, *args)
 
     def predict_step(self, *args):
-        """Runs the student alone."""
+        """Runs the student without the teacher and the methods."""
         return backend.predict_step(self, super().predict_step, *args)
 
     def _maybe_symbolic_build(self, **kwargs):
-        # Keras's TensorFlow trainer calls it before it traces.
+        # Keras's TensorFlow trainer calls this before it traces a step.
         backend.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
@@ -60,17 +60,17 @@ class Trainer:
         return losses_of(self, batch, y_pred, features, weights, training), y_pred
 
     def learns_from_labels(self):
-        """Whether the task loss counts: without it, `fit` needs no labels."""
-        # A schedule does not equal 0, whatever its first value.
+        """Returns whether the task loss counts. If not, `fit` needs no labels."""
+        # A schedule is not equal to 0, even if its first value is.
         return self.task_loss_weight != 0
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Returns the task loss of the student; 0 where it learns without labels.
+        """Returns the task loss of the student, or 0 if it learns without labels.
 
-        Under a `tf.distribute` strategy, Keras's scaling for replicas is applied. A
-        student's own loss counts as a mean over its replica's samples.
+        Under a `tf.distribute` strategy, the loss is scaled for the replicas, as in
+        Keras. A student's own loss counts as a mean over the samples of its replica.
         """
         if not task_loss.counts(self, y):
             return keras.ops.zeros(())
@@ -86,12 +86,12 @@ class Trainer:
         )
 
     def unscaled_loss(self, batch, y_pred, training=True):
-        """Returns the task loss of this replica's samples, a float32 scalar.
+        """Returns the task loss of this replica's samples as a float32 scalar.
 
         Args:
             batch: `keras_diffkd.training.step.Batch`.
             y_pred: The student's outputs.
-            training: Whether the loss is one of training.
+            training: Boolean, whether to compute the loss in training mode.
         """
         loss = self.compute_loss(*batch[:2], y_pred, batch.sample_weight, training)
         return keras.ops.cast(backend.unscaled(loss), "float32")
@@ -99,7 +99,7 @@ class Trainer:
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the compiled metrics and returns the logs.
 
-        The logs of a batch without labels do not contain these metrics.
+        For a batch without labels, the logs do not contain these metrics.
         """
         if y is None:
             return logs.results(self, has_labels=False)

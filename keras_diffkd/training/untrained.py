@@ -1,4 +1,4 @@
-"""Names the weights that a step cannot train, once, instead of Keras's remark."""
+"""Warns once of weights that a step does not train, instead of Keras's own warning."""
 
 import warnings
 
@@ -8,16 +8,16 @@ LISTED = 5
 def trained_pairs(distiller, gradients):
     """Returns the gradients and variables of the weights that the step trains.
 
-    Warns of the others when it meets them for the first time.
+    It warns of the other weights when it finds them for the first time.
 
     Args:
         distiller: The `Distiller`.
-        gradients: Gradients of `distiller.trainable_variables`, `None` where there is
-            none.
+        gradients: Gradients of `distiller.trainable_variables`. `None` stands for a
+            variable without a gradient.
 
     Returns:
-        `(gradients, variables)`, two lists. They are complete if there is no gradient
-        at all: Keras's optimizers refuse that by name.
+        `(gradients, variables)`, two lists. If no variable has a gradient, they contain
+        all variables, so that Keras's optimizer raises its own error.
     """
     variables = distiller.trainable_variables
     missing = [
@@ -41,5 +41,5 @@ def _message(missing, count):
     return (
         f"{len(missing)} of the {count} trainable weights get no gradient, so `fit` "
         f"does not change them: {listed}. No loss depends on them. Use their layers in "
-        "the forward pass, tap a layer after them, or set `trainable = False` on them."
+        "the forward pass, tap a layer after them, or set their `trainable` to False."
     )

@@ -47,7 +47,7 @@ def check_a_step_that_is_not_finite_on_one_replica_is_applied_on_none(results):
     result = results["not_finite"]
     assert result["unchanged"]
     assert "step 1 of epoch 1, on replica 1" in result["said"]
-    assert "First not finite: the inputs (sample 5 of 8)" in result["said"]
+    assert "First value not finite: the inputs (sample 5 of 8)" in result["said"]
     assert result["size"] == 8
     assert np.isfinite(result["loss"])
 
@@ -69,7 +69,7 @@ def test_replicas_and_xla_change_nothing():
     check_an_overflow_on_one_replica_skips_the_step_on_all(results)
     check_a_step_that_is_not_finite_on_one_replica_is_applied_on_none(results)
     for case, said in (
-        ("outside", "created outside of the strategy's scope.*inside `with strategy"),
+        ("outside", "created outside the strategy's scope.*inside `with strategy"),
         ("student_outside", "The student .* created outside.*inside `with strategy"),
         ("synchronized", "jit_compile=True cannot.*synchronized=True.*auto"),
     ):

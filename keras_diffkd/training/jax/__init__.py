@@ -1,4 +1,4 @@
-"""The training step on JAX."""
+"""Implements the training step on JAX."""
 
 from keras_diffkd.training.jax.gradients import gradient, make_gradient_function
 from keras_diffkd.training.jax.step import (

@@ -1,7 +1,7 @@
-"""Gradient checkpointing (`keras.remat`) inside the step on JAX.
+"""Implements gradient checkpointing (`keras.remat`) inside the step on JAX.
 
-`jax.checkpoint`, which Keras uses, takes functions without side effects: what a layer
-assigns, draws or adds to the loss leaks out of it, which JAX refuses.
+`jax.checkpoint`, which Keras uses, takes only functions without side effects. Values
+that a layer assigns, draws or adds to the loss would leak, which JAX rejects.
 """
 
 import jax
@@ -12,7 +12,7 @@ from keras_diffkd.training.masks import masked, with_masks
 
 
 def checkpointed(scope, f, args, kwargs):
-    """Runs a function whose intermediate results are computed anew for gradients."""
+    """Runs a function whose intermediate results are recomputed for gradients."""
     call = jax.tree.structure((args, kwargs))
     flat = jax.tree.leaves((args, kwargs))
     _, masks = with_masks(flat)

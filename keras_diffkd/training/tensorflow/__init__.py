@@ -1,4 +1,4 @@
-"""The training step on TensorFlow."""
+"""Implements the training step on TensorFlow."""
 
 from keras_diffkd.training.tensorflow.build import build_compiled, symbolic_build
 from keras_diffkd.training.tensorflow.gradients import gradient, make_gradient_function

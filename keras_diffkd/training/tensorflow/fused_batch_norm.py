@@ -1,4 +1,4 @@
-"""Batch normalisation as one operation, for TensorFlow graphs without XLA."""
+"""Runs batch normalization as one operation in TensorFlow graphs without XLA."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ from keras_diffkd.keras_private.layers import all_layers
 
 
 def fused(*layers):
-    """See `keras_diffkd.layers.fused_batch_normalization`."""
+    """Implements `keras_diffkd.training.fused_batch_normalization`."""
     return _shadow.over(
         layer
         for outer in layers
@@ -30,7 +30,7 @@ _shadow = CallShadow(_fusing)
 
 
 def _fits(layer, inputs, training):
-    """Whether the operation computes what the layer would."""
+    """Returns whether the fused operation gives the same result as the layer."""
     return (
         len(inputs.shape) == 4
         and layer.axis in (-1, 3)
@@ -59,7 +59,7 @@ def _normalize(layer, inputs, training):
         **statistics,
     )
     if from_batch:
-        # The operation gives the unbiased variance, Keras keeps the biased one.
+        # The operation returns the unbiased variance, but Keras uses the biased one.
         count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
         _move(layer.moving_mean, mean, layer.momentum)
         _move(layer.moving_variance, variance * ((count - 1) / count), layer.momentum)

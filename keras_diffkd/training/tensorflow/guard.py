@@ -1,4 +1,4 @@
-"""Ends a training on TensorFlow before a step is applied that is not finite."""
+"""Stops training on TensorFlow before a step that is not finite is applied."""
 
 import functools
 import weakref
@@ -10,21 +10,21 @@ from keras_diffkd.training.divergence import diverged, is_healthy
 
 
 class _NotFiniteError(Exception):
-    """Ends the running graph; `raising_diverged` puts the real error in its place."""
+    """Stops the running graph. `raising_diverged` raises the real error instead."""
 
 
 class _Stop:
-    """Notes what was not finite, and ends the graph that called it.
+    """Records the values that are not finite and stops the graph that called it.
 
-    TensorFlow keeps the Python functions of all graphs for as long as the process
-    lives. So this one knows its distiller by a weak reference and holds no tensor of
-    the graph: either of them would keep every model that was ever trained.
+    TensorFlow keeps the Python functions of all graphs until the process ends. This one
+    therefore holds a weak reference to its distiller and no tensor of the graph, so
+    that it does not keep every trained model alive.
 
     Args:
         distiller: The `Distiller`.
-        names: Names of what `finiteness` returned.
-        structure: `(x, y, sample_weight)` with booleans in place of the leaves: whether
-            a value is given for it.
+        names: Keys of the dict that `finiteness` returned.
+        structure: `(x, y, sample_weight)` with a boolean for each leaf: whether it has
+            a value.
         replicas: Integer, the number of replicas.
     """
 
@@ -49,15 +49,16 @@ class _Stop:
 
 
 def guard(distiller, replicas, finite, batch):
-    """Returns a tensor that whatever applies the step has to wait for.
+    """Returns a tensor on which all operations that apply the step must depend.
 
-    What is never computed is never applied. Where one of several replicas fails, the
-    others wait in vain for its share of the gradients, and stop with it.
+    If the step is not finite, the tensor is never computed and the step never applied.
+    If one of several replicas fails, the others wait for its gradients and stop with
+    it.
 
     Args:
         distiller: The `Distiller`.
         replicas: `Replicas`.
-        finite: What `finiteness` returned, on this replica.
+        finite: Dict that `finiteness` returned on this replica.
         batch: Tuple `(x, y, sample_weight)`.
     """
     count = distiller.record.count
@@ -78,9 +79,9 @@ def guard(distiller, replicas, finite, batch):
 
 
 def raising_diverged(distiller, function):
-    """Returns a function of training that raises `TrainingDivergedError`.
+    """Wraps a training function so that it raises `TrainingDivergedError`.
 
-    It lets the steps see the weights of losses that were changed before them.
+    The wrapper also updates loss weights that changed before the call.
     """
 
     @functools.wraps(function)

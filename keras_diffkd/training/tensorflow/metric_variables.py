@@ -1,17 +1,18 @@
-"""The variables that metrics create as they first see a batch."""
+"""Creates the variables that metrics would create for their first batch."""
 
 import keras
 
 
 def create_metric_variables(metrics, y, y_pred):
-    """Creates them before a step is traced, as `F1Score` and `R2Score` need it.
+    """Creates the variables of metrics before a step is traced.
 
-    What several replicas trace cannot create variables.
+    Metrics such as `F1Score` and `R2Score` create variables for their first batch, and
+    a function that several replicas trace cannot create variables.
 
     Args:
         metrics: Keras's container of the compiled metrics.
         y: Targets, as nested `keras.KerasTensor`s.
-        y_pred: Outputs, likewise.
+        y_pred: Outputs, as nested `keras.KerasTensor`s.
     """
     batch = keras.tree.flatten(y)[0].shape[0]
 
@@ -23,7 +24,7 @@ def create_metric_variables(metrics, y, y_pred):
 
 
 class _Update(keras.layers.Layer):
-    """Lets Keras run the metrics symbolically."""
+    """Wraps the metrics in a layer, so that Keras can run them symbolically."""
 
     def __init__(self, metrics):
         super().__init__()

@@ -1,14 +1,14 @@
-"""Gradients that are summed over the replicas before the optimizer clips them.
+"""Sums gradients over the replicas before the optimizer clips them.
 
-Keras's optimizers clip the share of every replica, and sum after that: what they limit
-then depends on the number of replicas.
+Keras's optimizers clip the gradients of each replica and sum them afterwards, so the
+result depends on the number of replicas.
 """
 
 import tensorflow as tf
 
 from keras_diffkd.keras_private.trainer import without_reduction
 
-# What Keras cannot do on several replicas, and what to do instead.
+# Settings that Keras does not support on several replicas, and the advice for each.
 UNABLE = {
     "gradient_accumulation_steps": " and make the batch as large as memory allows",
     "ema_overwrite_frequency": ": the averages are in the weights after `fit` anyway",
@@ -16,12 +16,13 @@ UNABLE = {
 
 
 def apply_reduced(optimizer, gradients, variables):
-    """Sums the gradients over the replicas, and lets the optimizer apply the sums.
+    """Sums the gradients over the replicas and applies the sums.
 
     Args:
         optimizer: A `keras.optimizers.Optimizer`.
-        gradients: This replica's share of the gradients, `None` where there is none.
-        variables: List of the variables that they belong to.
+        gradients: List of this replica's share of the gradients. `None` stands for a
+            variable without a gradient.
+        variables: List of the variables of the gradients.
     """
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
@@ -35,7 +36,7 @@ def apply_reduced(optimizer, gradients, variables):
 
 
 def check_optimizer(optimizer, strategy):
-    """Raises `ValueError` for what Keras's optimizers cannot do on several replicas."""
+    """Raises `ValueError` for settings that need a single replica."""
     if strategy.num_replicas_in_sync == 1:
         return
     for name, instead in UNABLE.items():
@@ -44,7 +45,7 @@ def check_optimizer(optimizer, strategy):
             raise ValueError(
                 f"Keras's optimizers cannot use `{name}` on several replicas. "
                 f"Received: {name}={value} on {strategy.num_replicas_in_sync} "
-                f"replicas. Leave it out{instead}, or train on one replica."
+                f"replicas. Remove it{instead}, or train on one replica."
             )
 
 

@@ -1,7 +1,8 @@
-"""Gradient checkpointing (`keras.remat`) inside the step on TensorFlow.
+"""Implements gradient checkpointing (`keras.remat`) inside the step on TensorFlow.
 
-`tf.recompute_grad`, which Keras uses, gives gradients to the arguments of a function
-and to `tf.Variable`s. In the step variables are tensors, to which it gives none.
+`tf.recompute_grad`, which Keras uses, computes gradients for the arguments of a
+function and for `tf.Variable`s. In the step, variables are replaced by tensors, for
+which it computes none.
 """
 
 import tensorflow as tf
@@ -12,9 +13,9 @@ from keras_diffkd.training.masks import masked, with_masks
 
 
 def checkpointed(scope, f, args, kwargs):
-    """Runs a function whose intermediate results are computed anew for gradients."""
+    """Runs a function whose intermediate results are recomputed for gradients."""
     if tf.executing_eagerly():
-        return f(*args, **kwargs)  # Right, without the memory saved.
+        return f(*args, **kwargs)  # The gradients are right, but no memory is saved.
     call = (args, kwargs)
     flat = tf.nest.flatten(call)
     _, masks = with_masks(flat)
@@ -31,7 +32,7 @@ def checkpointed(scope, f, args, kwargs):
 
     def gradients(inputs, upstream):
         """Returns the gradients of the inputs, given those of the outputs."""
-        # What depends on the gradients is not computed before them.
+        # Depending on `upstream`, these are not computed before the backward pass.
         delayed = _delayed(inputs, upstream)
         tensors, values = delayed[: len(places)], delayed[len(places) :]
         sources = [*delayed, *closure.tensors]
@@ -56,7 +57,7 @@ def checkpointed(scope, f, args, kwargs):
 
 
 def _with_gradients(outputs, inputs, closure, gradients):
-    """Returns the outputs with other gradients than those of how they were computed."""
+    """Returns the outputs with `gradients` in place of their own gradients."""
 
     @tf.custom_gradient
     def run(*tensors):
@@ -72,10 +73,10 @@ def _with_gradients(outputs, inputs, closure, gradients):
 
 
 class _Closure:
-    """Finds the float tensors that operations of a block take from outside.
+    """Finds the float tensors that the operations in a block take from outside it.
 
     Args:
-        known: Tensors that are not of interest.
+        known: Tensors to leave out.
     """
 
     def __init__(self, known):
@@ -100,7 +101,7 @@ class _Closure:
 
 
 def _delayed(tensors, upstream):
-    """Returns the same values, which no compiler can compute before the gradients."""
+    """Returns the same values, made to depend on the upstream gradients."""
     wait = tf.add_n(
         [
             tf.reduce_sum(tf.cast(tf.reshape(gradient, [-1])[:1], tf.float32))

@@ -1,4 +1,4 @@
-"""What every replica of a `tf.distribute` strategy has in its variables."""
+"""Reads and assigns variables on the replicas of a `tf.distribute` strategy."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,13 +8,13 @@ from keras_diffkd.training.tensorflow.replicas import is_multi_worker
 
 
 def is_chief(model):
-    """Whether this process writes what all workers have in common."""
+    """Returns whether this process writes the files that all workers share."""
     strategy = model.distribute_strategy
     return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
 
 
 def numbers_of_workers(model, number):
-    """Returns what all workers, or rather their replicas, have passed."""
+    """Returns the numbers that the replicas of all workers passed, as a list."""
     strategy = model.distribute_strategy
     if not is_multi_worker(strategy):
         return [number]
@@ -28,13 +28,13 @@ def numbers_of_workers(model, number):
 
 
 def read(model, variables):
-    """Returns the values of variables that are the same on every replica."""
+    """Returns the values of variables that are equal on every replica."""
     strategy = model.distribute_strategy
     return [_value(_parts(strategy, variable)[0]) for variable in variables]
 
 
 def replica_reader(model, variables):
-    """Returns a function that reads all replicas' values, with them as first axis."""
+    """Returns a function that reads the values of all replicas, on the first axis."""
     strategy = model.distribute_strategy
     if not is_multi_worker(strategy):
         return lambda: [
@@ -48,14 +48,22 @@ def replica_reader(model, variables):
         return context.all_gather(values, axis=0)
 
     gather = tf.function(lambda: strategy.run(of_this_replica), autograph=False)
-    # All replicas have gathered the same.
+    # All replicas have gathered the same values.
     return lambda: [
         strategy.experimental_local_results(value)[0].numpy() for value in gather()
     ]
 
 
 def assign_replicas(model, variables, values, summed):
-    """Gives every replica of this worker its values; see `training`."""
+    """Assigns values to the variables of every replica on this worker.
+
+    Args:
+        model: The model.
+        variables: List of variables.
+        values: List with one array for each variable, replicas on the first axis.
+        summed: Boolean, whether to keep the sum if the number of replicas changed.
+            Otherwise each replica gets the values of the first one.
+    """
     strategy = model.distribute_strategy
     count = strategy.num_replicas_in_sync
     if count == 1:
@@ -73,7 +81,7 @@ def assign_replicas(model, variables, values, summed):
 
 
 def _value(variable):
-    # A third of the time that `variable.numpy()` takes, of which there are hundreds.
+    # Takes a third of the time of `variable.numpy()`, for hundreds of variables.
     value = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
     return value.numpy()
 

@@ -1,4 +1,4 @@
-"""The replicas of a `tf.distribute` strategy."""
+"""Handles the replicas of a `tf.distribute` strategy."""
 
 import contextlib
 import threading
@@ -11,11 +11,11 @@ from keras_diffkd.keras_private.scopes import make_global_seed, use_global_seed
 
 
 class Replicas:
-    """What this replica is to the others of the strategy, for one step.
+    """Describes this replica among the replicas of a strategy, for one step.
 
     Args:
-        batch_size: Integer tensor, the samples of this replica. May be 0 in the
-            last batch of an epoch.
+        batch_size: Integer tensor, the number of samples on this replica. It may be 0
+            in the last batch of an epoch.
     """
 
     def __init__(self, batch_size):
@@ -31,15 +31,15 @@ class Replicas:
         self.is_idle = self.share == 0
 
     def use_seed_generator(self, generator):
-        """Lets Keras draw with a generator that was made outside of the replicas.
+        """Sets Keras's global seed generator to one created outside the replicas.
 
-        Each replica is traced in a thread of its own, where Keras would make another.
+        Each replica is traced in its own thread, where Keras would create another one.
         """
         if self.count > 1 and generator is not None:
             use_global_seed(generator)
 
     def fill(self, data):
-        """Gives a replica without samples one of zeros: convolutions need one."""
+        """Adds a sample of zeros on a replica without samples, for convolutions."""
         if self.count == 1:
             return data
         missing = tf.cast(self.batch_size == 0, tf.int32)
@@ -53,7 +53,7 @@ class Replicas:
         return tf.nest.map_structure(pad, data)
 
     def trim(self, y_pred):
-        """Removes what `fill` has added."""
+        """Removes the sample that `fill` added."""
         if self.count == 1:
             return y_pred
         return tf.nest.map_structure(
@@ -61,7 +61,7 @@ class Replicas:
         )
 
     def zero_if_idle(self, tensor):
-        """Returns the tensor, or zeros on a replica without samples (not NaN)."""
+        """Returns the tensor, or zeros on a replica without samples, instead of NaN."""
         if self.count == 1 or tensor is None:
             return tensor
         return tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
@@ -74,9 +74,9 @@ class Replicas:
         return self.context.all_reduce("SUM", flag) > 0
 
     def average(self, state):
-        """Averages what the forward passes changed, weighted by their samples.
+        """Averages the state over the replicas, weighted by their samples.
 
-        Integers (the counters of seed generators) are the same everywhere.
+        Integers (the counters of seed generators) are equal on all replicas.
         """
         if self.count == 1:
             return state
@@ -89,18 +89,18 @@ class Replicas:
         return [next(averaged) if v.dtype.is_floating else v for v in state]
 
     def logs(self, distiller, logs):
-        """Returns the logs of all replicas together.
+        """Returns the logs of the global batch.
 
-        Metrics count on every replica by themselves, and Keras averages their
-        results, as if all replicas had as many samples. Their variables are sums:
+        Each replica has its own metrics, and Keras averages their results as if all
+        replicas had the same number of samples. The variables of metrics are sums, so
         the result of the summed variables is that of the global batch.
         """
         if self.count == 1:
             return logs
         variables = distiller.metrics_variables
-        # What is read from a variable has no device of its own, which this needs.
+        # `tf.identity` places the values on a device, which `all_reduce` needs.
         values = [tf.identity(tf.convert_to_tensor(v.value)) for v in variables]
-        # Those of one dtype at once: some metrics count in integers.
+        # Each dtype is reduced separately, because some metrics count in integers.
         sums = list(values)
         for dtype in dict.fromkeys(value.dtype for value in values):
             alike = [i for i, value in enumerate(values) if value.dtype == dtype]
@@ -112,12 +112,12 @@ class Replicas:
         logs = {name: of_all.get(name, value) for name, value in logs.items()}
         if not is_multi_worker(self.context.strategy):
             return logs
-        # Over several machines Keras averages the logs along an axis of their own.
+        # On several machines, Keras averages the logs along an extra axis.
         return {name: value[tf.newaxis] for name, value in logs.items()}
 
 
 def seed_generator_of_all(distiller):
-    """Returns Keras's global seed generator for all replicas, `None` for one."""
+    """Returns the global seed generator that all replicas share, `None` for one."""
     strategy = distiller.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         return None
@@ -125,13 +125,13 @@ def seed_generator_of_all(distiller):
         return make_global_seed()
 
 
-# What `sharing` sets. The replicas of a process are traced in threads of their own.
+# Holds the value of `sharing` per thread: each replica is traced in its own thread.
 _current = threading.local()
 
 
 @contextlib.contextmanager
 def sharing(share):
-    """In this context, Keras's losses are scaled by this replica's share of the batch.
+    """Scales Keras's losses by this replica's share of the batch inside the context.
 
     Args:
         share: float32 scalar tensor.
@@ -144,15 +144,20 @@ def sharing(share):
 
 
 def loss_of_replica(compute_loss, own):
-    """Runs what computes the task loss, for a step that weighs replicas by `share`.
+    """Computes the task loss for a step that weights replicas by their share.
 
-    Keras divides means by the number of replicas, which is right where all have as many
-    samples, and leaves sums as they are. Here means are multiplied by the share, and
-    sums stay: summed over the replicas, both are those of the global batch.
+    Keras divides means by the number of replicas, which is right only if all have the
+    same number of samples, and does not change sums. Here means are multiplied by the
+    share and sums are not changed. Summed over the replicas, both are those of the
+    global batch.
 
-    A loss of the student's own knows this replica's samples alone. It counts as a
-    mean, whatever is in it: a detector's loss is sums over the anchors, which it has
-    divided by their number itself.
+    A student's own loss sees only the samples of this replica. It counts as a mean,
+    however it is computed: a detector divides its sums over the anchors by their number
+    itself.
+
+    Args:
+        compute_loss: Callable that computes the loss.
+        own: Boolean, whether it is the student's own loss.
     """
     if _replicas() == 1:
         return compute_loss()
@@ -161,16 +166,16 @@ def loss_of_replica(compute_loss, own):
     def scaled(value):
         return value if own else value * tf.cast(share, value.dtype)
 
-    def as_it_was(value):
+    def unscale(value):
         return value if own else unscaled(value)
 
-    with scaled_losses(scaled, as_it_was):
+    with scaled_losses(scaled, unscale):
         loss = compute_loss()
     return loss * tf.cast(share, loss.dtype) if own else loss
 
 
 def unscaled(loss):
-    """Undoes the scaling of `loss_of_replica`: the step itself weighs by the share."""
+    """Undoes the scaling of `loss_of_replica`, because the step applies the share."""
     if _replicas() == 1:
         return loss
     share = tf.cast(_share(), loss.dtype)
@@ -186,20 +191,20 @@ def _replicas():
 
 
 def is_multi_worker(strategy):
-    """Whether the replicas of a strategy are on several machines."""
+    """Returns whether the replicas of a strategy are on several machines."""
     is_collective = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     return is_collective and strategy.extended._in_multi_worker_mode()
 
 
 def check_scope(distiller):
-    """Raises `ValueError` unless everything was made in the strategy's scope."""
+    """Raises `ValueError` unless all models were created in the strategy's scope."""
     strategy = distiller.distribute_strategy
     if tf.distribute.has_strategy() and tf.distribute.get_strategy() is not strategy:
         raise ValueError(
-            "The Distiller was created outside of the strategy's scope, and would "
-            "train on one device. Create teacher, student and Distiller inside "
-            "`with strategy.scope():`. Received: a current strategy "
-            f"{type(tf.distribute.get_strategy()).__name__}"
+            "The Distiller was created outside the strategy's scope and would train on "
+            "one device. Received: the current strategy "
+            f"{type(tf.distribute.get_strategy()).__name__}. Create teacher, student "
+            "and Distiller inside `with strategy.scope():`."
         )
     if strategy.num_replicas_in_sync == 1:
         return
@@ -208,8 +213,8 @@ def check_scope(distiller):
         for variable in model.variables if model is not None else ():
             if not strategy.extended.variable_created_in_scope(variable.value):
                 raise ValueError(
-                    f"The {whose} {model.name!r} was created outside of the strategy's "
-                    "scope: its variables are on one device. Create (or load) teacher "
-                    "and student inside `with strategy.scope():`. Received: the "
-                    f"variable {variable.path!r}"
+                    f"The {whose} {model.name!r} was created outside the strategy's "
+                    "scope, so its variables are on one device. Received: the variable "
+                    f"{variable.path!r}. Create (or load) teacher and student inside "
+                    "`with strategy.scope():`."
                 )

@@ -1,4 +1,4 @@
-"""The training step on PyTorch."""
+"""Implements the training step on PyTorch."""
 
 from keras_diffkd.training.one_replica import (
     assign_replicas,

@@ -1,7 +1,7 @@
-"""Gradient checkpointing (`keras.remat`) inside the step on PyTorch.
+"""Implements gradient checkpointing (`keras.remat`) inside the step on PyTorch.
 
-PyTorch computes a checkpointed function anew when the scope of the step is over: it
-would read and assign the variables themselves.
+PyTorch recomputes a checkpointed function after the scope of the step has ended, when
+it would read and assign the variables themselves.
 """
 
 import torch
@@ -10,7 +10,7 @@ from keras_diffkd.training.checkpointing import repeating
 
 
 def checkpointed(scope, f, args, kwargs):
-    """Runs a function whose intermediate results are computed anew for gradients."""
+    """Runs a function whose intermediate results are recomputed for gradients."""
     again = repeating(scope)
     is_first = True
 
