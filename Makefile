@@ -1,5 +1,6 @@
 # make demo   train, distil, export and verify on real handwritten digits
 # make test   lint, the whole test suite on TensorFlow, a small part of it on JAX and PyTorch
+# make test-fast   what a change of the mathematics breaks first, within two minutes
 # make test-tensorflow, make test-part-jax, make test-part-torch   these three one by one
 # make test-jax, make test-torch   the whole suite on another Keras backend
 # make test-kills   kills many small trainings, which must end as if nothing had happened
@@ -22,13 +23,17 @@ EVERY_BACKEND := tests/losses/test_kl.py::test_value_and_gradient \
 	tests/training/test_scope.py::test_state_that_a_layer_reads_after_it_has_assigned_it \
 	tests/methods/test_all_methods.py::test_trains_saves_and_leaves_a_clean_student[kd] \
 	tests/resuming/test_training_backup.py::test_an_interrupted_training_ends_as_if_it_had_not_been[2]
+# No exports, data sets, commands, replicas or other processes.
+FAST := tests/losses tests/layers tests/diffusion tests/metrics tests/interop \
+	tests/features tests/preflight tests/test_sources.py tests/training/test_scope.py \
+	tests/methods/test_all_methods.py::test_trains_saves_and_leaves_a_clean_student
 RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 TESTS := test-tensorflow test-part-jax test-part-torch
 
-.PHONY: demo test $(TESTS) test-jax test-torch test-kills \
+.PHONY: demo test test-fast $(TESTS) test-jax test-torch test-kills \
 	test-runtimes docs lint format clean
 .DELETE_ON_ERROR:
 
@@ -54,6 +59,9 @@ $(BACKENDS): $(STAMP) requirements-backends.lock
 # One after the other, whatever fails: each failure is seen.
 test: lint $(BACKENDS)
 	+$(MAKE) --no-print-directory --keep-going --jobs=1 $(TESTS)
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -q -n auto --dist=worksteal $(FAST)
 
 test-tensorflow: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist=worksteal

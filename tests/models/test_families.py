@@ -188,17 +188,25 @@ def test_taps_of_detectors_and_segmenters(row):
         assert tuple(features[tap].shape) == documented_shape("map", SIZE, *rest)
 
 
-@pytest.mark.parametrize("tap", ["backbone", "backbone/feature_extractor"])
-def test_segformers_are_distilled(tap, rng):
+def test_segformers_are_distilled(rng):
+    """By the fused map and by every level of the pyramid."""
     teacher = segformer((16, 32, 40, 64), depth=1, filters=16)
     student = segformer((8, 16, 20, 32), depth=1, filters=8)
     x = rng.normal(size=(2, SIZE, SIZE, 3)).astype("float32")
     y = rng.integers(0, 4, size=(2, SIZE, SIZE))
-    distiller = Distiller(teacher, student, [DiffKD(tap, tap, latent_channels=8)])
+    methods = [
+        DiffKD(tap, tap, latent_channels=8, num_inference_steps=1, name=name)
+        for name, tap in (
+            ("fused", "backbone"),
+            ("levels", "backbone/feature_extractor"),
+        )
+    ]
+    distiller = Distiller(teacher, student, methods)
     distiller.compile(
         "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     logs = distiller.fit(x, y, verbose=0).history
+    assert {"fused/distill", "levels/distill"} < set(logs)
     assert all(np.isfinite(values).all() for values in logs.values())
 
 
@@ -251,7 +259,7 @@ def vit_classifier(**options):
 def distil_one_step(teacher, teacher_tap, student, student_tap, rng):
     shape = (2, *student.input_shape[1:])
     x, y = rng.normal(size=shape).astype("float32"), np.array([0, 3])
-    method = DiffKD(teacher_tap, student_tap, latent_channels=8)
+    method = DiffKD(teacher_tap, student_tap, latent_channels=8, num_inference_steps=1)
     distiller = Distiller(teacher=teacher, student=student, methods=[method])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     distiller.compile("sgd", loss)
