@@ -56,7 +56,7 @@ def _create_strategy(kind):
     replicas = created.num_replicas_in_sync
     if flags.BATCH_SIZE.value % replicas:
         raise ValueError(
-            "--batch_size is that of all workers together, and must be a multiple of "
+            "--batch_size counts the images of all workers, and must be a multiple of "
             f"their {replicas} devices. Received: --batch_size={flags.BATCH_SIZE.value}"
         )
     return created

@@ -249,7 +249,7 @@ def batch_size():
         return None
     if not (BATCH.value.isdecimal() and int(BATCH.value)):
         raise ValueError(
-            "--batch must be dynamic, or a number of images from 1 on. Received: "
+            "--batch must be dynamic, or a positive number of images. Received: "
             f"--batch={BATCH.value}"
         )
     return int(BATCH.value)

@@ -21,7 +21,7 @@ TASK = flags.DEFINE_enum(
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    "TFDS data folder, or a folder of IDX files; unset: the one TFDS uses by default.",
+    "TFDS data folder, or a folder of IDX files; unset: the default of TFDS.",
 )
 DOWNLOAD = flags.DEFINE_boolean(
     "download", False, "Let TFDS download and prepare a data set that is missing."
@@ -90,8 +90,8 @@ TEACHER_DTYPE = flags.DEFINE_enum(
     "teacher_dtype",
     None,
     ["float32", "mixed_bfloat16", "mixed_float16"],
-    "Keras dtype policy of the teacher while it teaches; its file stays as it is. "
-    "unset: that of its file.",
+    "Keras dtype policy of the teacher during training, without a change to its file; "
+    "unset: the policy of its file.",
 )
 
 # The method.
@@ -110,7 +110,9 @@ TEACHER_TAP = flags.DEFINE_string(
     "of the feature pyramid) or 'backbone/spatial_pyramid_pooling'.",
 )
 STUDENT_TAP = flags.DEFINE_string(
-    "student_tap", None, "Layer of the student that feature methods read; see above."
+    "student_tap",
+    None,
+    "Layer of the student that feature methods read; see --teacher_tap.",
 )
 STUDENT_CONVOLUTION = flags.DEFINE_string(
     "student_convolution",
@@ -127,7 +129,7 @@ TEACHER_TAPS = flags.DEFINE_list(
 STUDENT_TAPS = flags.DEFINE_list(
     "student_taps",
     None,
-    "Layers of the student that afd and rtk read; see above.",
+    "Layers of the student that afd and rtk read; see --teacher_taps.",
 )
 REPRESENTATIVE_KEYS = flags.DEFINE_integer(
     "representative_keys",
@@ -161,7 +163,7 @@ NUM_INFERENCE_STEPS = flags.DEFINE_integer(
 TEMPERATURE = flags.DEFINE_float(
     "temperature",
     None,
-    "Temperature of the methods on logits; unset: 4 for kd, 1 for DiffKD.",
+    "Temperature of methods on logits; unset: 4 for kd and dkd, 1 for the others.",
     lower_bound=0.0,
 )
 TASK_LOSS_WEIGHT = flags.DEFINE_float(

@@ -28,7 +28,7 @@ class Classification(Task):
         if isinstance(output, dict) or len(getattr(output, "shape", "bc")) != 2:
             raise ValueError(
                 f"{spec} must be a classifier, with logits (batch, classes). Received: "
-                f"outputs of shape {model.output_shape}. Is --task missing?"
+                f"outputs of shape {model.output_shape}. Check --task"
             )
 
     def compile_arguments(self, data):

@@ -33,8 +33,7 @@ class Detection(Task):
         if not isinstance(output, dict) or set(output) != set(OUTPUTS):
             raise ValueError(
                 f"{spec} must be a detector that gives {' and '.join(OUTPUTS)}, as "
-                f"KerasHub's RetinaNet does. Received: {output}. Is it meant for "
-                "another --task?"
+                f"KerasHub's RetinaNet does. Received: {output}. Check --task"
             )
 
     def prepare_student(self, student):

@@ -24,8 +24,8 @@ class Segmentation(Task):
         if isinstance(output, dict) or len(getattr(output, "shape", "bhwc")) != 4:
             raise ValueError(
                 f"{spec} must be a segmenter, with logits (batch, height, width, "
-                f"classes). Received: outputs of shape {model.output_shape}. Is it "
-                "meant for another --task?"
+                f"classes). Received: outputs of shape {model.output_shape}. Check "
+                "--task"
             )
 
     def compile_arguments(self, data):

@@ -16,7 +16,7 @@ def test_batch_sizes(arguments, expected, parse):
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "any", ""])
 def test_what_is_no_batch_size(text, parse):
     parse(f"--batch={text}")
-    with pytest.raises(ValueError, match=f"dynamic, or a number.*--batch={text}$"):
+    with pytest.raises(ValueError, match=f"or a positive number.*--batch={text}$"):
         export.options()
 
 
