@@ -1,4 +1,4 @@
-"""A small diffusion model of features. It knows nothing of distillation."""
+"""A small diffusion model of features, usable without distillation."""
 
 from keras_diffkd.diffusion.autoencoder import LinearAutoencoder
 from keras_diffkd.diffusion.denoiser import Denoiser

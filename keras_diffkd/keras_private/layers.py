@@ -20,7 +20,7 @@ def all_layers(layer):
 
 
 def own_metrics(layer):
-    """Returns the metrics in the attributes of a layer, those of inner layers aside."""
+    """Returns the metrics in the attributes of a layer itself."""
     return layer._metrics
 
 

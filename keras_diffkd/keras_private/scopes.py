@@ -42,7 +42,7 @@ def calling(context):
 
 
 def claim_losses(layer, losses):
-    """Makes losses in a stateless scope those of a layer, which then drops them."""
+    """Lets a layer own losses of a stateless scope; its next call drops them."""
     layer._loss_ids.update(map(id, losses))
 
 

@@ -31,7 +31,7 @@ class Bottleneck(keras.layers.Layer):
     float32.
 
     Raises:
-        ValueError: If `channels < reduction` (nothing would be left inside), or
+        ValueError: If `channels < reduction` (the inner width would be 0), or
             `rank` is not 1, 2 or 3.
 
     Example:

@@ -50,7 +50,7 @@ def dist(
     else:
         column = counted[:, None]
         within = pearson(teacher, student, axis=0, counted=column)
-        # Without samples nothing correlates, and there is nothing to learn.
+        # Without samples there is nothing to learn, though nothing correlates.
         intra_class = keras.ops.max(counted) * (1.0 - keras.ops.mean(within))
     return temperature**2 * (beta * inter_class + gamma * intra_class)
 

@@ -28,7 +28,7 @@ def kinds_of(method, teacher_shape, student_shape):
         student_shape: The same of the student.
 
     Raises:
-        ValueError: If nothing tells the kind of a feature with three axes, or the two
+        ValueError: If the kind of a feature with three axes is unknown, or the two
             cannot be compared.
     """
     told = method.tapped_kinds

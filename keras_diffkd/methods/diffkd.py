@@ -32,8 +32,7 @@ class DiffKD(PyramidMethod):
             feature pyramid), or of a list of layers, each level is denoised and
             compared on its own, and losses are means over the levels.
         student_tap: The same for the student; channels may differ.
-        latent_channels: Integer, channels of the autoencoder's latent; `None`
-            for no autoencoder. Not for vectors.
+        latent_channels: Integer, width of an autoencoder's latent, or `None` for none.
         kernel_size: `"auto"` (1 for vectors, 3 for everything else), 3 or 1.
         num_inference_steps: Integer, DDIM steps from the middle of the schedule.
         num_train_timesteps: Integer, length of the noise schedule, 2 to 1280.

@@ -73,7 +73,7 @@ class DSKD(DistillationMethod):
 
     Raises:
         ValueError: If an argument is outside its range, the features cannot be
-            compared, or there is no classifier after the teacher's tap.
+            compared, or the teacher has no classifier after its tap.
 
     Example:
 

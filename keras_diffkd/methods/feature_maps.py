@@ -79,7 +79,7 @@ class FeatureMaps:
         return feature_map[:, 0, 0, :] if self.is_vector else feature_map
 
     def describe_projection(self, channels=None):
-        """Describes what projects and resizes the student's feature.
+        """Describes how the student's feature is projected and resized.
 
         Args:
             channels: Integer, the channels after the projection; by default the
@@ -187,9 +187,9 @@ def check_same_grid(teacher_map, student_map, resize):
     grids = teacher_map[:-1], student_map[:-1]
     differ = any(t != s for t, s in zip(*grids, strict=True) if None not in (t, s))
     if differ and (resize is None or len(grids[0]) == 3):
-        what = "sequences differ in length" if len(grids[0]) == 1 else "maps differ"
+        how = "sequences differ in length" if len(grids[0]) == 1 else "maps differ"
         raise ValueError(
-            f"The teacher's and the student's feature {what}: "
+            f"The teacher's and the student's feature {how}: "
             f"{_sizes(grids[0])} against {_sizes(grids[1])}. Tap layers of the same "
             + (
                 "resolution."

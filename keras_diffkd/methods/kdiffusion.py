@@ -229,8 +229,8 @@ def _check_convolution(layer, tap):
         raise ValueError(
             "KDiffusion re-parameterizes a plain Conv2D. Received: "
             f"student_tap={tap!r}, a {type(layer).__name__}. Tap the convolution, not "
-            "what follows it; depthwise, separable and transposed convolutions do not "
-            "qualify."
+            "the layer after it. Depthwise, separable and transposed convolutions do "
+            "not qualify."
         )
     constrained = layer.kernel_constraint or layer.bias_constraint
     if constrained or layer.lora_enabled or layer.data_format != "channels_last":

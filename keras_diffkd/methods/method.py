@@ -184,8 +184,8 @@ def config_of_arguments(method, constructor):
 
     Args:
         method: A `DistillationMethod` with an attribute for each argument.
-        constructor: The `__init__` of the class whose arguments these are: that of a
-            subclass may have others.
+        constructor: The `__init__` of the class that calls this; a subclass may have
+            other arguments.
     """
     names = list(inspect.signature(constructor).parameters)[1:]
     values = {name: getattr(method, name) for name in names}

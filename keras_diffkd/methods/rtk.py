@@ -11,8 +11,8 @@ class RTK(AFD):
     """Experimental: our reading of the abstract. Keeps representative features only.
 
     For each sample, the teacher's features are ranked by the mean of their scores with
-    the student's features (those of `AFD` before softmax). The best `k` of `n` count,
-    with a factor `n / k` that keeps the size of the loss; the others count nothing.
+    the student's features (the attention of `AFD` before softmax). The best `k` of `n`
+    count, with a factor `n / k` that keeps the size of the loss.
     `k = n` is `AFD` exactly.
 
     Args:

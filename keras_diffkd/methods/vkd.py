@@ -29,7 +29,7 @@ class VkD(PyramidMethod):
         normalization: Normalization of the teacher's pooled feature: `"layer"`
             (without weights; for classification), `"batch"` (standardizes each
             channel over the batch; for detection), `"whiten"` (also decorrelates the
-            channels; for generation) or `None`. The batch is that of one replica.
+            channels; for generation) or `None`. It takes the batch of one replica.
             Whitening computes the eigenvectors of a `channels x channels` matrix in
             every step.
         weight: Float or schedule, weight of the loss in the total loss.

@@ -46,7 +46,7 @@ def mean_iou(logits_or_classes, masks, num_classes, ignore_label=None):
     if not counted.any():
         raise ValueError(
             "No pixel of `masks` counts. Received: masks of shape "
-            f"{masks.shape} with nothing but ignore_label={ignore_label}. Evaluate on "
+            f"{masks.shape} with only ignore_label={ignore_label}. Evaluate on "
             "images with labels."
         )
     _check_classes("`masks`", masks[counted], num_classes)
@@ -71,11 +71,11 @@ def _check_shapes(predicted, masks, num_classes):
         )
 
 
-def _check_classes(what, classes, num_classes):
+def _check_classes(whose, classes, num_classes):
     lowest, highest = classes.min(initial=0), classes.max(initial=0)
     if lowest < 0 or highest >= num_classes:
         raise ValueError(
-            f"{what} must be from 0 to {num_classes - 1}. Received: from {lowest} to "
+            f"{whose} must be from 0 to {num_classes - 1}. Received: from {lowest} to "
             f"{highest}. If a label marks pixels that do not count, pass it as "
             "`ignore_label`."
         )

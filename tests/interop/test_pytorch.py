@@ -88,26 +88,26 @@ def test_losses_gradients_and_statistics_equal_the_authors(case):
             weight * losses[name] for name, weight in method.loss_weights.items()
         ), losses
 
-    (total, losses), (student_slope,), slopes = value_and_gradients(
+    (total, losses), (student_gradient,), gradients = value_and_gradients(
         weighted_total, [case.student], method
     )
-    slopes = {
-        names[id(v)]: slope
-        for v, slope in zip(method.trainable_variables, slopes, strict=True)
+    gradients = {
+        names[id(v)]: gradient
+        for v, gradient in zip(method.trainable_variables, gradients, strict=True)
     }
 
     for name in method.loss_weights:
         np.testing.assert_allclose(losses[name], vectors[f"loss.{name}"], rtol=1e-4)
     np.testing.assert_allclose(total, vectors["loss.total"], rtol=1e-4)
-    assert_close(student_slope, case.channels_last("grad.in.student"), "student")
+    assert_close(student_gradient, case.channels_last("grad.in.student"), "student")
     named = {n[5:] for n in vectors if n.startswith("grad.") and n != "grad.in.student"}
-    assert named == set(slopes)
+    assert named == set(gradients)
     # Some gradients are zero but for float noise (a bias before a batch
-    # normalisation): they are judged by the size of a typical gradient.
+    # normalization): they are judged by the size of a typical gradient.
     typical = np.median([np.abs(vectors[f"grad.{name}"]).max() for name in named])
-    for name, slope in slopes.items():
+    for name, gradient in gradients.items():
         theirs = to_keras_layout(name, vectors[f"grad.{name}"])
-        assert_close(slope, theirs, name, floor=typical / 10)
+        assert_close(gradient, theirs, name, floor=typical / 10)
     check_statistics(case, variables)
 
 

@@ -67,11 +67,11 @@ def test_gradient_at_the_identity_is_finite():
     layer = OrthogonalProjection(3, 4)
     layer.build((None, 3))
     layer.tangent.assign(np.zeros(layer.tangent.shape))
-    _, _, (slope,) = value_and_gradients(
+    _, _, (gradient,) = value_and_gradients(
         lambda: keras.ops.sum(layer.projection()), [], layer
     )
-    assert np.isfinite(slope).all()
-    assert np.abs(slope).max() > 0.1
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0.1
 
 
 def test_config_and_bad_input():

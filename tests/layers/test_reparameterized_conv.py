@@ -80,7 +80,7 @@ def test_computes_in_the_policy_of_the_convolution(rng):
     np.testing.assert_allclose(y, layer(x), rtol=1e-2, atol=2e-2)
 
 
-def test_regularisers_of_the_convolution_count(rng):
+def test_regularizers_of_the_convolution_count(rng):
     layer = convolution(kernel_regularizer="l2", activity_regularizer="l1")
     ours = branched(layer, 2)
     x = rng.normal(size=(2, 9, 9, 4)).astype("float32")

@@ -27,16 +27,16 @@ def batch(rng):
 def test_losses_and_gradients_are_those_of_the_samples_that_count(batch, loss):
     teacher, student, labels, mask = batch
     alone = teacher[mask], student[mask], labels[mask]
-    expected, slope = value_of(loss, *alone), gradient_of(loss, *alone)
+    expected, gradient = value_of(loss, *alone), gradient_of(loss, *alone)
     # Whatever stands where nothing counts.
     labels = np.where(mask, labels, 255)
     for nothing in (0.0, np.nan, np.inf):
         teacher, student = (np.where(mask[..., None], x, nothing) for x in batch[:2])
         actual = value_of(loss, teacher, student, labels, mask=mask)
         assert actual == pytest.approx(expected, rel=1e-5)
-        slopes = gradient_of(loss, teacher, student, labels, mask=mask)
-        np.testing.assert_allclose(slopes[mask], slope, rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(slopes[~mask], 0.0)
+        gradients = gradient_of(loss, teacher, student, labels, mask=mask)
+        np.testing.assert_allclose(gradients[mask], gradient, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(gradients[~mask], 0.0)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)

@@ -12,13 +12,15 @@ def test_value_and_gradient(beta):
     inside = np.abs(gap) < beta
     assert 5 < inside.sum() < 43
     loss = np.where(inside, gap**2 / (2 * beta), np.abs(gap) - beta / 2).mean()
-    slope = np.where(inside, gap / beta, np.sign(gap)) / gap.size
+    gradient = np.where(inside, gap / beta, np.sign(gap)) / gap.size
 
     def ours(teacher, student):
         return smooth_l1(teacher, student, beta)
 
     assert value_of(ours, teacher, student) == pytest.approx(loss, 1e-5)
-    np.testing.assert_allclose(gradient_of(ours, teacher, student), slope, 1e-4, 1e-8)
+    np.testing.assert_allclose(
+        gradient_of(ours, teacher, student), gradient, 1e-4, 1e-8
+    )
 
 
 def test_bad_input():

@@ -111,7 +111,7 @@ def test_value_and_gradient(rng, k):
     def ours(*tensors):
         return method.compute_losses(tensors[:2], tensors[2:])["distill"]
 
-    loss, slopes, weight_slopes = value_and_gradients(
+    loss, gradients, weight_gradients = value_and_gradients(
         ours, [*teacher, *student], method
     )
     exact_teacher = [t.astype("float64") for t in teacher]
@@ -119,16 +119,18 @@ def test_value_and_gradient(rng, k):
     np.testing.assert_allclose(
         loss, reference(method, exact_teacher, exact_student, k), rtol=1e-5
     )
-    assert all(not np.any(slope) for slope in slopes[:2])
+    assert all(not np.any(gradient) for gradient in gradients[:2])
     for j in range(3):
         expected = complex_step(
             lambda s: reference(method, exact_teacher, s, k), exact_student, j
         )
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(slopes[2 + j], expected, atol=1e-4 * scale)
-    for variable, slope in zip(method.trainable_variables, weight_slopes, strict=True):
-        # A bias before a batch normalisation has the gradient zero.
-        assert variable.name == "bias" or np.abs(slope).max() > 0, variable.path
+        np.testing.assert_allclose(gradients[2 + j], expected, atol=1e-4 * scale)
+    for variable, gradient in zip(
+        method.trainable_variables, weight_gradients, strict=True
+    ):
+        # A bias before a batch normalization has the gradient zero.
+        assert variable.name == "bias" or np.abs(gradient).max() > 0, variable.path
 
 
 def test_all_representative_keys_are_afd(rng):
@@ -155,12 +157,12 @@ def test_a_feature_of_zeros_has_a_finite_gradient(rng):
     method = built()
     teacher = features(rng, TEACHER)
     student = [0 * x for x in features(rng, STUDENT)]
-    _, slopes, weight_slopes = value_and_gradients(
+    _, gradients, weight_gradients = value_and_gradients(
         lambda *t: method.compute_losses(t[:2], t[2:])["distill"],
         [*teacher, *student],
         method,
     )
-    assert all(np.all(np.isfinite(s)) for s in [*slopes, *weight_slopes])
+    assert all(np.all(np.isfinite(s)) for s in [*gradients, *weight_gradients])
 
 
 @pytest.mark.parametrize("method", [built(weight=0.3), built(RTK, k=2, weight=0.3)])

@@ -28,24 +28,24 @@ def draws(rng, shape, steps=1000):
     }
 
 
-def gradients(method, losses_of, teacher, student):
+def gradients_of(method, losses_of, teacher, student):
     """Gradients of chosen losses to the features and to the method's weights."""
 
     def total(*features):
         losses = method.compute_losses(*features)
         return sum(losses[name] for name in losses_of)
 
-    _, (teacher_slope, student_slope), slopes = value_and_gradients(
+    _, (teacher_gradient, student_gradient), gradients = value_and_gradients(
         total, [teacher, student], method
     )
     paths = [v.path for v in method.trainable_variables]
-    return teacher_slope, student_slope, dict(zip(paths, slopes, strict=True))
+    return teacher_gradient, student_gradient, dict(zip(paths, gradients, strict=True))
 
 
-def moved(slopes, part):
+def moved(gradients, part):
     chosen = [
         g
-        for path, g in slopes.items()
+        for path, g in gradients.items()
         if path.removeprefix("diffkd/").removeprefix("diffusion/").startswith(part)
     ]
     assert chosen, part
@@ -59,27 +59,31 @@ def test_gradients_reach_exactly_what_they_should(rng):
     method = built(latent_channels=8)
     teacher, student = features(rng, TEACHER, STUDENT)
 
-    to_teacher, to_student, slopes = gradients(method, ["distill"], teacher, student)
+    to_teacher, to_student, gradients = gradients_of(
+        method, ["distill"], teacher, student
+    )
     assert not np.any(to_teacher)
     assert np.abs(to_student).max() > 0
     for part in PARTS:
-        assert moved(slopes, part), part
-    assert not moved(slopes, "autoencoder")
+        assert moved(gradients, part), part
+    assert not moved(gradients, "autoencoder")
 
-    to_teacher, to_student, slopes = gradients(method, ["denoise"], teacher, student)
+    to_teacher, to_student, gradients = gradients_of(
+        method, ["denoise"], teacher, student
+    )
     assert not np.any(to_teacher)
     assert not np.any(to_student)
-    assert moved(slopes, "denoiser")
-    assert not any(moved(slopes, part) for part in PARTS if part != "denoiser")
-    assert not moved(slopes, "autoencoder")
+    assert moved(gradients, "denoiser")
+    assert not any(moved(gradients, part) for part in PARTS if part != "denoiser")
+    assert not moved(gradients, "autoencoder")
 
-    to_teacher, to_student, slopes = gradients(
+    to_teacher, to_student, gradients = gradients_of(
         method, ["reconstruct"], teacher, student
     )
     assert not np.any(to_teacher)
     assert not np.any(to_student)
-    assert moved(slopes, "autoencoder")
-    assert not any(moved(slopes, part) for part in PARTS)
+    assert moved(gradients, "autoencoder")
+    assert not any(moved(gradients, part) for part in PARTS)
 
 
 def test_losses_and_their_weights(rng):

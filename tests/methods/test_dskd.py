@@ -65,8 +65,8 @@ def test_guidance_gradient_against_finite_differences(rng):
     labels = np.array([3, 7])
     x = rng.normal(size=(2, 4, 4, 4)).astype("float32")
     before = [np.array(v) for v in teacher.variables]
-    slope = log_likelihood_gradient(method.teacher_head, np.zeros_like(x), labels)
-    ours = np.array(compiled(slope)(keras.ops.convert_to_tensor(x)))
+    gradient = log_likelihood_gradient(method.teacher_head, np.zeros_like(x), labels)
+    ours = np.array(compiled(gradient)(keras.ops.convert_to_tensor(x)))
     for variable, value in zip(teacher.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
@@ -116,8 +116,8 @@ def test_where_gradients_flow(rng, source):
     teacher, student = features(rng)
     parts = method.student_projection, method.diffusion.denoiser, distiller.teacher
 
-    def slopes_of(name):
-        """Slopes to the teacher's feature, the student's, and the parts' weights."""
+    def gradients_of(name):
+        """Gradients to the teacher's feature, the student's, and the parts' weights."""
 
         def loss(teacher, student):
             return method.compute_losses(teacher, student, np.arange(4))[name]
@@ -128,12 +128,12 @@ def test_where_gradients_flow(rng, source):
         return *results[0][0], *(of_weights for _, of_weights in results)
 
     for name in ("distill", "mse"):
-        to_teacher, to_student, *of_parts = slopes_of(name)
+        to_teacher, to_student, *of_parts = gradients_of(name)
         projection, denoiser, of_teacher = of_parts
         assert all(np.any(s) for s in (to_student, *projection)), name
         # The denoised feature is a constant.
         assert not any(np.any(s) for s in (to_teacher, *denoiser, *of_teacher)), name
-    to_teacher, to_student, projection, denoiser, of_teacher = slopes_of("denoise")
+    to_teacher, to_student, projection, denoiser, of_teacher = gradients_of("denoise")
     constants = to_teacher, to_student, *projection, *of_teacher
     assert not any(np.any(s) for s in constants)
     assert any(np.any(s) for s in denoiser)
@@ -162,20 +162,22 @@ def test_value_and_gradient_of_the_hashing_loss(rng, normalize):
     bits = denoised @ directions > center
     probability = 1 / (1 + np.exp(center - own @ directions))
     loss = -np.log(np.where(bits, probability, 1 - probability)).mean()
-    slope = (probability - bits) @ directions.T / bits.size
+    gradient = (probability - bits) @ directions.T / bits.size
     if normalize:
-        slope = (slope - own * (own * slope).sum(axis=1, keepdims=True)) / length
-    slope = slope @ kernel.T / 16
+        gradient = (
+            gradient - own * (own * gradient).sum(axis=1, keepdims=True)
+        ) / length
+    gradient = gradient @ kernel.T / 16
 
     def distill(student):
         losses = method.compute_losses(teacher, student)
         return losses["distill"], losses
 
-    (_, ours), (slopes,), _ = value_and_gradients(distill, [student])
+    (_, ours), (gradients,), _ = value_and_gradients(distill, [student])
     np.testing.assert_allclose(ours["distill"], loss, rtol=1e-4)
     np.testing.assert_allclose(ours["mse"], np.mean((own - denoised) ** 2), rtol=1e-4)
-    expected = np.broadcast_to(slope[:, None, None], slopes.shape)
-    np.testing.assert_allclose(slopes, expected, rtol=1e-3, atol=1e-7)
+    expected = np.broadcast_to(gradient[:, None, None], gradients.shape)
+    np.testing.assert_allclose(gradients, expected, rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -24,12 +24,12 @@ def test_gradients_reach_student_and_projection_alone(rng):
     method = FitNet()
     method.build((None, 6), (None, 3))
     features = [rng.normal(size=(2, n)).astype("float32") for n in (6, 3)]
-    _, (to_teacher, to_student), slopes = value_and_gradients(
+    _, (to_teacher, to_student), gradients = value_and_gradients(
         lambda *features: method.compute_losses(*features)["distill"], features, method
     )
     assert not np.any(to_teacher)
-    assert len(slopes) == 2
-    assert all(np.abs(slope).max() > 0 for slope in (to_student, *slopes))
+    assert len(gradients) == 2
+    assert all(np.abs(gradient).max() > 0 for gradient in (to_student, *gradients))
 
 
 def test_grids_that_differ_need_resize(rng):

@@ -235,7 +235,7 @@ def test_value_and_gradient(rng, shuffle):
         target = np.sqrt(alphas[t]) * teacher + np.sqrt(1 - alphas[t]) * noise
         gaps.append(feature @ kernel + np.array(method.bridge.bias) - target)
     loss = np.mean([np.mean(gap**2) for gap in gaps])
-    slope = 2 * np.array(gaps) @ kernel.T / np.array(gaps).size
+    gradient = 2 * np.array(gaps) @ kernel.T / np.array(gaps).size
 
     ours, (of_teacher, *of_features), _ = value_and_gradients(
         lambda teacher, *features: method.compute_losses(teacher, features)["distill"],
@@ -244,7 +244,7 @@ def test_value_and_gradient(rng, shuffle):
     )
     np.testing.assert_allclose(ours, loss, rtol=1e-5)
     assert not np.any(of_teacher)
-    np.testing.assert_allclose(of_features[:3], slope, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(of_features[:3], gradient, rtol=1e-3, atol=1e-6)
     assert not np.any(of_features[3])
 
 

@@ -8,7 +8,7 @@ from keras_diffkd import Distiller, VkD
 
 
 def normalized(x, kind):
-    """The three normalisations in float64."""
+    """The three normalizations in float64."""
     if kind == "layer":
         x = x - x.mean(1, keepdims=True)
         return x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5)
@@ -41,14 +41,14 @@ def test_value_and_gradient(rng, kind, shape):
     projection = np.array(method.projection.projection(), "float64")
     gap = student.mean(axes) @ projection - normalized(teacher.mean(axes), kind)
     loss = np.where(np.abs(gap) < 1, gap**2 / 2, np.abs(gap) - 0.5).mean()
-    slope = np.clip(gap, -1, 1) @ projection.T / gap.size / max(1, np.prod(shape))
+    gradient = np.clip(gap, -1, 1) @ projection.T / gap.size / max(1, np.prod(shape))
 
     value, (ours,), _ = value_and_gradients(
         lambda student: method.compute_losses(teacher, student)["distill"],
         [student.astype("float32")],
     )
     np.testing.assert_allclose(value, loss, rtol=1e-4)
-    expected = np.broadcast_to(np.expand_dims(slope, axes), ours.shape)
+    expected = np.broadcast_to(np.expand_dims(gradient, axes), ours.shape)
     atol = 3e-4 * np.abs(expected).max()
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=atol)
 
@@ -87,7 +87,7 @@ def test_projection_is_orthogonal_after_training(rng, widths, jit_compile):
 
 @pytest.mark.backend("tensorflow", "jax")
 @pytest.mark.parametrize("kind", ["batch", "whiten"])
-def test_normalisations_of_the_batch_under_xla(rng, kind):
+def test_normalizations_of_the_batch_under_xla(rng, kind):
     x, y = random_batch(rng, 32)
     distiller = Distiller(
         small_cnn(12), small_cnn(6), [VkD("features", "features", normalization=kind)]

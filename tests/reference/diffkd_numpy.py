@@ -91,7 +91,7 @@ def ddim_sample(denoise, x, alphas_cumprod, num_inference_steps=5):
 class Units:
     """The layers of a network, taken one after the other as it runs.
 
-    In training mode a batch normalisation that ran finds the moving statistics after
+    In training mode a batch normalization that ran finds the moving statistics after
     the step in its own dictionary; pass a `copy` where the old ones are still needed.
     """
 
@@ -130,7 +130,7 @@ def conv3(layer, x):
 
 
 def batch_norm(layer, x, training):
-    """Batch normalisation over everything but the channels."""
+    """Batch normalization over everything but the channels."""
     x = _exact(x)
     if training:
         axes = tuple(range(x.ndim - 1))

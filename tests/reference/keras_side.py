@@ -23,10 +23,10 @@ def value_of(loss, teacher, student, *args, dtype="float32", **kwargs):
 def gradient_of(loss, teacher, student, *args, **kwargs):
     """The gradient of the loss with respect to the student's argument."""
     teacher, student = (np.asarray(x, "float32") for x in (teacher, student))
-    _, (slope,), _ = value_and_gradients(
+    _, (gradient,), _ = value_and_gradients(
         lambda student: loss(teacher, student, *args, **kwargs), [student]
     )
-    return slope
+    return gradient
 
 
 def assert_compiles(loss):
@@ -112,11 +112,11 @@ def assert_matches(layer, call, network, x, *, training):
         outputs = call(x)
         return keras.ops.sum(keras.ops.multiply(outputs, cotangent)), outputs
 
-    (_, actual), (x_gradient,), slopes = value_and_gradients(
+    (_, actual), (x_gradient,), of_weights = value_and_gradients(
         linear, [x.astype("float32")], layer
     )
     paths = [v.path for v in layer.trainable_variables]
-    gradients = dict(zip(paths, slopes, strict=True))
+    gradients = dict(zip(paths, of_weights, strict=True))
     assert len(gradients) == len(paths)
 
     atol = 2e-5 * np.abs(expected).max()
@@ -160,7 +160,7 @@ def _assert_gradients(layer, units, network, x, cotangent, x_gradient, gradients
     largest = max(np.abs(expected).max() for _, expected in pairs)
     assert largest > 1e-3  # Nothing is saturated.
     for actual, expected in pairs:
-        # Relative to the largest: a bias before a batch normalisation has the gradient
+        # Relative to the largest: a bias before a batch normalization has the gradient
         # zero, and rounding.
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=3e-5 * largest)
 

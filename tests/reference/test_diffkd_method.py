@@ -169,10 +169,12 @@ def test_gradients_of_all_weights(case):
         part: [x for layer in layers or [] for x in layers_with_weights(layer)]
         for part, layers in run.parts.items()
     }
-    _, _, slopes = value_and_gradients(run.total, [run.student], run.method)
-    slopes = {
-        id(variable): slope
-        for variable, slope in zip(run.method.trainable_variables, slopes, strict=True)
+    _, _, gradients = value_and_gradients(run.total, [run.student], run.method)
+    gradients = {
+        id(variable): gradient
+        for variable, gradient in zip(
+            run.method.trainable_variables, gradients, strict=True
+        )
     }
     weights = [
         (part, position, variable)
@@ -181,7 +183,7 @@ def test_gradients_of_all_weights(case):
         for variable in layer.trainable_weights
         if variable.name != "embeddings"
     ]
-    actual = [slopes[id(variable)] for *_, variable in weights]
+    actual = [gradients[id(variable)] for *_, variable in weights]
 
     def loss_of(part, position, name):
         def loss(value):

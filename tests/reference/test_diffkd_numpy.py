@@ -117,8 +117,11 @@ def test_against_the_authors(file, layers, distance, kernel_size):
         return sum(result.get(k, 0.0) for k in ("distill", "denoise", "reconstruct"))
 
     student = channels_last("in.student")
-    slope, theirs = reference.gradient(total, student), channels_last("grad.in.student")
-    np.testing.assert_allclose(slope, theirs, atol=2e-6 * np.abs(theirs).max())
+    gradient, theirs = (
+        reference.gradient(total, student),
+        channels_last("grad.in.student"),
+    )
+    np.testing.assert_allclose(gradient, theirs, atol=2e-6 * np.abs(theirs).max())
     result = step(student, units)
     for name in ("target", "refined"):
         np.testing.assert_allclose(
