@@ -98,7 +98,7 @@ def test_what_fits_neither_is_refused():
         Distiller(teacher, student(), [LogitsKD()])
     made = Distiller(student=student())
     made.compile("sgd", cross_entropy())
-    with pytest.raises(ValueError, match=r"\['vector'\] missing"):
+    with pytest.raises(ValueError, match=r"without \['vector'\]"):
         made.fit({"weights": DATA["weights"]}, Y, verbose=0)
 
 

@@ -54,7 +54,7 @@ def digits(data_dir, tmp_path_factory):
             folder / dtype,
             names,
             input=dtype,
-            samples=images,
+            samples=images[:100],
             labels=NAMES,
             normalization=data.normalization,
             quantized_tolerance=1.0,
