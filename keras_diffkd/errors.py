@@ -116,18 +116,19 @@ class UnsafeModelError(ValueError):
 
 
 class OtherTrainingError(ValueError):
-    """Raised if a backup is of another training.
+    """Raised if a snapshot belongs to another training.
 
     Args:
-        path: The backup.
-        differences: String that `differences` made.
-        other_teacher: Whether the teacher is another.
+        path: Path of the snapshot.
+        differences: String that lists the differences.
+        other_teacher: Boolean, whether the teacher differs.
     """
 
     def __init__(self, path, differences, other_teacher=False):
         super().__init__(
-            f"{path} is a backup of another training: {differences}. Train with the "
-            "same model, data and settings to go on, or give another directory."
+            f"{path} is a snapshot of another training: {differences}. To resume, use "
+            "the same model, data and settings. To start a new training, use another "
+            "directory."
         )
         self.path = path
         self.differences = differences
@@ -138,9 +139,9 @@ class OtherTrainingError(ValueError):
 
 
 class ExportError(RuntimeError):
-    """A student could not be written in one of the formats.
+    """Raised if a student cannot be exported in one of the formats.
 
-    The message names the format, the converter's own complaint and what to do.
+    The message names the format, quotes the converter's error and says what to do next.
 
     Example:
 
@@ -154,13 +155,13 @@ class ExportError(RuntimeError):
 
 
 class VerificationError(ExportError):
-    """At least one artefact is damaged or does not compute what the student does.
+    """Raised if an exported file is damaged or does not match the student.
 
     Args:
-        report: dict. The whole report of `keras_diffkd.export.verify`, kept as
-            the attribute `report`; its `"failures"` map each failed file to
-            the list of reasons, which are also the message.
-        advice: str, the end of the message.
+        report: Dict, the whole report of `keras_diffkd.export.verify`, also available
+            as the attribute `report`. Its `"failures"` map each failed file to a list
+            of reasons, which the message repeats.
+        advice: String, the end of the message.
 
     Example:
 
@@ -184,7 +185,7 @@ class VerificationError(ExportError):
 
 
 class ManifestError(ValueError):
-    """`manifest.json` is missing, or is not what `export_student` wrote.
+    """Raised if `manifest.json` is missing or was not written by `export_student`.
 
     Example:
 

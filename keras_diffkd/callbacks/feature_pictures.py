@@ -1,4 +1,4 @@
-"""Pictures of what denoising does to the student's features."""
+"""Draws how denoising changes the student's features."""
 
 from pathlib import Path
 
@@ -7,31 +7,31 @@ import numpy as np
 
 
 class FeaturePictures(keras.callbacks.Callback):
-    """Draws teacher's, student's and denoised features of the same images.
+    """Draws the teacher's, the student's and the denoised features of the same images.
 
-    For every method with `stages` (such as `DiffKD`) on feature maps: one row for
-    each image with the features in false colours (three principal components of
-    the teacher's, the same for all columns), how the weight γ of the noise
-    matching is distributed, and the mean squared error to the teacher's feature
-    before and after denoising, over the epochs. Where the two lines run together
-    and γ is 1 everywhere, denoising does nothing. Methods on vectors get the last
-    two.
+    A picture for each method with `stages` (such as `DiffKD`) on feature maps shows:
+    one row per image with the features in false colors (three principal components of
+    the teacher's features, the same for all columns), the distribution of the weight γ
+    of noise matching, and the mean squared error to the teacher's feature before and
+    after denoising, over the epochs. If the two lines coincide and γ is 1 everywhere,
+    denoising has no effect. For methods on vectors, a picture shows the last two only.
 
-    Everything runs on the batch in training mode, as in a step, and leaves no
-    trace: no statistic moves, and no random number is used up.
+    The callback runs both models on the batch in training mode, as in a step, but
+    changes nothing: no moving statistics and no states of random generators.
 
     Args:
-        inputs: Batch of the student's inputs, at least 2; 32 or more give
-            meaningful batch statistics.
+        inputs: Batch of at least 2 inputs of the student. 32 or more give meaningful
+            batch statistics.
         folder: Folder for the files `<method>_epoch_0005.png`.
-        every: Integer, epochs between two pictures. The first epoch always has one.
-        num_images: Integer, rows of a picture.
-        tensorboard: Optional folder for TensorBoard events with the same pictures.
-            Needs TensorFlow.
+        every: Integer, the number of epochs between two pictures. The first epoch
+            always has a picture.
+        num_images: Integer, the number of rows in a picture.
+        tensorboard: Optional folder for TensorBoard events with the same pictures. It
+            needs TensorFlow.
 
     Raises:
         ValueError: If an argument is out of range, or, when training begins, if
-            the model is no `Distiller` with such a method.
+            the model is not a `Distiller` with such a method.
         ImportError: If matplotlib is missing (`pip install keras-diffkd[plot]`).
 
     Example:
@@ -47,14 +47,14 @@ class FeaturePictures(keras.callbacks.Callback):
         if len(inputs) < 2:
             raise ValueError(
                 "`inputs` must be a batch of at least 2 samples. "
-                f"Received: {len(inputs)}"
+                f"Received: {len(inputs)}. Pass 32 or more"
             )
         if every < 1 or num_images < 1:
             raise ValueError(
                 "`every` and `num_images` must be at least 1. Received: "
                 f"every={every}, num_images={num_images}"
             )
-        import matplotlib  # noqa: F401  A missing package shows before training.
+        import matplotlib  # noqa: F401  Fails before training if it is missing.
 
         self.inputs = inputs
         self.folder = Path(folder)
@@ -68,9 +68,10 @@ class FeaturePictures(keras.callbacks.Callback):
         methods = getattr(self.model, "methods", ())
         if not any(hasattr(method, "stages") for method in methods):
             raise ValueError(
-                "FeaturePictures needs a Distiller with a method that denoises. "
-                f"Received: {type(self.model).__name__} with the methods "
-                f"{[type(method).__name__ for method in methods]}"
+                "FeaturePictures needs a Distiller with a method that denoises, such "
+                f"as DiffKD. Received: {type(self.model).__name__} with the methods "
+                f"{[type(method).__name__ for method in methods]}. Add such a method, "
+                "or remove the callback"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -95,9 +96,9 @@ class FeaturePictures(keras.callbacks.Callback):
             self._writer = None
 
     def _stages(self):
-        """Returns a dict from method name (and level) to its stages as arrays."""
+        """Returns a dict from the method name (and level) to its stages as arrays."""
         results = {}
-        # Nothing that is assigned in here reaches a variable.
+        # Assignments inside the scope do not reach the variables.
         with keras.StatelessScope():
             _, features = self.model.tapped_features(self.inputs, training=True)
             for method, (teacher, student) in zip(
@@ -113,7 +114,7 @@ class FeaturePictures(keras.callbacks.Callback):
         return keras.tree.map_structure(keras.ops.convert_to_numpy, results)
 
     def _images(self):
-        """Returns the inputs as pictures, or `None` if they are none."""
+        """Returns the inputs as pictures, or `None` if they are not images."""
         images = np.asarray(self.inputs)[: self.num_images]
         if images.ndim != 4 or images.shape[-1] not in (1, 3):
             return None
@@ -125,7 +126,7 @@ class FeaturePictures(keras.callbacks.Callback):
 
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(str(self.tensorboard))
-        # What `tf.summary.image` writes, which asks for the tensorboard package.
+        # Writes the same event as `tf.summary.image`, which needs tensorboard.
         metadata = tf.compat.v1.SummaryMetadata(
             plugin_data={"plugin_name": "images"},
             data_class="DATA_CLASS_BLOB_SEQUENCE",
@@ -151,7 +152,7 @@ def _draw(name, epoch, images, stages, errors, count):
     columns = _columns(images, stages, count)
     width = 1.6 * len(columns)
     height = max(1.6 * count, 3.8) if columns else 3.8
-    # A figure without pyplot: no window, no global state.
+    # A figure without pyplot opens no window and has no global state.
     figure = Figure(figsize=(width + 4, height + 0.9))
     FigureCanvasAgg(figure)
     figure.suptitle(f"{name}, epoch {epoch}")
@@ -182,7 +183,7 @@ def _draw(name, epoch, images, stages, errors, count):
 
 
 def _columns(images, stages, count):
-    """Returns a dict from column title to pictures; empty for all but maps."""
+    """Returns a dict from column title to pictures, which is empty except for maps."""
     maps = {
         "teacher": stages["target"],
         "student, projected": stages["student"],
@@ -191,18 +192,18 @@ def _columns(images, stages, count):
     target = stages["target"]
     if target.ndim != 4 or target.shape[1:3] == (1, 1):
         return {}
-    colours = false_colours(stages["target"])
+    colors = false_colors(stages["target"])
     columns = {} if images is None else {"input": images}
-    return columns | {title: colours(maps_[:count]) for title, maps_ in maps.items()}
+    return columns | {title: colors(maps_[:count]) for title, maps_ in maps.items()}
 
 
-def false_colours(reference):
-    """Returns a function that gives feature maps the colours of `reference`.
+def false_colors(reference):
+    """Returns a function that colors feature maps like `reference`.
 
     Args:
         reference: Array `(batch, height, width, channels)`. Its first three
-            principal components become red, green and blue, 2.5 standard deviations
-            to either side of the mean.
+            principal components become red, green and blue, in a range of 2.5
+            standard deviations around the mean.
     """
     flat = reference.reshape(-1, reference.shape[-1]).astype("float64")
     mean = flat.mean(axis=0)
@@ -212,7 +213,7 @@ def false_colours(reference):
     leading = np.argsort(values)[::-1][:3]
     scale = 5.0 * np.sqrt(np.maximum(values[leading], 1e-12))
 
-    def colour(maps):
+    def color(maps):
         components = (maps - mean) @ vectors[:, leading] / scale + 0.5
         missing = 3 - components.shape[-1]
         components = np.pad(
@@ -220,7 +221,7 @@ def false_colours(reference):
         )
         return np.clip(components, 0.0, 1.0)
 
-    return colour
+    return color
 
 
 def _draw_gamma(axes, gamma):

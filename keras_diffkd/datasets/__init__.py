@@ -1,4 +1,4 @@
-"""Data sets of TFDS, and the batches that training and testing read from them.
+"""Loads TFDS data sets as batches for training and testing.
 
 Importing this module registers the data sets `digits` and `digit_scenes` with TFDS.
 """

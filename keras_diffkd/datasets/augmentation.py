@@ -1,17 +1,17 @@
-"""Training augmentation: pure functions of an image and a seed."""
+"""Augments training images with pure functions of an image and a seed."""
 
 import tensorflow as tf
 
 
 def crop(image, size, seed):
-    """Shifts an image at random: zero padding and a crop of the same size.
+    """Shifts an image at random, by zero padding and a crop of the same size.
 
-    The padding is an eighth of the size on every side: 4 pixels for 32x32 images
-    as in the CIFAR literature, 1 pixel for 8x8 digits.
+    The padding on each side is an eighth of the size: 4 pixels for 32x32 images, as in
+    the CIFAR literature, and 1 pixel for 8x8 digits.
 
     Args:
         image: uint8 `(height, width, channels)` of known size.
-        size: `(height, width)` of the result; a crop of another size is resized.
+        size: `(height, width)` of the result. A crop of another size is resized.
         seed: Integer tensor of shape `(2,)`.
 
     Returns:
@@ -25,9 +25,9 @@ def crop(image, size, seed):
 
 
 def crop_flip(image, size, seed):
-    """Applies `crop` and mirrors every second image, as on CIFAR.
+    """Applies `crop` and mirrors half of the images, as on CIFAR.
 
-    Arguments and result as in `crop`.
+    Arguments and result are those of `crop`.
     """
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
     return tf.image.stateless_random_flip_left_right(
@@ -38,7 +38,7 @@ def crop_flip(image, size, seed):
 def random_resized_crop(image, size, seed):
     """Crops 8% to 100% of the area, resizes and mirrors, as on ImageNet.
 
-    Arguments as in `crop`, but `image` may have any size. Sources: Szegedy et
+    The arguments are those of `crop`, but `image` may have any size. Source: Szegedy et
     al., "Going deeper with convolutions" (arXiv 1409.4842).
     """
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
@@ -58,17 +58,17 @@ def random_resized_crop(image, size, seed):
 
 
 def none(image, size, seed):
-    """Prepares a training image as a test image. Arguments as in `crop`."""
+    """Prepares a training image like a test image, with the arguments of `crop`."""
     del seed
     return center(image, size)
 
 
 def center(image, size):
-    """Prepares an image for the test.
+    """Prepares a test image.
 
-    An image of known size is resized; one of unknown size (ImageNet) is resized
-    so that its shorter side is 8/7 of the result's (256 for 224), and cropped in
-    the centre.
+    An image of known size is resized. An image of unknown size (ImageNet) is resized so
+    that its shorter side is 8/7 of that of the result (256 for 224), and then cropped
+    at the center.
 
     Args:
         image: uint8 `(height, width, channels)`.
@@ -91,7 +91,7 @@ def center(image, size):
 
 
 def resize(image, size):
-    """Returns float32 `(*size, channels)`, by an antialiased bilinear filter."""
+    """Resizes to float32 `(*size, channels)` with an antialiased bilinear filter."""
     if image.shape[:2] == size:
         return tf.cast(image, tf.float32)
     return tf.image.resize(image, size, antialias=True)

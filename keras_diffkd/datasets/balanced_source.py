@@ -1,4 +1,4 @@
-"""Reading equally many examples of each class."""
+"""Reads the same number of examples of each class."""
 
 import numpy as np
 import tensorflow as tf
@@ -15,15 +15,15 @@ class BalancedSource:
     Args:
         source: A `ClassificationSource` or an `IdxSource`.
         split: Split or slice of one.
-        per_class: Integer, examples of each class.
-        seed: Non-negative integer; the same seed draws the same examples.
+        per_class: Integer, the number of examples of each class.
+        seed: Non-negative integer. The same seed draws the same examples.
 
     Attributes:
-        image_shape: As that of the source.
-        num_examples: Integer, the examples in the subset.
+        image_shape: `(height, width, channels)` of the source.
+        num_examples: Integer, the number of examples in the subset.
 
     Raises:
-        ValueError: If the split is unknown or a class has fewer examples.
+        ValueError: If the split is unknown or a class has too few examples.
 
     Example:
 
@@ -46,11 +46,11 @@ class BalancedSource:
             self._is_chosen = tf.constant(is_chosen)
 
     def read(self, split, file_seed=None):
-        """Returns a `tf.data.Dataset` of the subset's (image, label), in their order.
+        """Returns a `tf.data.Dataset` of the subset's (image, label), in order.
 
         Args:
-            split: The split of which the subset is a part.
-            file_seed: Ignored: the subset is chosen by the order of the split.
+            split: The split that contains the subset.
+            file_seed: Not used, because the subset depends on the order of the split.
         """
         examples = self._source.read(split).enumerate()
         chosen = examples.filter(lambda index, _: tf.gather(self._is_chosen, index))

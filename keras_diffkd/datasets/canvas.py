@@ -1,4 +1,4 @@
-"""The size of the images that detection and segmentation train on."""
+"""Chooses the size of the images for detection and segmentation."""
 
 from keras_diffkd.datasets.stream import check_integer
 
@@ -6,15 +6,15 @@ _DEFAULT = (512, 512)
 
 
 def canvas_size(image_size, image_shape):
-    """Returns `(height, width)` of the batches' images.
+    """Returns `(height, width)` of the images in the batches.
 
     Args:
         image_size: `None`, an integer for square images, or `(height, width)`.
-        image_shape: `(height, width, channels)` of the data set; height and width
-            are `None` where the images differ in size.
+        image_shape: `(height, width, channels)` of the data set. Height and width are
+            `None` if its images differ in size.
 
     Raises:
-        ValueError: If `image_size` is neither.
+        ValueError: If `image_size` is none of these.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Image classification data sets of TFDS as batches for training and testing."""
+"""Loads image classification data sets as batches for training and testing."""
 
 import dataclasses
 
@@ -21,16 +21,17 @@ from keras_diffkd.datasets.stream import (
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationData:
-    """An image classification data set, ready for `fit` and `evaluate`.
+    """Holds an image classification data set, ready for `fit` and `evaluate`.
 
     Attributes:
         train: Infinite `tf.data.Dataset` of `(image, label)`: float32
-            `(batch_size, height, width, channels)`, normalised and augmented,
-            and int64 `(batch_size,)`. Shuffled; every iteration over it starts
-            at the same first batch and gives the same batches.
-        test: Finite dataset of the same, not augmented, in the order of the data
-            set; the last batch may be smaller.
-        steps_per_epoch: Integer, whole batches in the training split, at least 1.
+            `(batch_size, height, width, channels)`, normalized and augmented, and int64
+            `(batch_size,)`. It is shuffled, and each iteration over it gives the same
+            batches.
+        test: Finite dataset of the same form, not augmented, in the order of the data
+            set. The last batch may be smaller.
+        steps_per_epoch: Integer, the number of whole batches in the training split, at
+            least 1.
         num_train_examples: Integer.
         num_test_examples: Integer.
         num_classes: Integer.
@@ -66,52 +67,52 @@ def load_classification(
     shard=None,
     download=False,
 ):
-    """Loads an image classification data set of TFDS.
+    """Loads an image classification data set.
 
-    Every data set goes through the same steps: decode, augment (training), resize,
-    normalise, batch, prefetch. What differs is looked up: the keys of image and
-    label, the shapes and the classes in the data set's own metadata; mean,
-    standard deviation, augmentation and test split in `known.py`, for the data
-    sets whose literature agrees on them (mean and standard deviation of other
-    data sets are 0.5).
+    Every data set goes through the same steps: decode, augment (training only), resize,
+    normalize, batch and prefetch. The keys of image and label, the shapes and the
+    classes come from the metadata of the data set. Mean, standard deviation,
+    augmentation and test split come from `known.py` for the data sets whose literature
+    agrees on them. For other data sets, mean and standard deviation are 0.5.
 
-    The training data is a pure function of `seed` and of the number of the batch.
+    The training data depends only on `seed` and the number of the batch.
 
     Args:
-        name: `digits`, a name of the TFDS catalogue with an image and one class
-            label, for example "cifar100" or "imagenet2012", or a folder of the four
-            IDX files of MNIST's format.
+        name: `digits`; a name in the TFDS catalog of a data set with an image and one
+            class label, for example "cifar100" or "imagenet2012"; or a folder with the
+            four IDX files of MNIST's format.
         data_dir: Folder of prepared data sets. Defaults to that of TFDS. For "mnist",
-            "fashion_mnist", "kmnist" and "emnist" a folder of IDX files, too.
+            "fashion_mnist", "kmnist" and "emnist", it may be a folder of IDX files.
         batch_size: Integer, the global batch size.
-        image_size: Integer, side of the square images. Defaults to the size of
-            the data set's images, or 224 where they differ.
-        train_split: A split or slice of it in the notation of TFDS, for example
+        image_size: Integer, the side of the square images. Defaults to the size of the
+            data set's images, or to 224 if they differ in size.
+        train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
-        test_split: Like `train_split`. Defaults to "test", or to "validation"
-            where there is no labelled "test".
-        examples_per_class: Integer, how many training examples of each class to take
-            from `train_split`, drawn by `seed`. Defaults to all examples.
+        test_split: Like `train_split`. Defaults to "test", or to "validation" if there
+            is no labeled "test".
+        examples_per_class: Integer, the number of training examples of each class to
+            take from `train_split`, drawn with `seed`. Defaults to all examples.
         augment: "crop" (shifts by up to an eighth of the size), "crop_flip",
-            "random_resized_crop" (with flips), or "none". Defaults to what the
-            literature does with the data set; otherwise to "crop" for images of
-            one size and "random_resized_crop" for images of many sizes.
+            "random_resized_crop" (with flips), or "none". Defaults to the augmentation
+            in the literature on the data set. For other data sets, the default is
+            "crop" if all images have the same size, and "random_resized_crop" if not.
         seed: Non-negative integer for order and augmentation.
-        start_step: Integer, the number of the first training batch: a training
-            that is resumed goes on where it was, without decoding what it skips.
-        shard: `None`, or `(index, count)` of a worker: its `train` has batches of
-            `batch_size // count`, and those of all workers together are the batches
-            without sharding. `test` is whole.
-        download: Whether TFDS may download the data set. `digits` never needs it.
+        start_step: Integer, the number of the first training batch. A resumed training
+            continues there without decoding the batches that it skips.
+        shard: `None`, or `(index, count)` of a worker. Its `train` has batches of
+            `batch_size // count`. Together, the batches of all workers are the batches
+            without sharding. `test` is complete on each worker.
+        download: Boolean, whether TFDS may download the data set. `digits` never needs
+            a download.
 
     Returns:
         A `ClassificationData`.
 
     Raises:
-        ValueError: If the data set or split is unknown, not prepared, empty or has
-            no image and class label; if an argument is out of its range; or if
-            one of the first 4096 labels of a split is outside the classes. A
-            later such label raises `tf.errors.InvalidArgumentError` when its
+        ValueError: If the data set or split is unknown, not prepared, empty, or does
+            not have an image and a class label; if an argument is out of range; or if
+            one of the first 4096 labels of a split is outside the classes. A later
+            label outside the classes raises `tf.errors.InvalidArgumentError` when its
             batch is read.
 
     Example:
@@ -173,7 +174,7 @@ def load_classification(
 def open_source(name, data_dir=None, download=False):
     """Returns the source of a folder of IDX files, or of a prepared TFDS data set.
 
-    Arguments and errors as in `load_classification`.
+    Arguments and errors are those of `load_classification`.
     """
     folder = idx_folder(name, data_dir)
     if folder is not None:
@@ -197,7 +198,7 @@ def _augmentation(name, image_shape):
         )
     if photographs and name.startswith("crop"):
         raise ValueError(
-            f"augment={name!r} needs images of one size, and this data set has many. "
-            "Use 'random_resized_crop' or 'none'."
+            f"augment={name!r} needs images of the same size, but those of this data "
+            "set differ in size. Use 'random_resized_crop' or 'none'."
         )
     return AUGMENTATIONS[name]

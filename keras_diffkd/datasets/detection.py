@@ -1,4 +1,4 @@
-"""Object detection data sets of TFDS as batches for training and testing."""
+"""Loads object detection data sets as batches for training and testing."""
 
 import dataclasses
 
@@ -26,19 +26,19 @@ _MAX_BOXES = 100
 
 @dataclasses.dataclass(frozen=True)
 class DetectionData:
-    """An object detection data set, ready for `fit` and `evaluate`.
+    """Holds an object detection data set, ready for `fit` and `evaluate`.
 
     Attributes:
         train: Infinite `tf.data.Dataset` of `(image, {"boxes", "labels"})`: float32
-            `(batch_size, height, width, channels)`, normalised and augmented;
-            float32 `(batch_size, max_boxes, 4)`, in pixels of the image as
-            `bounding_box_format` says; int32 `(batch_size, max_boxes)`. Images with
-            fewer objects have -1 in the boxes and labels that are left. Shuffled;
-            every iteration over it starts at the same first batch and gives the
-            same batches.
-        test: Finite dataset of the same, not augmented, in the order of the data
-            set; the last batch may be smaller.
-        steps_per_epoch: Integer, whole batches in the training split, at least 1.
+            `(batch_size, height, width, channels)`, normalized and augmented; float32
+            `(batch_size, max_boxes, 4)`, in pixels and in `bounding_box_format`; int32
+            `(batch_size, max_boxes)`. Boxes and labels of images with fewer objects are
+            padded with -1. It is shuffled, and each iteration over it gives the same
+            batches.
+        test: Finite dataset of the same form, not augmented, in the order of the data
+            set. The last batch may be smaller.
+        steps_per_epoch: Integer, the number of whole batches in the training split, at
+            least 1.
         num_train_examples: Integer.
         num_test_examples: Integer.
         num_classes: Integer.
@@ -47,8 +47,8 @@ class DetectionData:
         label_names: List of strings, one per class.
         normalization: `{"mean": [...], "std": [...], "input_range": [0, 255]}`,
             per channel: `image = (pixel / 255 - mean) / std`.
-        bounding_box_format: "xyxy", the name that Keras and KerasHub have for
-            `xmin, ymin, xmax, ymax`.
+        bounding_box_format: "xyxy", the name of `xmin, ymin, xmax, ymax` in Keras and
+            KerasHub.
     """
 
     train: tf.data.Dataset
@@ -81,52 +81,51 @@ def load_detection(
 ):
     """Loads an object detection data set of TFDS.
 
-    Images keep their proportions: they are resized until they fit, at the top left,
-    and what is left of the canvas is black. Objects that are marked as a crowd
-    (COCO) are left out, in training and in test.
+    Images keep their aspect ratio: they are resized to fit the canvas and placed at its
+    top left. The rest of the canvas is black. Objects that are marked as a crowd (COCO)
+    are left out, both in training and in the test.
 
-    The training data is a pure function of `seed` and of the number of the batch.
+    The training data depends only on `seed` and the number of the batch.
 
     Args:
-        name: `digit_scenes`, or a name of the TFDS catalogue with an image and a
-            sequence of objects with box and class label, for example "coco/2017".
+        name: `digit_scenes`, or a name in the TFDS catalog of a data set with an image
+            and a sequence of objects with box and class label, for example "coco/2017".
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
         batch_size: Integer, the global batch size.
-        image_size: Integer, side of the square images, or `(height, width)`.
-            Defaults to the size of the data set's images, or 512 where they differ.
-        train_split: A split or slice of it in the notation of TFDS, for example
+        image_size: Integer, the side of the square images, or `(height, width)`.
+            Defaults to the size of the data set's images, or to 512 if they differ in
+            size.
+        train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
-        test_split: Like `train_split`. Defaults to "test", or to "validation"
-            where there is no "test" with boxes.
-        augment: "flip", "crop" (enlarged or shrunk by up to a quarter and moved;
-            boxes of which less than a quarter is left are dropped), "crop_flip", or
-            "none". Defaults to what the literature does with the data set;
-            otherwise to "crop_flip".
-        max_boxes: Integer, to how many boxes the images' are filled up with -1.
-            Defaults to what is known of the data set; otherwise to 100, or more
-            where one of the first 4096 images has more. Later training images with
-            more lose the last of theirs; a later test image with more stops the
-            test.
+        test_split: Like `train_split`. Defaults to "test", or to "validation" if there
+            is no "test" with boxes.
+        augment: "flip", "crop" (scales by 0.8 to 1.25 and shifts; drops boxes of which
+            less than a quarter is visible), "crop_flip", or "none". Defaults to the
+            augmentation in the literature on the data set, or to "crop_flip".
+        max_boxes: Integer, the number of boxes to which each image is padded with -1.
+            Defaults to the known maximum of the data set, or to 100, or more if one of
+            the first 4096 images has more. A later training image with more loses its
+            last boxes. A later test image with more stops the test.
         seed: Non-negative integer for order and augmentation.
-        start_step: Integer, the number of the first training batch: a training
-            that is resumed goes on where it was, without decoding what it skips.
-        shard: `None`, or `(index, count)` of a worker: its `train` has batches of
-            `batch_size // count`, and those of all workers together are the batches
-            without sharding. `test` is whole.
-        download: Whether TFDS may download the data set. `digit_scenes` never
-            needs it.
+        start_step: Integer, the number of the first training batch. A resumed training
+            continues there without decoding the batches that it skips.
+        shard: `None`, or `(index, count)` of a worker. Its `train` has batches of
+            `batch_size // count`. Together, the batches of all workers are the batches
+            without sharding. `test` is complete on each worker.
+        download: Boolean, whether TFDS may download the data set. `digit_scenes` never
+            needs a download.
 
     Returns:
         A `DetectionData`.
 
     Raises:
-        ValueError: If the data set or split is unknown, not prepared, empty or has
-            no image, boxes and class labels; if an argument is out of its range; or
-            if one of the first 4096 examples of a split has more than `max_boxes`
-            objects, a label outside the classes, or a box that is outside the image
-            or has no area. A later label outside the classes or box outside the
-            image raises `tf.errors.InvalidArgumentError` when its batch is read; a
-            later box without area is dropped.
+        ValueError: If the data set or split is unknown, not prepared, empty, or does
+            not have an image, boxes and class labels; if an argument is out of range;
+            or if one of the first 4096 examples of a split has more than `max_boxes`
+            objects, a label outside the classes, or a box that is outside the image or
+            has no area. A later label outside the classes or box outside the image
+            raises `tf.errors.InvalidArgumentError` when its batch is read. A later box
+            without area is dropped.
 
     Example:
 
@@ -192,7 +191,7 @@ def load_detection(
 
 
 def fill(values, count):
-    """Returns the first `count` values, filled up with -1.
+    """Returns the first `count` values, padded with -1.
 
     Args:
         values: Tensor of shape `(n, ...)`.
@@ -218,8 +217,8 @@ def _max_boxes(asked, known, most_objects):
     check_integer("max_boxes", asked, 1)
     if asked < most_objects:
         raise ValueError(
-            "`max_boxes` must be at least the number of objects in an image, "
-            f"{most_objects} in one of the first. Received: max_boxes={asked}."
+            "`max_boxes` must be at least the number of objects in each image: one of "
+            f"the first images has {most_objects}. Received: max_boxes={asked}."
         )
     return asked
 
@@ -228,7 +227,7 @@ def _assert_fits(boxes, max_boxes):
     check = tf.debugging.assert_less_equal(
         tf.shape(boxes)[0],
         max_boxes,
-        "A test image has more objects than `max_boxes`; pass a larger one.",
+        "A test image has more objects than `max_boxes`. Pass a larger `max_boxes`.",
     )
     with tf.control_dependencies([check] if check is not None else []):
         return tf.identity(boxes)

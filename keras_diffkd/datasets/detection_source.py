@@ -1,4 +1,4 @@
-"""Reading images with boxes out of a prepared TFDS data set."""
+"""Reads images with boxes from a prepared TFDS data set."""
 
 import typing
 
@@ -9,19 +9,19 @@ import tensorflow_datasets as tfds
 from keras_diffkd.datasets.features import find_image, only
 from keras_diffkd.datasets.tfds_source import TfdsSource
 
-# Boxes of so many examples of a split are looked at before anything starts.
+# Number of examples of a split whose boxes are checked first.
 _NUM_EXAMPLES_CHECKED = 4096
-# Of the image's side: what rounding to float32 may add.
+# Rounding to float32 may add this share of the image's side.
 _TOLERANCE = 1e-5
 _RELATIVE_YXYX = "REL_YXYX"
 
 
 class Survey(typing.NamedTuple):
-    """What a look at a split found.
+    """Describes a split.
 
     Attributes:
-        num_examples: Integer, the examples of the split.
-        most_objects: Integer, the most objects in one of the first examples.
+        num_examples: Integer, the number of examples in the split.
+        most_objects: Integer, the largest number of objects in the first examples.
     """
 
     num_examples: int
@@ -29,25 +29,25 @@ class Survey(typing.NamedTuple):
 
 
 class DetectionSource(TfdsSource):
-    """The image, the boxes and their class labels of a prepared TFDS data set.
+    """Reads the image, the boxes and their labels from a prepared TFDS data set.
 
-    Objects that are marked as a crowd (`is_crowd`) are left out: their box is not
-    that of one object.
+    Objects that are marked as a crowd (`is_crowd`) are left out, because their box
+    contains several objects.
 
     Args:
         builder: A `tfds.core.DatasetBuilder` whose data is prepared.
-        empty_boxes: Whether the data set is known to have boxes without area,
-            which are then no error.
+        empty_boxes: Boolean, whether the data set may have boxes without area. If not,
+            they are an error.
 
     Attributes:
-        image_shape: `(height, width, channels)`; height and width are `None`
-            where the images differ in size.
+        image_shape: `(height, width, channels)`. Height and width are `None` if the
+            images differ in size.
         num_classes: Integer.
         label_names: List of strings.
 
     Raises:
-        ValueError: If the data set is not one of uint8 images, each with a
-            sequence of boxes and class labels.
+        ValueError: If the data set does not have uint8 images, each with a sequence of
+            boxes and class labels.
 
     Example:
 
@@ -91,11 +91,11 @@ class DetectionSource(TfdsSource):
             features,
         )
         box_format = features[keys[0]].feature[keys[1]].bbox_format
-        # Data sets prepared by an older TFDS do not say which.
+        # Data sets that an older TFDS prepared do not record the format.
         if box_format is not None and box_format.value != _RELATIVE_YXYX:
             raise ValueError(
-                f"{self._name} has boxes in another format than {_RELATIVE_YXYX}, "
-                f"that of TFDS. Received: {box_format.value}. Prepare it with "
+                f"{self._name} must have boxes in the format of TFDS, "
+                f"{_RELATIVE_YXYX}. Received: {box_format.value}. Prepare it with "
                 "relative `ymin, xmin, ymax, xmax`."
             )
         return keys
@@ -118,7 +118,7 @@ class DetectionSource(TfdsSource):
         """Returns a `tf.data.Dataset` of (encoded image, boxes, int64 labels).
 
         Boxes are float32 `(count, 4)`, `ymin, xmin, ymax, xmax` in 0..1.
-        Arguments and errors as in `TfdsSource`.
+        Arguments and errors are those of `TfdsSource`.
         """
         objects = {self._box_key, self._label_key}
         objects |= {"is_crowd"} if self._has_crowds else set()
@@ -138,16 +138,16 @@ class DetectionSource(TfdsSource):
         return example[self._image_key], boxes, labels
 
     def survey(self, split):
-        """Looks at the objects of the first 4096 examples of a split.
+        """Checks the objects in the first 4096 examples of a split.
 
         Returns:
             A `Survey`.
 
         Raises:
-            ValueError: If the split is unknown or empty, if none of these examples
-                has an object, if one of them has a label outside the classes or a
-                box that is not inside the image, or if one has a box without area
-                and the data set is not known for such.
+            ValueError: If the split is unknown or empty, if none of these examples has
+                an object, if one of them has a label outside the classes or a box
+                outside the image, or if one has a box without area although
+                `empty_boxes` is false.
         """
         examples = self.read(split)
         counts = []
@@ -160,7 +160,7 @@ class DetectionSource(TfdsSource):
         if not any(counts):
             raise ValueError(
                 f"{self._name} has no boxes in the split {split!r}: the first "
-                f"{len(counts)} examples have no object. Choose another split."
+                f"{len(counts)} examples have no objects. Use another split."
             )
         return Survey(int(examples.cardinality()), max(counts))
 
@@ -169,8 +169,8 @@ class DetectionSource(TfdsSource):
         if wrong.size:
             raise ValueError(
                 f"{self._name} has labels outside its {self.num_classes} classes. "
-                f"{place} has {wrong[:10].tolist()}. Choose another split, or repair "
-                "the data set."
+                f"{place} has {wrong[:10].tolist()}. Use another split, or repair the "
+                "data set."
             )
         sides = boxes[:, 2:] - boxes[:, :2]
         least = 0.0 if self._empty_boxes else np.finfo(np.float32).tiny
@@ -191,13 +191,13 @@ class DetectionSource(TfdsSource):
         return self._image.decode_example(image)
 
     def check(self, boxes, labels):
-        """Returns boxes and labels; graph-time check that they can be trained on.
+        """Returns boxes and labels and checks them when they are read.
 
-        Boxes without area pass: they are never shown.
+        Boxes without area pass the check, because they are dropped later.
 
         Raises:
-            tf.errors.InvalidArgumentError: When an example with another label, or
-                with a box outside its image, is read.
+            tf.errors.InvalidArgumentError: When an example with a label outside the
+                classes or a box outside its image is read.
         """
         inside = (boxes >= -_TOLERANCE) & (boxes <= 1 + _TOLERANCE)
         ordered = boxes[:, 2:] >= boxes[:, :2]
@@ -205,7 +205,7 @@ class DetectionSource(TfdsSource):
         checks = [
             tf.debugging.Assert(
                 tf.reduce_all(inside) & tf.reduce_all(ordered),
-                [f"{self._name} has a box that is not in its image:", boxes],
+                [f"{self._name} has a box outside its image:", boxes],
             ),
             tf.debugging.Assert(
                 tf.reduce_all(known),

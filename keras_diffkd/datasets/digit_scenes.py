@@ -1,4 +1,4 @@
-"""Scenes of handwritten digits with boxes and masks as a TFDS data set."""
+"""Defines the TFDS data set `digit_scenes`: handwritten digits with boxes and masks."""
 
 import dataclasses
 
@@ -9,29 +9,29 @@ from keras_diffkd.datasets.digits import CITATION, source_digits
 
 _DESCRIPTION = """\
 One or more real handwritten digits at random places on a dark, noisy canvas. The
-digits are those of the data set `digits` (UCI, 8x8 pixels), enlarged by a
-bilinear filter and tinted; boxes do not overlap. Each digit has its class and a
-box tight around its visible ink; the mask has the digit plus one where there is
-ink, and 0 elsewhere. Digits of the training split are never in the test split.
-Nothing is downloaded, and the pixels are the same on every machine.
+digits come from the data set `digits` (UCI, 8x8 pixels), enlarged by a bilinear
+filter and tinted. Boxes do not overlap. Each digit has its class and a tight box
+around its visible ink. The mask is the digit plus one where there is ink, and 0
+elsewhere. Digits in the training split are never in the test split. Nothing is
+downloaded, and the pixels are the same on every machine.
 """
 
 _SEED = 20_240_607
 _NOISE = 48
-_INK = 96  # Grey value, of 255, from which a pixel counts as ink.
+_INK = 96  # Gray value, of 255, from which a pixel counts as ink.
 _TRIES = 50
 
 
 @dataclasses.dataclass(eq=False)
 class DigitScenesConfig(tfds.core.BuilderConfig):
-    """Size and number of the scenes.
+    """Configures the size and number of the scenes.
 
     Attributes:
-        size: Integer, side of the canvas in pixels.
-        max_digits: Integer, the most digits in a scene; the least is 1.
-        scales: By how much digits are enlarged, one of these each.
-        num_train: Integer, scenes in the training split.
-        num_test: Integer, scenes in the test split.
+        size: Integer, the side of the canvas in pixels.
+        max_digits: Integer, the largest number of digits in a scene. The smallest is 1.
+        scales: Integers. Each digit is enlarged by one of these factors.
+        num_train: Integer, the number of scenes in the training split.
+        num_test: Integer, the number of scenes in the test split.
     """
 
     size: int = 64
@@ -42,7 +42,7 @@ class DigitScenesConfig(tfds.core.BuilderConfig):
 
 
 class DigitScenes(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder of `digit_scenes`: digits with boxes and masks, no download.
+    """Builds `digit_scenes`, digits with boxes and masks, without a download.
 
     Features: `image` uint8 `(64, 64, 3)`; `objects`, a sequence of `bbox`
     (`ymin, xmin, ymax, xmax` in 0..1) and `label` in 0..9; `segmentation_mask`
@@ -73,7 +73,7 @@ class DigitScenes(tfds.core.GeneratorBasedBuilder):
         DigitScenesConfig(name="default", description="4,000 scenes of 64 pixels."),
         DigitScenesConfig(
             name="small",
-            description="64 scenes of 64 pixels, for trying things out.",
+            description="64 scenes of 64 pixels, for quick trials.",
             num_train=64,
             num_test=32,
         ),
@@ -150,9 +150,9 @@ def _scene(digits, config, rng):
 
 
 def enlarge(image, scale):
-    """Returns an image enlarged by a bilinear filter.
+    """Enlarges an image with a bilinear filter.
 
-    In integers: floating-point sums differ between machines.
+    It computes with integers, because floating-point sums differ between machines.
 
     Args:
         image: uint8 `(height, width)`.
@@ -173,7 +173,7 @@ def enlarge(image, scale):
 
 
 def _weights(length, scale):
-    """Returns how much each pixel counts for each enlarged one, times 2 * scale."""
+    """Returns the weight of each pixel in each enlarged pixel, times 2 * scale."""
     centers = 2 * np.arange(length * scale) + 1 - scale
     distance = np.abs(
         np.clip(centers, 0, 2 * scale * (length - 1))[:, None]
@@ -183,7 +183,7 @@ def _weights(length, scale):
 
 
 def _ink_box(digit, top, left):
-    """Returns the box around the ink of a digit at a place."""
+    """Returns the box around the ink of a digit that is placed at `(top, left)`."""
     rows, columns = (np.flatnonzero((digit >= _INK).any(axis)) for axis in (1, 0))
     corners = (
         top + rows[0],
@@ -195,7 +195,7 @@ def _ink_box(digit, top, left):
 
 
 def _free_place(digit, placed, size, rng):
-    """Returns a random place where the box overlaps no other, or `None`."""
+    """Returns a random place where the box does not overlap another, or `None`."""
     for _ in range(_TRIES):
         place = [int(rng.integers(size - side + 1)) for side in digit.shape]
         box = _ink_box(digit, *place)
@@ -211,7 +211,7 @@ def _overlap(box, other):
 
 
 def _paste(image, mask, ink, tint, label, top, left):
-    """Draws a digit onto image and mask, in place."""
+    """Draws a digit into the image and the mask, in place."""
     place = np.s_[top : top + ink.shape[0], left : left + ink.shape[1]]
     ink = ink[..., None]
     image[place] = (image[place] * (255 - ink) + tint * ink) // 255

@@ -1,4 +1,4 @@
-"""UCI handwritten digits as a TFDS data set."""
+"""Defines the TFDS data set `digits`: handwritten digits from UCI."""
 
 import numpy as np
 import sklearn.datasets
@@ -15,21 +15,21 @@ CITATION = """\
 """
 
 _DESCRIPTION = """\
-1,797 real handwritten digits of 13 writers, 8x8 pixels: the copy of the test
-part of "Optical Recognition of Handwritten Digits" (UCI) that scikit-learn
-ships. Grey values 0..16 are scaled to 0..255. Every fourth image of each class,
-in the order of the source, is in the test split (445 images); the rest (1,352)
-is the training split. Nothing is downloaded.
+1,797 real handwritten digits from 13 writers, 8x8 pixels: the copy of the test
+part of "Optical Recognition of Handwritten Digits" (UCI) in scikit-learn. Gray
+values 0..16 are scaled to 0..255. Every fourth image of each class, in the order
+of the source, is in the test split (445 images). The rest (1,352) is the training
+split. Nothing is downloaded.
 """
 
 _TEST_EVERY = 4
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder of `digits`: real 8x8 handwritten digits, without a download.
+    """Builds `digits`, real 8x8 handwritten digits, without a download.
 
-    Features: `image` uint8 `(8, 8, 1)` in 0..255 and `label` in 0..9. Splits:
-    `train` and `test`, disjoint, stratified and the same on every machine.
+    Features: `image` uint8 `(8, 8, 1)` in 0..255 and `label` in 0..9. Splits: `train`
+    and `test`. They are disjoint, stratified, and the same on every machine.
     Importing `keras_diffkd.datasets` registers it with TFDS.
 
     Example:
@@ -80,10 +80,11 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 
 def source_digits(test):
-    """Yields (number in the source, uint8 `(8, 8)`, label) of the digits of a split.
+    """Yields (index in the source, uint8 `(8, 8)`, label) for the digits of a split.
 
     Args:
-        test: Whether to yield the test split: every fourth image of each class.
+        test: Boolean, whether to yield the test split: every fourth image of each
+        class.
     """
     source = sklearn.datasets.load_digits()
     images = np.rint(source.images * (255 / 16)).astype("uint8")

@@ -1,24 +1,24 @@
-"""Which feature of a TFDS data set is the one that is looked for."""
+"""Finds the image and the mask among the features of a TFDS data set."""
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 
 def only(found, preferred, expectation, features):
-    """Returns the one feature that was found, or the preferred one of several.
+    """Returns the only key that was found, or the preferred one of several.
 
     Args:
         found: List of keys.
-        preferred: The key that is meant where several were found.
-        expectation: The first sentence of the error, with what was expected.
-        features: What was searched.
+        preferred: The key to use if several were found.
+        expectation: String, the first sentence of the error: what was expected.
+        features: Dict of the features that were searched.
 
     Raises:
-        ValueError: If none was found, or several without the preferred one.
+        ValueError: If no key was found, or several without the preferred one.
 
     Example:
 
-    >>> only(["pose", "label"], "label", "One label, please.", {})
+    >>> only(["pose", "label"], "label", "Expected one label.", {})
     'label'
     """
     if preferred in found:
@@ -32,14 +32,14 @@ def only(found, preferred, expectation, features):
 
 
 def find_image(name, features):
-    """Returns the key of the one uint8 image with colours.
+    """Returns the key of the uint8 image with colors.
 
     Args:
-        name: The data set, for the error.
+        name: Name of the data set, for the error.
         features: `tfds.features.FeaturesDict`.
 
     Raises:
-        ValueError: If there is none, or several and none is called "image".
+        ValueError: If there is no image, or several without one named "image".
     """
     found = [key for key, feature in features.items() if _is_image(feature, {3})]
     if not found and "image" in features and _is_image(features["image"], {1}):
@@ -47,23 +47,24 @@ def find_image(name, features):
     return only(
         found,
         "image",
-        f"{name} has no image to train on: expected one uint8 image, or 'image'.",
+        f"{name} has no image to train on: expected one uint8 image, or one of "
+        "several with the name 'image'.",
         features,
     )
 
 
 def find_mask(name, features):
-    """Returns the key of the one uint8 image whose pixels are classes.
+    """Returns the key of the uint8 image whose pixels are classes.
 
-    A `tfds.features.LabeledImage`, or else an image of one channel that is called
-    "segmentation...".
+    It is a `tfds.features.LabeledImage`, or else an image with one channel whose name
+    begins with "segmentation".
 
     Args:
-        name: The data set, for the error.
+        name: Name of the data set, for the error.
         features: `tfds.features.FeaturesDict`.
 
     Raises:
-        ValueError: If there is none or several.
+        ValueError: If there is no such image, or several.
     """
     labeled = [
         key

@@ -1,4 +1,4 @@
-"""Reading examples out of a folder of IDX files, such as those of Fashion-MNIST."""
+"""Reads examples from a folder of IDX files, such as those of Fashion-MNIST."""
 
 import numpy as np
 import tensorflow as tf
@@ -36,21 +36,21 @@ def idx_full_name(name, folder):
 
 
 class IdxSource:
-    """Images and labels of a folder of IDX files, all in memory.
+    """Reads images and labels from a folder of IDX files into memory.
 
-    It stands where a `ClassificationSource` does. The splits are "train" and "test".
+    It has the interface of `ClassificationSource`. The splits are "train" and "test".
 
     Args:
-        folder: Has the four files; see `keras_diffkd.idx`.
-        name: Name of the data set, for what is known of it. Defaults to none.
+        folder: Path of a folder with the four files (see `keras_diffkd.idx`).
+        name: Optional name of the data set, to look up its conventions.
 
     Attributes:
         image_shape: `(height, width, 1)`.
-        num_classes: Integer, the largest label and one.
+        num_classes: Integer, the largest label plus one.
         label_names: List of strings, the labels.
 
     Raises:
-        ValueError: If a file is missing or damaged; see `read_idx_folder`.
+        ValueError: If a file is missing or damaged (see `read_idx_folder`).
     """
 
     def __init__(self, folder, name=None):
@@ -73,11 +73,11 @@ class IdxSource:
         return "test"
 
     def read(self, split, file_seed=None):
-        """Returns a `tf.data.Dataset` of (uint8 image, int64 label), in their order.
+        """Returns a `tf.data.Dataset` of (uint8 image, int64 label), in file order.
 
         Args:
             split: Split or slice of one, for example "train[:80%]".
-            file_seed: Not used: there are no files to read in another order.
+            file_seed: Not used, because there is only one file per split.
 
         Raises:
             ValueError: If the split is unknown or empty.
@@ -105,7 +105,7 @@ class IdxSource:
         return tf.ensure_shape(image, self.image_shape)
 
     def check_label(self, label):
-        """Returns the label: all of them were read, and are classes."""
+        """Returns the label, which needs no check: it defined the classes."""
         return label
 
     def _example(self, split):
@@ -126,8 +126,8 @@ class IdxSource:
             parts = tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
         except (ValueError, KeyError, AssertionError, TypeError, AttributeError) as e:
             raise ValueError(
-                f"{self._folder} has no examples in the split {split!r}: {e}. Its "
-                "splits are 'train' and 'test'."
+                f"{self._folder} has no examples in the split {split!r}: {e}. Use a "
+                "slice of 'train' or 'test'."
             ) from e
         ranges = []
         for part in parts:
@@ -137,7 +137,7 @@ class IdxSource:
             ranges.append((part.splitname, first, last))
         if not sum(max(0, last - first) for _, first, last in ranges):
             raise ValueError(
-                f"{self._folder} has no examples in the split {split!r}. Received: "
-                f"{self._lengths} examples."
+                f"{self._folder} has no examples in the split {split!r}. Its splits "
+                f"have {self._lengths} examples. Use a larger slice."
             )
         return ranges

@@ -1,4 +1,4 @@
-"""What the literature does with particular data sets."""
+"""Lists the conventions of the literature for particular data sets."""
 
 import dataclasses
 
@@ -7,15 +7,16 @@ _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 @dataclasses.dataclass(frozen=True)
 class Conventions:
-    """How a data set is usually split, augmented and normalised.
+    """Describes how a data set is usually split, augmented and normalized.
 
     Attributes:
-        mean: Per channel, of pixels scaled to 0..1. `None`: 0.5.
-        std: Per channel, of pixels scaled to 0..1. `None`: 0.5.
-        augment: Name of a training augmentation, see `augmentation.py`. `None`:
-            by the image size, see `load_classification`.
-        test_split: The split that results are reported on. `None`: "test", or
-            "validation" where there is no "test".
+        mean: Mean per channel of pixels scaled to 0..1. `None` stands for 0.5.
+        std: Standard deviation per channel of pixels scaled to 0..1. `None` stands for
+            0.5.
+        augment: Name of a training augmentation in `augmentation.py`. `None` stands for
+            a choice by image size (see `load_classification`).
+        test_split: Split on which results are reported. `None` stands for "test", or
+            "validation" if there is no "test".
     """
 
     mean: tuple | None = None
@@ -26,12 +27,12 @@ class Conventions:
 
 @dataclasses.dataclass(frozen=True)
 class DetectionConventions(Conventions):
-    """How an object detection data set is usually read.
+    """Describes how an object detection data set is usually read.
 
     Attributes:
-        max_boxes: The most objects that an image has. `None`: 100, or more where
-            a look at the data finds more.
-        empty_boxes: Whether a few boxes are known to have no area.
+        max_boxes: Largest number of objects in an image. `None` stands for 100, or more
+            if one of the first images has more.
+        empty_boxes: Boolean, whether a few boxes have no area.
     """
 
     max_boxes: int | None = None
@@ -40,13 +41,13 @@ class DetectionConventions(Conventions):
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConventions(Conventions):
-    """What the pixels of a data set's masks stand for.
+    """Describes the meaning of the pixels in a data set's masks.
 
     Attributes:
-        label_names: Names of the classes, in their order. `None`: the data set's
-            metadata has them.
-        values: The pixel value of each class. `None`: 0, 1, ...
-        ignored: Pixel values that stand for no class.
+        label_names: Names of the classes, in order. `None` stands for the names in the
+            metadata of the data set.
+        values: Pixel value of each class. `None` stands for 0, 1, ...
+        ignored: Pixel values that do not stand for a class.
     """
 
     label_names: tuple | None = None
@@ -55,12 +56,12 @@ class SegmentationConventions(Conventions):
 
 
 def find_conventions(table, builder, default):
-    """Returns what is known of a data set: of its config, or of all of them.
+    """Returns the conventions for the config of a data set, or for the data set.
 
     Args:
         table: `CONVENTIONS`, `DETECTION` or `SEGMENTATION`.
         builder: A `tfds.core.DatasetBuilder`.
-        default: What to return for another data set.
+        default: Conventions to return for a data set that is not in the table.
     """
     config = builder.builder_config
     full_name = f"{builder.name}/{config.name}" if config else builder.name
@@ -86,8 +87,8 @@ CONVENTIONS = {
     ),
 }
 
-# Mean and standard deviation of the pixels of the training split. Mirrored digits
-# are no digits.
+# Mean and standard deviation of the pixels of the training split. Images are not
+# mirrored, because a mirrored digit is not a digit.
 _DIGIT_SCENES = {"mean": (0.1615,) * 3, "std": (0.1706,) * 3, "augment": "crop"}
 
 # Lin et al., arXiv 1708.02002, only mirror. The test split has no boxes.
@@ -96,7 +97,7 @@ _COCO = DetectionConventions(
     augment="flip",
     test_split="validation",
     max_boxes=100,
-    # A few in the training split of 2017.
+    # The training split of 2017 has a few.
     empty_boxes=True,
 )
 
@@ -143,7 +144,7 @@ SEGMENTATION = {
         label_names=("pet", "background", "border"),
         values=(1, 2, 3),
     ),
-    # The 19 classes of the benchmark, of 34. The masks of the test split are void.
+    # The benchmark uses 19 of the 34 classes. The masks of the test split are void.
     "cityscapes": SegmentationConventions(
         **_IMAGENET,
         augment="crop_flip",

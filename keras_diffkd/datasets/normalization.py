@@ -1,15 +1,15 @@
-"""Mean and standard deviation of the pixels of a data set."""
+"""Normalizes images with the mean and standard deviation of a data set."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Normalization:
-    """`image = (pixel / 255 - mean) / std`, per channel.
+    """Computes `(pixel / 255 - mean) / std` per channel.
 
     Attributes:
-        mean: Tuple of floats, of pixels scaled to 0..1.
-        std: Likewise.
+        mean: Tuple of floats, the mean of pixels scaled to 0..1.
+        std: Tuple of floats, the standard deviation of pixels scaled to 0..1.
 
     Example:
 
@@ -25,14 +25,14 @@ class Normalization:
 
     @classmethod
     def of(cls, known, channels):
-        """Returns that of the conventions; mean and deviation default to 0.5."""
+        """Returns the normalization of the conventions, by default with 0.5 and 0.5."""
         return cls(known.mean or (0.5,) * channels, known.std or (0.5,) * channels)
 
     def __call__(self, image):
         return (image / 255.0 - self.mean) / self.std
 
     def as_dict(self):
-        """Returns it as it is written beside a trained model."""
+        """Returns a dict to save with a trained model."""
         return {
             "mean": list(self.mean),
             "std": list(self.std),

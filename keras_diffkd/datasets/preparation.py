@@ -1,4 +1,4 @@
-"""Finding a TFDS data set, without touching the network unless asked to."""
+"""Finds TFDS data sets, and does not use the network unless it is allowed."""
 
 import difflib
 import os
@@ -10,22 +10,22 @@ from keras_diffkd.datasets.digit_scenes import DigitScenes
 from keras_diffkd.datasets.digits import Digits
 from keras_diffkd.silent_prints import silent_prints
 
-# name[/config][:version]. TFDS looks names with a namespace up in the network.
+# name[/config][:version]. TFDS looks up names with a namespace on the network.
 _NAME = r"\w+(/[^:]+)?(:[\d.*]+)?"
 
 
 def prepared_builder(name, data_dir=None, download=False):
     """Returns the TFDS builder of a data set that is ready to be read.
 
-    `digits` and `digit_scenes` are prepared when they are not there yet: they need
-    no download. TFDS prepares aside and moves the result into place, so that
-    processes that do so at the same time do not disturb each other.
+    `digits` and `digit_scenes` are prepared if necessary, because they need no
+    download. TFDS prepares a data set in a temporary folder and then moves it, so that
+    several processes can do so at the same time.
 
     Args:
         name: Name of a TFDS data set, optionally with config and version, for
             example "cifar100" or "imagenet2012_subset/10pct".
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
-        download: Whether TFDS may download and prepare the data set.
+        download: Boolean, whether TFDS may download and prepare the data set.
 
     Raises:
         ValueError: If TFDS does not know the data set, if it is not prepared in
@@ -38,13 +38,13 @@ def prepared_builder(name, data_dir=None, download=False):
     """
     builder = _find_builder(name, data_dir)
     if isinstance(builder, Digits | DigitScenes):
-        # A matter of seconds, not worth the progress bars.
+        # This takes seconds, so the progress bars of TFDS are hidden.
         with silent_prints():
             builder = _prepare(builder, name, data_dir)
     elif download:
         builder = _prepare(builder, name, data_dir)
     try:
-        builder.as_dataset(split=[])  # TFDS asserts that the data is there.
+        builder.as_dataset(split=[])  # TFDS asserts that the data is prepared.
     except AssertionError as error:
         raise ValueError(_not_prepared(builder, name)) from error
     return builder
@@ -63,9 +63,11 @@ def _find_builder(name, data_dir):
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError as error:
         raise ValueError(_unknown(name)) from error
-    # What TFDS raises for a config or a version that does not exist.
+    # TFDS raises these for a config or a version that does not exist.
     except (ValueError, AssertionError) as error:
-        raise ValueError(f"TFDS cannot load {name!r}: {error}") from error
+        raise ValueError(
+            f"TFDS cannot load {name!r}: {error}. Check the config and the version."
+        ) from error
 
 
 def _unknown(name):
@@ -74,7 +76,7 @@ def _unknown(name):
     return (
         f"Unknown data set. Received: {name!r}. "
         + (f"Did you mean {' or '.join(map(repr, close))}? " if close else "")
-        + "Expected 'digits', 'digit_scenes' or a name of the TFDS catalogue "
+        + "Expected 'digits', 'digit_scenes' or a name in the TFDS catalog "
         "(https://www.tensorflow.org/datasets/catalog)."
     )
 
@@ -89,7 +91,7 @@ def _prepare(builder, name, data_dir):
                 f"TFDS could not prepare the data set {name!r} in "
                 f"{builder.data_dir_root}: {error}"
             ) from error
-        # Another process was faster, and moving the result into place failed.
+        # Another process was faster, so moving the result failed.
         builder = _find_builder(name, data_dir)
     return builder
 
@@ -97,14 +99,14 @@ def _prepare(builder, name, data_dir):
 def _not_prepared(builder, name):
     message = (
         f"The data set {name!r} is not prepared in data_dir="
-        f"{str(builder.data_dir_root)!r}, and nothing is downloaded without being "
-        "asked for. Name the folder that has it (--data_dir), or let TFDS get it: "
-        f"`tfds build {name} --data_dir={builder.data_dir_root}`, or the same with "
-        "--download (download=True in Python)."
+        f"{str(builder.data_dir_root)!r}, and downloads are not allowed by default. "
+        "Pass the folder that has it (--data_dir), or download it with TFDS: "
+        f"`tfds build {name} --data_dir={builder.data_dir_root}`, or --download "
+        "(download=True in Python)."
     )
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         message += (
-            " Its files must first be downloaded by hand into "
+            " First download its files manually into "
             f"{builder.data_dir_root}/downloads/manual: "
             + " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
         )

@@ -1,4 +1,4 @@
-"""Semantic segmentation data sets of TFDS as batches for training and testing."""
+"""Loads semantic segmentation data sets as batches for training and testing."""
 
 import dataclasses
 
@@ -21,17 +21,17 @@ _IGNORE_LABEL = 255
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationData:
-    """A semantic segmentation data set, ready for `fit` and `evaluate`.
+    """Holds a semantic segmentation data set, ready for `fit` and `evaluate`.
 
     Attributes:
         train: Infinite `tf.data.Dataset` of `(image, mask)`: float32
-            `(batch_size, height, width, channels)`, normalised and augmented, and
-            int32 `(batch_size, height, width)`, the class of each pixel, or
-            `ignore_label`. Shuffled; every iteration over it starts at the same
-            first batch and gives the same batches.
-        test: Finite dataset of the same, not augmented, in the order of the data
-            set; the last batch may be smaller.
-        steps_per_epoch: Integer, whole batches in the training split, at least 1.
+            `(batch_size, height, width, channels)`, normalized and augmented, and int32
+            `(batch_size, height, width)`, the class of each pixel, or `ignore_label`.
+            It is shuffled, and each iteration over it gives the same batches.
+        test: Finite dataset of the same form, not augmented, in the order of the data
+            set. The last batch may be smaller.
+        steps_per_epoch: Integer, the number of whole batches in the training split, at
+            least 1.
         num_train_examples: Integer.
         num_test_examples: Integer.
         num_classes: Integer.
@@ -39,9 +39,9 @@ class SegmentationData:
         label_names: List of strings, one per class.
         normalization: `{"mean": [...], "std": [...], "input_range": [0, 255]}`,
             per channel: `image = (pixel / 255 - mean) / std`.
-        ignore_label: 255, which pixels of no class have and those around an image
-            that does not fill the canvas; `None` where there can be none. Losses
-            and metrics of Keras take it as `ignore_class`.
+        ignore_label: 255, the label of pixels without a class and of pixels around an
+            image that does not fill the canvas. `None` if no pixel can have it. Pass it
+            to Keras's losses and metrics as `ignore_class`.
     """
 
     train: tf.data.Dataset
@@ -72,45 +72,46 @@ def load_segmentation(
 ):
     """Loads a semantic segmentation data set of TFDS.
 
-    Images and masks keep their proportions: they are resized until they fit, at the
-    top left; what is left of the canvas is black, and ignored in the mask. The test
-    masks have the size of the images, too.
+    Images and masks keep their aspect ratio: they are resized to fit the canvas and
+    placed at its top left. The rest of the canvas is black, and ignored in the mask.
+    Test masks also have the size of the resized images.
 
-    The training data is a pure function of `seed` and of the number of the batch.
+    The training data depends only on `seed` and the number of the batch.
 
     Args:
         name: `digit_scenes` (the background and ten digits), `oxford_iiit_pet` (pet,
-            background and border), `cityscapes` (the 19 classes of the benchmark),
-            or a data set of TFDS whose mask is a `tfds.features.LabeledImage`; of
-            that, pixels of 255 are ignored.
+            background and border), `cityscapes` (the 19 classes of the benchmark), or a
+            TFDS data set whose mask is a `tfds.features.LabeledImage`, in which pixels
+            of 255 are ignored.
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
         batch_size: Integer, the global batch size.
-        image_size: Integer, side of the square images, or `(height, width)`.
-            Defaults to the size of the data set's images, or 512 where they differ.
-        train_split: A split or slice of it in the notation of TFDS, for example
+        image_size: Integer, the side of the square images, or `(height, width)`.
+            Defaults to the size of the data set's images, or to 512 if they differ in
+            size.
+        train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
-        test_split: Like `train_split`. Defaults to "test", or to "validation"
-            where there is no "test" with masks.
-        augment: "flip", "crop" (enlarged or shrunk by up to a quarter and moved),
-            "crop_flip", or "none". Defaults to "crop_flip", or "crop" for digits.
+        test_split: Like `train_split`. Defaults to "test", or to "validation" if there
+            is no "test" with masks.
+        augment: "flip", "crop" (scales by 0.8 to 1.25 and shifts), "crop_flip", or
+            "none". Defaults to "crop_flip", or to "crop" for digits.
         seed: Non-negative integer for order and augmentation.
-        start_step: Integer, the number of the first training batch: a training
-            that is resumed goes on where it was, without decoding what it skips.
-        shard: `None`, or `(index, count)` of a worker: its `train` has batches of
-            `batch_size // count`, and those of all workers together are the batches
-            without sharding. `test` is whole.
-        download: Whether TFDS may download the data set. `digit_scenes` never
-            needs it.
+        start_step: Integer, the number of the first training batch. A resumed training
+            continues there without decoding the batches that it skips.
+        shard: `None`, or `(index, count)` of a worker. Its `train` has batches of
+            `batch_size // count`. Together, the batches of all workers are the batches
+            without sharding. `test` is complete on each worker.
+        download: Boolean, whether TFDS may download the data set. `digit_scenes` never
+            needs a download.
 
     Returns:
         A `SegmentationData`.
 
     Raises:
-        ValueError: If the data set or split is unknown, not prepared, empty or has
-            no image and mask of known classes; if an argument is out of its range;
-            or if one of the first masks of a split (4096 small ones, or 64 million
-            pixels) has unknown classes. A later such mask raises
-            `tf.errors.InvalidArgumentError` when its batch is read.
+        ValueError: If the data set or split is unknown, not prepared, empty, or does
+            not have an image and a mask of known classes; if an argument is out of
+            range; or if one of the first masks of a split (4096 small ones, or 64
+            million pixels) has unknown classes. A later mask with unknown classes
+            raises `tf.errors.InvalidArgumentError` when its batch is read.
 
     Example:
 
@@ -175,7 +176,7 @@ def load_segmentation(
 
 
 def _fills(image_shape, size):
-    """Returns whether every image fills the canvas, so that nothing is padded."""
+    """Returns whether each image fills the canvas, so that there is no padding."""
     if None in image_shape[:2]:
         return False
     return tuple(letterbox(image_shape, size).extent.numpy().tolist()) == size

@@ -1,4 +1,4 @@
-"""Reading images with masks of classes out of a prepared TFDS data set."""
+"""Reads images with class masks from a prepared TFDS data set."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,8 @@ import tensorflow_datasets as tfds
 from keras_diffkd.datasets.features import find_image, find_mask
 from keras_diffkd.datasets.tfds_source import TfdsSource
 
-# Masks are decoded for that: a second for thousands of small ones or 100 photographs.
+# The check decodes masks, which takes a second for thousands of small ones or 100
+# photographs.
 _NUM_MASKS_CHECKED = 4096
 _PIXELS_CHECKED = 2**26
 
@@ -15,22 +16,22 @@ _UNKNOWN = -1
 
 
 class SegmentationSource(TfdsSource):
-    """The image and the mask of a prepared TFDS data set.
+    """Reads the image and the mask from a prepared TFDS data set.
 
     Args:
         builder: A `tfds.core.DatasetBuilder` whose data is prepared.
-        known: `SegmentationConventions`, what the pixels of the mask stand for.
-        ignore_label: Integer, what pixels that stand for no class become.
+        known: `SegmentationConventions` of the data set.
+        ignore_label: Integer, the label for pixels without a class.
 
     Attributes:
-        image_shape: `(height, width, channels)`; height and width are `None`
-            where the images differ in size.
+        image_shape: `(height, width, channels)`. Height and width are `None` if the
+            images differ in size.
         num_classes: Integer.
         label_names: List of strings.
 
     Raises:
-        ValueError: If the data set is not one of uint8 images with one mask each,
-            or if nothing says what the classes are.
+        ValueError: If the data set does not have uint8 images with one mask each, or
+            if its classes are unknown.
 
     Example:
 
@@ -61,22 +62,22 @@ class SegmentationSource(TfdsSource):
     def _names_of_mask(self):
         if not getattr(self._mask, "num_classes", None):
             raise ValueError(
-                f"{self._name} does not say which classes its masks have. Received: "
+                f"{self._name} does not name the classes of its masks. Received: "
                 f"{self._mask_key!r}: {self._mask!r}. Prepare it with a "
                 "`tfds.features.LabeledImage` that names them."
             )
-        # Pixels are bytes, and 255 is for what is ignored.
+        # Pixels are bytes, and 255 stands for ignored pixels.
         if self._mask.num_classes > 255:
             raise ValueError(
-                f"{self._name} has {self._mask.num_classes} classes; expected at most "
-                "255."
+                f"{self._name} must have at most 255 classes. Received: "
+                f"{self._mask.num_classes}. Merge classes when you prepare it."
             )
         return self._mask.names
 
     def read(self, split, file_seed=None):
         """Returns a `tf.data.Dataset` of (encoded image, encoded mask).
 
-        Arguments and errors as in `TfdsSource`.
+        Arguments and errors are those of `TfdsSource`.
         """
         keys = self._image_key, self._mask_key
         decoders = tfds.decode.PartialDecoding(
@@ -87,12 +88,12 @@ class SegmentationSource(TfdsSource):
         return examples.map(lambda example: tuple(example[key] for key in keys))
 
     def count(self, split):
-        """Returns the number of examples of a split after a look at its masks.
+        """Checks the first masks of a split and returns its number of examples.
 
         Raises:
-            ValueError: If the split is unknown or empty, or if one of the first
-                masks (4096 small ones, or 64 million pixels) has pixels of an
-                unknown class, or if all of them are void.
+            ValueError: If the split is unknown or empty, if one of the first masks
+                (4096 small ones, or 64 million pixels) has pixels of an unknown class,
+                or if all of their pixels are void.
         """
         examples = self.read(split)
         masks = examples.map(lambda _, mask: self._count_values(mask), tf.data.AUTOTUNE)
@@ -109,7 +110,7 @@ class SegmentationSource(TfdsSource):
         if not found[self._class_values()].any():
             raise ValueError(
                 f"{self._name} has no classes in the masks of the split {split!r}: "
-                f"all pixels of the first {looked_at} are void. Choose another split."
+                f"all pixels of the first {looked_at} are void. Use another split."
             )
         return int(examples.cardinality())
 
@@ -119,7 +120,7 @@ class SegmentationSource(TfdsSource):
             raise ValueError(
                 f"{self._name} has masks with unknown classes. {place} has the pixel "
                 f"values {unknown[:10].tolist()}; expected those of its "
-                f"{self.num_classes} classes, {self._known_values()}. Choose another "
+                f"{self.num_classes} classes, {self._known_values()}. Use another "
                 "split, or repair the data set."
             )
 

@@ -1,4 +1,4 @@
-"""Reading encoded images and labels out of a prepared TFDS data set."""
+"""Reads encoded images and labels from a prepared TFDS data set."""
 
 import operator
 
@@ -8,25 +8,25 @@ import tensorflow_datasets as tfds
 
 from keras_diffkd.datasets.tfds_source import TfdsSource
 
-# Labels of so many examples of a split are looked at before anything starts.
+# Number of examples of a split whose labels are checked first.
 _NUM_LABELS_CHECKED = 4096
 
 
 class ClassificationSource(TfdsSource):
-    """The image and the class label of a prepared TFDS data set.
+    """Reads the image and the class label from a prepared TFDS data set.
 
     Args:
         builder: A `tfds.core.DatasetBuilder` whose data is prepared.
 
     Attributes:
-        image_shape: `(height, width, channels)`; height and width are `None`
-            where the images differ in size.
+        image_shape: `(height, width, channels)`. Height and width are `None` if the
+            images differ in size.
         num_classes: Integer.
         label_names: List of strings.
 
     Raises:
-        ValueError: If the data set is not one of uint8 images with one class
-            label each.
+        ValueError: If the data set does not have uint8 images with one class label
+            each.
 
     Example:
 
@@ -48,7 +48,7 @@ class ClassificationSource(TfdsSource):
         ):
             raise ValueError(
                 f"{self._name} is not an image classification data set: its "
-                "`supervised_keys` are to name one image and one label. "
+                "`supervised_keys` must name one image and one label. "
                 f"Received: {keys!r}."
             )
         self._image_key, self._label_key = keys
@@ -73,8 +73,8 @@ class ClassificationSource(TfdsSource):
 
         Args:
             split: Split or slice of one, for example "train[:80%]".
-            file_seed: Integer or int64 tensor that decides the order in which
-                the files are read. Defaults to the order of the data set.
+            file_seed: Integer or int64 tensor that determines the order of the files.
+                Defaults to the order of the data set.
 
         Raises:
             ValueError: If the split is unknown or empty.
@@ -84,7 +84,7 @@ class ClassificationSource(TfdsSource):
         return examples.map(operator.itemgetter(self._image_key, self._label_key))
 
     def count(self, split):
-        """Returns the number of examples of a split after a look at its labels.
+        """Checks the first labels of a split and returns its number of examples.
 
         Raises:
             ValueError: If the split is unknown or empty, or if one of its first
@@ -100,8 +100,8 @@ class ClassificationSource(TfdsSource):
             raise ValueError(
                 f"{self._name} has labels outside its {self.num_classes} classes in "
                 f"the split {split!r} (-1 stands for examples without a label). "
-                f"Received: {np.unique(wrong)[:10].tolist()}. Choose another split, "
-                "or repair the data set."
+                f"Received: {np.unique(wrong)[:10].tolist()}. Use another split, or "
+                "repair the data set."
             )
         return int(examples.cardinality())
 
@@ -110,11 +110,11 @@ class ClassificationSource(TfdsSource):
         return self._image.decode_example(image)
 
     def check_label(self, label):
-        """Returns the label; graph-time check that it is one of the classes.
+        """Returns the label and checks when it is read that it is one of the classes.
 
         Raises:
-            tf.errors.InvalidArgumentError: When an example with another label is
-                read.
+            tf.errors.InvalidArgumentError: When an example with a label outside the
+                classes is read.
         """
         check = tf.debugging.Assert(
             (label >= 0) & (label < self.num_classes),

@@ -1,8 +1,8 @@
-"""From the examples of a source to batches: what every task does alike."""
+"""Makes batches from the examples of a source, in the same way for all tasks."""
 
 import tensorflow as tf
 
-# Encoded images in the shuffle buffer: the whole of a usual data set of small
+# Number of encoded images in the shuffle buffer: usually all of a data set with small
 # images, or about 2 GB of photographs.
 _BUFFER_SMALL_IMAGES = 100_000
 _BUFFER_PHOTOGRAPHS = 16_384
@@ -12,14 +12,16 @@ _BUFFER_BYTES = 2**31
 def train_batches(
     source, split, num_examples, prepare, *, batch_size, seed, start_step, shard
 ):
-    """Returns the endless training batches: a function of `seed` and their number.
+    """Returns an infinite dataset of training batches.
+
+    Each batch depends only on `seed` and the number of the batch.
 
     Args:
         source: A `TfdsSource`.
         split: Split or slice of one.
-        num_examples: Integer, the examples in `split`.
-        prepare: Function of a seed (int64 tensor of shape `(2,)`, different for
-            every example of every epoch) and an example of `source.read`.
+        num_examples: Integer, the number of examples in `split`.
+        prepare: Callable that receives a seed (int64 tensor of shape `(2,)`, different
+            for each example of each epoch) and an example of `source.read`.
         batch_size: Integer, the global batch size.
         seed: Non-negative integer.
         start_step: Integer, the number of the first batch.
@@ -29,7 +31,7 @@ def train_batches(
         source, split, num_examples, seed, first=start_step * batch_size
     )
     index, count = shard or (0, 1)
-    # Before decoding: what other workers train on costs this one nothing.
+    # Sharding precedes decoding, so that a worker decodes only its own examples.
     examples = examples.shard(count, index)
 
     def prepare_seeded(number, example):
@@ -40,7 +42,7 @@ def train_batches(
 
 
 def test_batches(source, split, prepare, batch_size):
-    """Returns the batches of a split in its order; the last one may be smaller."""
+    """Returns the batches of a split, in order. The last one may be smaller."""
     examples = source.read(split).map(
         lambda *example: prepare(example), tf.data.AUTOTUNE
     )
@@ -48,17 +50,17 @@ def test_batches(source, split, prepare, batch_size):
 
 
 def _shuffled_epochs(source, split, num_examples, seed, first):
-    """Returns the endless stream of (index, example), from index `first` on.
+    """Returns an infinite dataset of (index, example), starting at index `first`.
 
-    Each epoch's order comes from its own number, not from a state that an earlier
-    epoch left behind, so that whole epochs can be left out.
+    The order of an epoch depends on its number, not on the state after earlier epochs,
+    so that whole epochs can be skipped.
     """
     buffer_size = min(num_examples, _buffer_limit(source.image_shape))
 
     @tf.autograph.experimental.do_not_convert
     def epoch(number):
-        # Otherwise the global seed would decide, too. It is set for the graph of
-        # this function only.
+        # Without this, the order would also depend on the global seed. It is set only
+        # for the graph of this function.
         tf.compat.v1.set_random_seed(1)
         file_seed, order_seed = tf.unstack(
             tf.random.stateless_uniform(
@@ -91,7 +93,7 @@ def _batches(examples, batch_size, infinite):
         )
     options = tf.data.Options()
     options.deterministic = True
-    # Workers take turns with the examples of one stream, whatever the files.
+    # Workers take turns with the examples of one stream, regardless of the files.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.DATA
     )
@@ -99,7 +101,7 @@ def _batches(examples, batch_size, infinite):
 
 
 def check_arguments(batch_size, seed, start_step, shard):
-    """Raises a ValueError for the first argument that is out of its range."""
+    """Raises `ValueError` for the first argument that is out of range."""
     check_integer("batch_size", batch_size, 1)
     check_integer("seed", seed, 0)
     check_integer("start_step", start_step, 0)
@@ -115,7 +117,7 @@ def check_arguments(batch_size, seed, start_step, shard):
 
 
 def check_integer(name, value, minimum):
-    """Raises a ValueError unless `value` is an integer of at least `minimum`."""
+    """Raises `ValueError` unless `value` is an integer of at least `minimum`."""
     if not isinstance(value, int) or value < minimum:
         raise ValueError(
             f"`{name}` must be an integer of at least {minimum}. Received: {value!r}."

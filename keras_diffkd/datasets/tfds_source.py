@@ -1,4 +1,4 @@
-"""Reading examples whose images stay encoded out of a prepared TFDS data set."""
+"""Reads examples with encoded images from a prepared TFDS data set."""
 
 import contextlib
 
@@ -7,10 +7,10 @@ from absl import logging
 
 
 class TfdsSource:
-    """Base of the sources: chosen features of a prepared TFDS data set.
+    """Reads chosen features of a prepared TFDS data set; the base of all sources.
 
-    Images stay encoded until they are decoded for a batch: a shuffle buffer of
-    photographs takes a fifth of the memory that way.
+    Images stay encoded until they are needed for a batch, so that a shuffle buffer of
+    photographs takes a fifth of the memory.
 
     Args:
         builder: A `tfds.core.DatasetBuilder` whose data is prepared.
@@ -21,12 +21,12 @@ class TfdsSource:
 
     @property
     def name(self):
-        """The data set's name, without config and version."""
+        """Returns the name of the data set without config and version."""
         return self._builder.name
 
     @property
     def full_name(self):
-        """The data set's name with config and version."""
+        """Returns the name of the data set with config and version."""
         return self._builder.info.full_name
 
     @property
@@ -34,19 +34,19 @@ class TfdsSource:
         return f"The data set {self._builder.info.full_name!r}"
 
     def default_test_split(self):
-        """Returns "test", or "validation" where there is no "test"."""
+        """Returns "test", or "validation" if there is no "test"."""
         splits = self._builder.info.splits
         return (
             "validation" if "test" not in splits and "validation" in splits else "test"
         )
 
     def _examples(self, split, file_seed, decoders):
-        """Returns the examples of a split, as dictionaries.
+        """Returns the examples of a split as dictionaries.
 
         Args:
             split: Split or slice of one, for example "train[:80%]".
-            file_seed: Integer or int64 tensor that decides the order in which
-                the files are read. `None`: the order of the data set.
+            file_seed: Integer or int64 tensor that determines the order of the files,
+                or `None` for the order of the data set.
             decoders: As in `tfds.core.DatasetBuilder.as_dataset`.
 
         Raises:
@@ -79,7 +79,7 @@ class TfdsSource:
 
 @contextlib.contextmanager
 def _without_warnings():
-    """Silences TFDS, which warns of its own use of what it has deprecated."""
+    """Silences TFDS, which warns of its own use of deprecated functions."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:

@@ -1,10 +1,10 @@
-"""How an image of any size is shown on a canvas: letterbox and augmentation."""
+"""Places images of any size on a canvas, with letterboxing and augmentation."""
 
 import dataclasses
 
 import tensorflow as tf
 
-# Of a box, so much must be visible for its object to count as shown.
+# Share of a box that must be visible for its object to count.
 _MIN_VISIBLE = 0.25
 # "Standard scale jittering" of Ghiasi et al., arXiv 2012.07177.
 _MIN_SCALE, _MAX_SCALE = 0.8, 1.25
@@ -12,16 +12,16 @@ _MIN_SCALE, _MAX_SCALE = 0.8, 1.25
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """An image, resized and perhaps mirrored, at a place on a canvas.
+    """Describes a resized and possibly mirrored image at a place on a canvas.
 
-    Image, mask and boxes go through the same view, so that they stay together.
+    Image, mask and boxes use the same view, so that they match.
 
     Attributes:
         size: `(height, width)` of the canvas, integers.
-        extent: int32 tensor `(2,)`, height and width of the resized image.
-        offset: int32 tensor `(2,)`, where its top left corner is: negative where
-            it is cut off.
-        mirrored: Boolean tensor, whether left and right are exchanged.
+        extent: int32 tensor `(2,)`, the height and width of the resized image.
+        offset: int32 tensor `(2,)`, the place of the top left corner of the image. It
+            is negative if the image is cut off there.
+        mirrored: Boolean tensor, whether left and right are swapped.
 
     Example:
 
@@ -39,7 +39,9 @@ class View:
     mirrored: tf.Tensor
 
     def show_image(self, image):
-        """Returns float32 `(*size, channels)` in 0..255, black around the image.
+        """Returns the canvas with the image, float32 `(*size, channels)` in 0..255.
+
+        The canvas is black around the image.
 
         Args:
             image: uint8 `(height, width, channels)`.
@@ -48,7 +50,7 @@ class View:
         return self._place(tf.ensure_shape(resized, (None, None, image.shape[-1])), 0)
 
     def show_mask(self, mask, outside):
-        """Returns int32 `(*size)`, the nearest pixels of the mask.
+        """Returns the canvas with the nearest pixels of the mask, int32 `(*size)`.
 
         Args:
             mask: Integers `(height, width, 1)`.
@@ -58,16 +60,15 @@ class View:
         return self._place(resized, outside)[..., 0]
 
     def show_boxes(self, boxes):
-        """Returns the boxes on the canvas, and which of them are still visible.
+        """Returns the boxes on the canvas, and whether they are visible.
 
         Args:
-            boxes: float32 `(count, 4)`: `ymin, xmin, ymax, xmax` in 0..1, as TFDS
-                stores them.
+            boxes: float32 `(count, 4)`: `ymin, xmin, ymax, xmax` in 0..1, as in TFDS.
 
         Returns:
-            float32 `(count, 4)`: `xmin, ymin, xmax, ymax` in pixels, clipped to the
-            canvas; and boolean `(count,)`: whether more than a quarter of the box
-            is left. A box without area is not visible.
+            `(boxes, visible)`: float32 `(count, 4)`, `xmin, ymin, xmax, ymax` in
+            pixels, clipped to the canvas; and boolean `(count,)`, whether more than a
+            quarter of the box is on the canvas. A box without area is not visible.
         """
         top, left, bottom, right = tf.unstack(boxes, axis=-1)
         left, right = (
@@ -84,7 +85,7 @@ class View:
         return clipped, _area(clipped) > _MIN_VISIBLE * _area(whole)
 
     def _place(self, resized, outside):
-        """Returns what of the resized image is on the canvas, padded to its size."""
+        """Returns the part of the resized image on the canvas, padded to its size."""
         resized = tf.where(self.mirrored, resized[:, ::-1], resized)
         begin = tf.maximum(-self.offset, 0)
         end = tf.minimum(self.extent, self.size - self.offset)
@@ -92,13 +93,13 @@ class View:
         before = tf.maximum(self.offset, 0)
         after = self.size - before - (end - begin)
         paddings = tf.stack([before, after], axis=1)
-        paddings = tf.pad(paddings, [[0, 1], [0, 0]])  # No more channels.
+        paddings = tf.pad(paddings, [[0, 1], [0, 0]])  # Channels are not padded.
         padded = tf.pad(part, paddings, constant_values=outside)
         return tf.ensure_shape(padded, (*self.size, resized.shape[-1]))
 
 
 def letterbox(shape, size):
-    """Returns the view of a whole image, its proportions kept, at the top left.
+    """Returns the view of a whole image at the top left, with its aspect ratio.
 
     Args:
         shape: `(height, width, ...)` of the image, integers or a tensor.
@@ -109,7 +110,7 @@ def letterbox(shape, size):
 
 
 def none(shape, size, seed):
-    """Shows a training image as a test image.
+    """Returns the view of a training image that is shown like a test image.
 
     Args:
         shape: As in `letterbox`.
@@ -124,18 +125,17 @@ def none(shape, size, seed):
 
 
 def flip(shape, size, seed):
-    """Mirrors every second image. Arguments and result as in `none`."""
+    """Mirrors half of the images. Arguments and result are those of `none`."""
     mirrored = tf.random.stateless_uniform([], seed) < 0.5
     return dataclasses.replace(letterbox(shape, size), mirrored=mirrored)
 
 
 def crop(shape, size, seed):
-    """Enlarges or shrinks by up to a quarter and moves: what sticks out is lost.
+    """Scales an image by 0.8 to 1.25 and shifts it, so that parts may be cut off.
 
-    Arguments and result as in `none`. Scales of 0.8 to 1.25 as in Ghiasi et al.,
-    "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
-    Segmentation" (arXiv 2012.07177); images that are smaller than the canvas
-    appear anywhere on it.
+    Arguments and result are those of `none`. The scales are those of Ghiasi et al.,
+    "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation"
+    (arXiv 2012.07177). An image that is smaller than the canvas may be anywhere on it.
     """
     random = tf.random.stateless_uniform([3], seed)
     scale = _MIN_SCALE + (_MAX_SCALE - _MIN_SCALE) * random[0]
@@ -147,7 +147,7 @@ def crop(shape, size, seed):
 
 
 def crop_flip(shape, size, seed):
-    """Applies `crop` and mirrors every second image. Otherwise as `none`."""
+    """Applies `crop` and mirrors half of the images, with the arguments of `none`."""
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
     mirrored = flip(shape, size, flip_seed).mirrored
     return dataclasses.replace(crop(shape, size, crop_seed), mirrored=mirrored)
@@ -168,10 +168,10 @@ VIEWS = {"none": none, "flip": flip, "crop": crop, "crop_flip": crop_flip}
 
 
 def find_view(name):
-    """Returns the function of `VIEWS` with a name.
+    """Returns the function in `VIEWS` with the given name.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the name is not in `VIEWS`.
     """
     if name not in VIEWS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Layers by their path inside nested models."""
+"""Finds layers by their path in nested models."""
 
 import difflib
 import re
@@ -13,11 +13,11 @@ def find_layer(model, tap):
 
     Args:
         model: A `keras.Model`.
-        tap: String, a layer name or a path such as `"backbone/stack3"`. What
-            follows a colon is not looked at.
+        tap: String, a layer name or a path such as `"backbone/stack3"`. A colon and
+            the key after it are ignored.
 
     Raises:
-        ValueError: If there is no such layer; names the closest ones.
+        ValueError: If the layer does not exist. The message lists the closest names.
 
     Example:
 
@@ -34,7 +34,7 @@ def find_layer(model, tap):
 
 
 def _child(layer, name):
-    """Returns the layer inside another that a name means, or `None`."""
+    """Returns the layer with a name inside another layer, or `None`."""
     children = list(_children(layer))
     for child in children:
         if child.name == name:
@@ -42,7 +42,7 @@ def _child(layer, name):
     attribute = getattr(layer, name, None) if name.isidentifier() else None
     if isinstance(attribute, keras.layers.Layer):
         return attribute
-    # Keras numbers the names it gives: "pooling" is "pooling_3" in a fourth model.
+    # Keras numbers default names: "pooling" is "pooling_3" in the fourth model.
     numbered = [c for c in children if re.fullmatch(rf"{re.escape(name)}_\d+", c.name)]
     return numbered[0] if len(numbered) == 1 else None
 
@@ -61,19 +61,19 @@ def all_paths(layer, prefix=""):
 
 def _unknown_layer_message(model, tap):
     paths = list(all_paths(model))
-    # Same last name elsewhere first: a forgotten outer model is common.
+    # The same name in another model comes first, because users forget the outer model.
     last = tap.rsplit("/", 1)[-1]
     closest = [path for path in paths if path.rsplit("/", 1)[-1] == last]
     closest += difflib.get_close_matches(tap, paths, n=5, cutoff=0.4)
     closest = list(dict.fromkeys(closest))[:5] or paths[-5:]
     return (
         f"Model {model.name!r} has no layer {tap!r}. Closest existing names: "
-        f"{', '.join(map(repr, closest))}. A layer inside a nested model is tapped "
-        "by its path, 'outer/inner'."
+        f"{', '.join(map(repr, closest))}. To tap a layer in a nested model, use its "
+        "path, 'outer/inner'."
     )
 
 
 def split_tap(tap):
-    """Returns `(path, key)` of a tap; an empty path is the model's output."""
+    """Returns `(path, key)` of a tap. An empty path stands for the model's output."""
     path, _, key = (tap or "").partition(":")
     return path, key

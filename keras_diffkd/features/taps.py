@@ -1,12 +1,12 @@
-"""Reading intermediate features out of any Keras model.
+"""Reads intermediate features from any Keras model.
 
-A tap is `None` (the model's output), the name of a layer, or a path of names
-into nested models (`"backbone/stack3"`); a name may also be that of an attribute
-that holds a layer, as KerasHub's tasks call theirs `backbone`, and it may lack the
-number that Keras added to it, if that leaves no doubt. Of a layer that
-gives a dictionary, `"backbone/fpn:P3"` is one entry and `":cls_logits"` one of
-the model's own output. The model is not edited: while it runs, the tapped layers
-remember what they return.
+A tap is `None` (the model's output), the name of a layer, or a path of names into
+nested models (`"backbone/stack3"`). A name may also be an attribute that holds a layer,
+such as `backbone` in KerasHub's tasks. The number that Keras adds to a default name may
+be left out if the name is unique without it. If a layer returns a dictionary,
+`"backbone/fpn:P3"` is one of its entries, and `":cls_logits"` is an entry of the
+model's output. The model does not change: while it runs, the tapped layers record their
+outputs.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ def call_with_taps(model, inputs, taps, **kwargs):
 
     Args:
         model: A `keras.Model`.
-        inputs: What the model takes, or a dictionary that holds more.
+        inputs: Inputs of the model, or a dictionary that contains them.
         taps: Iterable of taps (`None`, names or paths).
-        **kwargs: Passed to the model, `training=...` for example.
+        **kwargs: Arguments of the model's call, `training=...` for example.
 
     Returns:
-        `(outputs, features)`, where `features` maps each tap to its tensor, or
-        to the dictionary of tensors that its layer gives.
+        `(outputs, features)`. `features` maps each tap to its tensor, or to the
+        dictionary of tensors that its layer returns.
 
     Raises:
-        ValueError: If a tap names no layer or no entry, or its layer does not run
-            exactly once in this forward pass or gives something else.
+        ValueError: If a tap does not name a layer or an entry, or if its layer does not
+            run exactly once in this forward pass or does not return tensors.
 
     Example:
 
@@ -60,10 +60,10 @@ def call_with_taps(model, inputs, taps, **kwargs):
 
 
 def input_spec(model):
-    """Returns the model's inputs as `KerasTensor`s, or `None` if unknown.
+    """Returns the model's inputs as `KerasTensor`s, or `None` if they are unknown.
 
-    Subclassed models know the shape they were built with; their inputs are
-    taken to be float32 with a free batch axis.
+    A subclassed model has the shape that it was built with. Its inputs are assumed to
+    be float32 with an unknown batch size.
     """
     inputs = getattr(model, "inputs", None)
     if inputs:
@@ -102,7 +102,7 @@ def output_specs(model, inputs, taps):
             inputs
         )
     except Exception:
-        # Keras wraps what went wrong in advice on `compute_output_spec`.
+        # Keras wraps the error in advice on `compute_output_spec`.
         if problems:
             raise problems[0] from None
         raise
@@ -110,15 +110,15 @@ def output_specs(model, inputs, taps):
 
 
 def list_taps(model):
-    """Returns what can be tapped in a model, and the shape it gives.
+    """Lists the taps of a model and the shapes of their features.
 
     Args:
-        model: A built `keras.Model` that says what it takes (see `input_spec`).
+        model: A built `keras.Model` whose inputs are known (see `input_spec`).
 
     Returns:
-        Dict from path to shape tuple, in the order in which the model holds its
-        layers: those that run exactly once and return a tensor, or a dictionary of
-        tensors (`"neck:P3"` is one of them).
+        Dict from path to shape tuple, in the order of the model's layers. It contains
+        the layers that run exactly once and return a tensor or a dictionary of tensors
+        (as `"neck:P3"`).
 
     Raises:
         ValueError: If the model's input shape is unknown.
@@ -132,9 +132,9 @@ def list_taps(model):
     inputs = input_spec(model)
     if inputs is None:
         raise ValueError(
-            f"The input shape of {model.name!r} is unknown, so it cannot be run to see "
-            "what its layers give. Call `model.build(input_shape)`, or define it with "
-            "keras.Input."
+            f"The input shape of {model.name!r} is unknown, so the shapes of its "
+            "features are too. Call `model.build(input_shape)`, or define the model "
+            "with keras.Input."
         )
     layers = {path: find_layer(model, path) for path in all_paths(model)}
     taps = []
@@ -155,10 +155,10 @@ def list_taps(model):
 
 @contextlib.contextmanager
 def _recording(layers):
-    """Lets the layers remember what they return while the block runs.
+    """Records the outputs of layers while the block runs.
 
-    The records are kept per thread, since the replicas of a mirrored strategy
-    trace the same layers in several threads; the shadow is shared by all.
+    The records are separate for each thread, because the replicas of a mirrored
+    strategy trace the same layers in several threads. All threads share the shadow.
     """
     layers = list(layers)
     outer = getattr(_records, "active", None)
@@ -172,7 +172,7 @@ def _recording(layers):
 
 @contextlib.contextmanager
 def no_taps():
-    """Refuses taps of the layers that run in the block: its tensors do not leave it."""
+    """Rejects taps of layers that run in the block, whose tensors cannot leave it."""
     outer = getattr(_records, "is_closed", False)
     _records.is_closed = True
     try:
@@ -181,7 +181,7 @@ def no_taps():
         _records.is_closed = outer
 
 
-def _remembering(layer, original):
+def _recording_call(layer, original):
     def call(*args, **kwargs):
         outputs = original(*args, **kwargs)
         active = getattr(_records, "active", None)
@@ -189,8 +189,8 @@ def _remembering(layer, original):
             if getattr(_records, "is_closed", False):
                 raise ValueError(
                     f"The tapped layer {layer.path!r} runs inside a block under "
-                    "`keras.remat`, of which only the output can be tapped. "
-                    "Tap the layer that holds the block, or the one after."
+                    "`keras.remat`. Only the output of such a block can be tapped. Tap "
+                    "the layer that contains the block, or the one after it."
                 )
             active[id(layer)].append(outputs)
         return outputs
@@ -198,7 +198,7 @@ def _remembering(layer, original):
     return call
 
 
-_shadow = CallShadow(_remembering)
+_shadow = CallShadow(_recording_call)
 
 
 def _single_record(model, tap, record):
@@ -212,8 +212,8 @@ def _single_record(model, tap, record):
     else:
         reason = f"its layer ran {len(record)} times in one forward pass"
     raise ValueError(
-        f"Tap {tap!r} of model {model.name!r} gives no single feature: {reason}. "
-        "Tap a layer that runs exactly once, for instance the one after it."
+        f"Tap {tap!r} of model {model.name!r} does not give exactly one feature: "
+        f"{reason}. Tap a layer that runs exactly once, such as the one after it."
     )
 
 
@@ -222,7 +222,7 @@ def _is_tensor(feature):
 
 
 def _tensors_of(path, record):
-    """Returns a dict from tap to tensor of what a layer returned, if it ran once."""
+    """Returns a dict from tap to tensor, empty unless the layer ran exactly once."""
     if len(record) != 1:
         return {}
     output = record[0]
@@ -237,16 +237,17 @@ def _selected(model, tap, feature):
     if key and not (isinstance(feature, dict) and key in feature):
         received = list(feature) if isinstance(feature, dict) else "a tensor"
         raise ValueError(
-            f"Tap {tap!r} of model {model.name!r} names the entry {key!r} of a "
-            f"dictionary that is not there. Received: {received}."
+            f"Tap {tap!r} of model {model.name!r} must name an entry of a dictionary: "
+            f"{key!r} does not exist. Received: {received}. Use one of the keys, or "
+            "leave out the colon."
         )
     feature = feature[key] if key else feature
     values = list(feature.values()) if isinstance(feature, dict) else [feature]
     if not all(map(_is_tensor, values)):
         raise ValueError(
             f"The {_named(tap)} of model {model.name!r} must be a tensor, or a "
-            f"dictionary of tensors. Received: {type(feature).__name__}. Tap the layer "
-            "that gives the tensor."
+            f"dictionary of tensors. Received: {type(feature).__name__}. Tap a layer "
+            "that returns a tensor."
         )
     return feature
 
@@ -256,8 +257,8 @@ def check_is_tensor(model, tap, feature):
     if isinstance(feature, dict):
         raise ValueError(
             f"The {_named(tap)} of model {model.name!r} must be a single tensor. "
-            f"Received: dict with the keys {list(feature)}. Tap one of its entries: "
-            f"'{tap or ''}:{next(iter(feature))}' for example."
+            f"Received: dict with the keys {list(feature)}. Tap one of its entries, "
+            f"such as '{tap or ''}:{next(iter(feature))}'."
         )
 
 

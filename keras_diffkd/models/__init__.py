@@ -1,4 +1,4 @@
-"""Teachers and students: a zoo, Keras applications, KerasHub presets, files."""
+"""Builds and loads models: a zoo, Keras applications, KerasHub presets and files."""
 
 from keras_diffkd.errors import UnsafeModelError
 from keras_diffkd.models.files.keras_file import inspect_keras_file

@@ -1,8 +1,8 @@
-"""Pieces that the models of the zoo share.
+"""Defines the blocks that the models of the zoo share.
 
-They follow the reference implementations of the distillation literature:
-symmetric padding (Keras's "same" pads strided convolutions on the right and
-bottom only), no bias before batch normalisation, epsilon 1e-5, momentum 0.9.
+They follow the reference implementations of the distillation literature: symmetric
+padding (Keras's "same" pads strided convolutions more on the right and bottom), no bias
+before batch normalization, epsilon 1e-5 and momentum 0.9.
 """
 
 import keras
@@ -11,10 +11,10 @@ from keras_diffkd.layers.torch_like import fan_in_uniform
 
 
 def kaiming_fan_out():
-    """Returns a new initializer: normal with variance `2 / fan_out`.
+    """Returns a new normal initializer with variance `2 / fan_out`.
 
-    One per layer: Keras initializers draw the same values every time they are
-    used.
+    Each layer needs its own, because a Keras initializer draws the same values every
+    time it is used.
 
     Source: He et al., "Delving Deep into Rectifiers" (arXiv 1502.01852).
     """
@@ -24,17 +24,17 @@ def kaiming_fan_out():
 
 
 def pad(x, kernel_size, stride, name):
-    """Pads a map symmetrically for a strided window; says which padding is left.
+    """Pads a feature map symmetrically for a strided window.
 
     Args:
         x: Feature map `(batch, height, width, channels)`.
-        kernel_size: Integer, odd side of the window.
-        stride: Integer stride of the window.
+        kernel_size: Integer, the odd side of the window.
+        stride: Integer, the stride of the window.
         name: Name of the padding layer.
 
     Returns:
-        The feature map, padded when `stride > 1`, and the padding argument,
-        "same" or "valid", of the layer that comes next.
+        `(x, padding)`: the feature map, padded if `stride > 1`, and the `padding`
+        argument of the next layer, "same" or "valid".
     """
     if stride == 1:
         return x, "same"
@@ -46,15 +46,15 @@ def pad(x, kernel_size, stride, name):
 
 
 def conv(x, filters, kernel_size, stride=1, *, name, initializer=None):
-    """Applies a convolution without bias, padded symmetrically.
+    """Applies a convolution without bias and with symmetric padding.
 
     Args:
         x: Feature map `(batch, height, width, channels)`.
-        filters: Integer, output channels.
-        kernel_size: Integer, odd side of the kernel.
+        filters: Integer, the number of output channels.
+        kernel_size: Integer, the odd side of the kernel.
         stride: Integer.
-        name: Name of the layer; padding layers add "_pad" to it.
-        initializer: Of the kernel. Defaults to `kaiming_fan_out`.
+        name: Name of the layer. A padding layer adds "_pad" to it.
+        initializer: Initializer of the kernel. Defaults to `kaiming_fan_out`.
     """
     x, padding = pad(x, kernel_size, stride, f"{name}_pad")
     return keras.layers.Conv2D(
@@ -70,7 +70,7 @@ def conv(x, filters, kernel_size, stride=1, *, name, initializer=None):
 
 
 def batch_norm(x, *, name):
-    """Applies batch normalisation with epsilon 1e-5 and momentum 0.9."""
+    """Applies batch normalization with epsilon 1e-5 and momentum 0.9."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
@@ -80,7 +80,7 @@ def relu(x, *, name):
 
 
 def classifier(image, features, num_classes, *, name):
-    """Ends a model: average pooling and a dense layer `logits` in float32.
+    """Ends a model with average pooling and a dense layer `logits` in float32.
 
     Args:
         image: The model's input.
@@ -89,8 +89,8 @@ def classifier(image, features, num_classes, *, name):
         name: Name of the model.
 
     Returns:
-        The `keras.Model` from `image` to logits `(batch, num_classes)`. The
-        dense layer's kernel and bias are uniform in `±1 / sqrt(fan_in)`.
+        `keras.Model` from `image` to logits `(batch, num_classes)`. Kernel and bias of
+        the dense layer are uniform in `±1 / sqrt(fan_in)`.
     """
     fan_in = features.shape[-1]
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(

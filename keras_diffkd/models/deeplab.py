@@ -1,4 +1,4 @@
-"""DeepLabV3+ segmenters on KerasHub."""
+"""Builds DeepLabV3+ segmenters with KerasHub."""
 
 from keras_diffkd.models.hub import compute_in_float32, resnet_encoder
 from keras_diffkd.validation.packages import import_keras_hub
@@ -17,21 +17,22 @@ def deeplab_v3(
     projection_filters=48,
     name,
 ):
-    """Builds a DeepLabV3+ with logits for every pixel, float32 under any policy.
+    """Builds a DeepLabV3+ with logits for each pixel, float32 under any dtype policy.
 
-    What its atrous spatial pyramid pooling gives is
-    `"backbone/spatial_pyramid_pooling"`, a map of 256 channels.
+    The output of its atrous spatial pyramid pooling is
+    `"backbone/spatial_pyramid_pooling"`, a map with 256 channels.
 
     Args:
         input_shape: `(height, width, 3)`, multiples of the encoder's stride.
-        num_classes: Integer, the background included.
-        filters: See `resnet_encoder`, as `blocks` and `block_type`.
-        blocks: Integers.
-        block_type: String.
-        pyramid_level: The encoder's level that is pooled.
-        upsampling_size: Integer, from there to the level 2 that is concatenated.
-        dilation_rates: Integers, of the pooling.
-        projection_filters: Integer, channels that level 2 is projected to.
+        num_classes: Integer, including the background.
+        filters: Integers, as in `resnet_encoder`.
+        blocks: Integers, as in `resnet_encoder`.
+        block_type: String, as in `resnet_encoder`.
+        pyramid_level: String, the level of the encoder to pool.
+        upsampling_size: Integer, the scale from that level to level 2, with which it is
+            concatenated.
+        dilation_rates: Integers, the dilation rates of the pooling.
+        projection_filters: Integer, the number of channels to project level 2 to.
         name: String.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A teacher and a student for 8x8 digits, small enough for a CPU."""
+"""Builds a teacher and a student for 8x8 digits, small enough for a CPU."""
 
 import keras
 
@@ -11,14 +11,14 @@ def digits_net(input_shape, num_classes, *, widths, blocks_per_stage, name):
     Args:
         input_shape: `(height, width, channels)`, usually `(8, 8, 1)`.
         num_classes: Integer.
-        widths: Channels at the full and at half the resolution.
-        blocks_per_stage: Number of 3x3 convolutions at each of the two; the first
-            at half the resolution has stride 2.
+        widths: Integers, the channels at full and at half resolution.
+        blocks_per_stage: Integers, the number of 3x3 convolutions at full and at half
+            resolution. The first one at half resolution has stride 2.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`. `features` has half the height and width of the image:
-        4x4 for digits, in teacher and student alike.
+        A `keras.Model`. `features` has half the height and width of the image: 4x4
+        for digits, in both teacher and student.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""A teacher and a student for 28x28 images: Fashion-MNIST, MNIST and their kin."""
+"""Builds a teacher and a student for 28x28 images, such as Fashion-MNIST and MNIST."""
 
 import keras
 
@@ -12,13 +12,14 @@ def fashion_net(input_shape, num_classes, *, widths, blocks_per_stage, name):
     Args:
         input_shape: `(height, width, channels)`, usually `(28, 28, 1)`.
         num_classes: Integer.
-        widths: Channels of the three stages; the stem has those of the first.
-        blocks_per_stage: Integer, basic blocks in each stage.
+        widths: Integers, the channels of the three stages. The stem has as many as the
+            first stage.
+        blocks_per_stage: Integer, the number of basic blocks in each stage.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`. Stage outputs are the layers `stage1`, `stage2` and
-        `features`: 14x14, 7x7 and 4x4 for images of 28x28.
+        A `keras.Model`. The outputs of its stages are the layers `stage1`, `stage2`
+        and `features`: 14x14, 7x7 and 4x4 for 28x28 images.
 
     Example:
 

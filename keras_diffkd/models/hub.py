@@ -1,4 +1,4 @@
-"""Models of KerasHub: presets, and the ResNets of the literature."""
+"""Parses KerasHub presets and builds KerasHub's ResNet encoders."""
 
 from keras_diffkd.validation.packages import import_keras_hub
 
@@ -10,7 +10,7 @@ def read_preset(spec):
         spec: String that starts with `hub:`.
 
     Returns:
-        `(preset, is_new)`: string, and whether its weights are not wanted.
+        `(preset, is_new)`: the name of the preset and whether to use new weights.
 
     Example:
 
@@ -22,15 +22,15 @@ def read_preset(spec):
 
 
 def resnet_encoder(input_shape, filters, blocks, block_type, strides=(1, 2, 2, 2)):
-    """Returns a KerasHub ResNet whose `pyramid_outputs` detectors and segmenters read.
+    """Returns a KerasHub ResNet for detectors and segmenters.
 
     Args:
         input_shape: `(height, width, channels)`.
-        filters: Integers, channels of each stage (a quarter of its outputs for
-            `"bottleneck_block"`).
-        blocks: Integers, residual blocks of each stage.
+        filters: Integers, the channels of each stage (a quarter of its output channels
+            for `"bottleneck_block"`).
+        blocks: Integers, the number of residual blocks in each stage.
         block_type: `"basic_block"` or `"bottleneck_block"`.
-        strides: Integers, strides of each stage.
+        strides: Integers, the stride of each stage.
     """
     return import_keras_hub("A ResNet encoder").models.ResNetBackbone(
         input_conv_filters=[64],
@@ -45,16 +45,16 @@ def resnet_encoder(input_shape, filters, blocks, block_type, strides=(1, 2, 2, 2
 
 
 def compute_in_float32(layers):
-    """Lets layers compute in float32 whatever the dtype policy of the others.
+    """Makes layers compute in float32, whatever the dtype policy of other layers.
 
     Args:
-        layers: Built layers.
+        layers: List of built layers.
     """
     for layer in layers:
         layer.dtype_policy = "float32"
 
 
-# Filters, blocks and block type of the ResNets of the literature.
+# Filters, blocks and block type of the ResNets in the literature.
 RESNETS = {
     "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),
     "resnet50": ((64, 128, 256, 512), (3, 4, 6, 3), "bottleneck_block"),

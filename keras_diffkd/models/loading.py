@@ -1,4 +1,4 @@
-"""Any Keras classifier by a one-line specification."""
+"""Loads or builds any Keras model from a one-line specification."""
 
 import functools
 import inspect
@@ -19,7 +19,7 @@ from keras_diffkd.models.retinanet import repair_initial_weights
 from keras_diffkd.models.zoo import ZOO, build_model, check_image_classes, closest
 from keras_diffkd.validation.packages import import_keras_hub
 
-# What loads a preset for a task.
+# The class that loads a preset for each task.
 HUB_CLASSES = {
     "classification": "ImageClassifier",
     "detection": "ObjectDetector",
@@ -41,46 +41,46 @@ def load_model(
     | `spec` | model |
     | --- | --- |
     | `resnet20` | a model of the zoo, new weights (see `build_model`) |
-    | `applications:MobileNetV2` | of `keras.applications`, new weights |
-    | `applications:MobileNetV2+imagenet` | the same with its trained weights |
+    | `applications:MobileNetV2` | a model of `keras.applications`, new weights |
+    | `applications:MobileNetV2+imagenet` | the same model, trained weights |
     | `hub:PRESET` | KerasHub's model for the task, trained weights |
     | `hub:PRESET+new` | the same architecture, new weights |
     | `runs/one/teacher.keras` | a saved model |
 
-    Models of the zoo, applications and presets return logits; a saved model
-    returns what it returned when it was saved. A preset is a name, a handle
-    (`hf://...`) or a folder; one whose head is for another number of classes, or
-    that has none, gets a new head. With `+new`, only its configuration is read.
-    Models of `keras.applications` and KerasHub may
-    want images normalised in their own way.
+    Models of the zoo, applications and presets return logits. A saved model returns the
+    same outputs as before it was saved. A preset is a name, a handle (`hf://...`) or a
+    folder. If it has no head, or a head for another number of classes, it gets a new
+    head. With `+new`, only its configuration is read. Models of `keras.applications`
+    and KerasHub may need images that are normalized in their own way.
 
-    A file is not trusted: `inspect_keras_file` checks it before anything of it is
-    built, and no more weights are made than it has.
+    Files are not trusted: `inspect_keras_file` checks a file before any part of it is
+    built, and the model cannot have more weights than the file.
 
     Args:
         spec: String, see above.
-        input_shape: `(height, width, channels)`. Needed for the zoo; of other
-            models, the shape that they must accept.
-        num_classes: Integer. Needed for the zoo and for untrained models; of
-            other models, the number of classes that they must have.
-        task: `"classification"`, `"detection"` or `"segmentation"`: what a preset
-            is loaded for.
-        allow_classes: Strings. Classes that a file may name besides those of Keras,
-            KerasHub and keras_diffkd, by their registered names:
-            `"my_package>MyLayer"`. They must have been imported.
-        allow_unsafe_formats: Boolean. Whether a file in another format that Keras
-            reads (`.h5`) is opened, with a warning, without any of those checks.
+        input_shape: `(height, width, channels)`. It is required for the zoo. Other
+            models must accept this shape.
+        num_classes: Integer. It is required for the zoo and for untrained models. Other
+            models must have this number of classes.
+        task: `"classification"`, `"detection"` or `"segmentation"`, the task of a
+            preset.
+        allow_classes: Strings, the registered names of classes that a file may use in
+            addition to those of Keras, KerasHub and keras_diffkd:
+            `"my_package>MyLayer"`. Import them first.
+        allow_unsafe_formats: Boolean, whether to open a file in another format that
+            Keras reads (`.h5`), with a warning and without any checks.
 
     Returns:
         A `keras.Model` without optimizer and loss.
 
     Raises:
-        ValueError: If there is no such model or file, if a preset cannot be
+        ValueError: If the model or file does not exist, if a preset cannot be
             downloaded, or if the model has another input shape or number of classes
-            (which a subclassed model does not tell). Of a file that is damaged or
-            holds what no model needs to hold, it is an `UnsafeModelError`.
-        ImportError: If `spec` is a preset, or a file has classes of KerasHub, and it
-            is not installed.
+            (which is unknown for a subclassed model).
+        UnsafeModelError: If a file is damaged or holds unsafe content. It is a
+            `ValueError`.
+        ImportError: If KerasHub is not installed, and `spec` is a preset or a file has
+            classes of KerasHub.
 
     Example:
 
@@ -133,7 +133,7 @@ def _load_application(spec, input_shape, num_classes):
             classes=num_classes or 1000,
             classifier_activation=None,
         )
-    # A failed download is a bare Exception in Keras.
+    # Keras raises a bare Exception if a download fails.
     except Exception as error:
         raise ValueError(
             f"keras.applications could not build {spec!r} for input_shape="
@@ -154,11 +154,11 @@ def _load_preset(spec, input_shape, num_classes, task, allow_classes):
     load = functools.partial(kind.from_preset, preset, **options)
     try:
         return (_new if is_new else _with_head)(load, spec, num_classes)
-    # KerasHub, Kaggle and Hugging Face each raise errors of their own.
+    # KerasHub, Kaggle and Hugging Face raise different errors.
     except Exception as error:
         if _is_offline(error):
             raise ValueError(_offline_message(spec)) from error
-        # Weights that do not fit are printed in full, all hundred thousand numbers.
+        # The error for weights that do not fit prints all of their numbers.
         reason = textwrap.shorten(str(error), 600, placeholder=" ...")
         raise ValueError(
             f"KerasHub could not load {spec!r} as {kind.__name__} for "
@@ -167,22 +167,22 @@ def _load_preset(spec, input_shape, num_classes, task, allow_classes):
 
 
 def _check_preset_exists(preset, kind):
-    """Raises if this is neither a preset's name, nor a handle, nor a folder."""
+    """Raises `ValueError` unless this is the name of a preset, a handle or a folder."""
     known = kind.presets
     if preset in known or "://" in preset or Path(preset).exists():
         return
     raise ValueError(
-        f"KerasHub could not load 'hub:{preset}': there is no {kind.__name__} of this "
-        f"name, and no such folder. {closest(preset, known)}Expected hub:NAME with one "
-        f"of the {len(known)} names that sorted(keras_hub.models.{kind.__name__}."
-        "presets) lists, a handle such as hub:hf://OWNER/MODEL, or hub:FOLDER with a "
-        "folder that save_to_preset wrote."
+        f"KerasHub could not load 'hub:{preset}': it is not the name of an available "
+        f"{kind.__name__} or a folder. {closest(preset, known)}Expected hub:NAME with "
+        f"one of the {len(known)} names in sorted(keras_hub.models.{kind.__name__}."
+        "presets), a handle such as hub:hf://OWNER/MODEL, or hub:FOLDER with a folder "
+        "that save_to_preset wrote."
     )
 
 
 def _is_offline(error):
-    """Whether no host was reached, as opposed to one that said no."""
-    # By name: requests, httpx and Python have each their own.
+    """Returns whether an error means that no host was reached."""
+    # Compares names, because requests, httpx and Python have their own classes.
     names = {"ConnectionError", "ConnectError", "Timeout", "TimeoutException"}
     return any(kind.__name__ in names for kind in type(error).__mro__)
 
@@ -190,14 +190,14 @@ def _is_offline(error):
 def _offline_message(spec):
     return (
         f"KerasHub could not download {spec!r}: it is not in the cache, and its host "
-        "was not reached. Connect this machine to the network once, or load the model "
-        "on another machine, write it with model.save_to_preset(FOLDER), copy the "
-        "folder here and give hub:FOLDER."
+        "was not reached. Connect this machine to the network once. Or load the model "
+        "on another machine, save it with model.save_to_preset(FOLDER), copy the "
+        "folder here and pass hub:FOLDER."
     )
 
 
 def _new(load, spec, num_classes):
-    """Builds the architecture of a preset, by default for the classes it has."""
+    """Builds the architecture of a preset, by default for its own classes."""
     model = load() if num_classes is None else load(num_classes=num_classes)
     if hasattr(model, "anchor_generator"):
         repair_initial_weights(model)
@@ -205,17 +205,17 @@ def _new(load, spec, num_classes):
 
 
 def _with_head(load, spec, num_classes):
-    """Loads a preset with its own head if that fits, with a new one otherwise."""
+    """Loads a preset with its own head if it fits, or else with a new one."""
     try:
         model = load()
         if num_classes in (None, model.num_classes):
             return model
-    except TypeError:  # KerasHub's way to say that there is no head.
+    except TypeError:  # KerasHub raises this if the preset has no head.
         if num_classes is None:
             raise
     warnings.warn(
-        f"{spec!r} has no head for {num_classes} classes. It gets a new one, which is "
-        "not trained.",
+        f"{spec!r} has no head for {num_classes} classes. It gets a new head, which is "
+        "not trained: train it before you use it as a teacher.",
         stacklevel=2,
     )
     return load(num_classes=num_classes)
@@ -225,38 +225,42 @@ def _require(spec, **arguments):
     missing = [name for name, value in arguments.items() if value is None]
     if missing:
         raise ValueError(
-            f"{spec!r} is built from scratch and needs {' and '.join(missing)}."
+            f"{spec!r} is built from scratch and needs {' and '.join(missing)}. Pass "
+            f"{'it' if len(missing) == 1 else 'both'} to `load_model`."
         )
 
 
 def _check(model, spec, input_shape, num_classes):
-    """Raises if the model is not one for such images and classes."""
+    """Raises `ValueError` if the model does not suit the images or classes."""
     if not isinstance(model, keras.Model):
-        raise ValueError(f"{spec!r} is a {type(model).__name__}, not a keras.Model.")
+        raise ValueError(
+            f"{spec!r} must be a keras.Model. Received: {type(model).__name__}. Save "
+            "the whole model with model.save('NAME.keras')."
+        )
     if not hasattr(model, "input_shape"):
-        return  # A subclassed model does not say what it takes.
+        return  # The input shape of a subclassed model is unknown.
     if input_shape is not None and not _matches(model.input_shape, input_shape):
         raise ValueError(
             f"{spec!r} has another input shape. Received: {model.input_shape}, "
             f"expected {(None, *input_shape)} (batch, height, width, channels). "
-            "Choose another model or image size."
+            "Use another model or image size."
         )
-    # A Sequential from a file has no `output`.
+    # A `Sequential` that was loaded from a file has no `output`.
     is_sequential = isinstance(model, keras.Sequential)
     output = model.outputs[0] if is_sequential else model.output
-    if isinstance(output, dict):  # A detector's.
+    if isinstance(output, dict):  # The output of a detector.
         output = output.get("cls_logits", next(iter(output.values())))
     scores = tuple(getattr(output, "shape", (None,)))
     if num_classes is not None and scores[-1] not in (None, num_classes):
         raise ValueError(
-            f"{spec!r} has another number of classes. Received an output of shape "
-            f"{scores}, expected {num_classes} as the last axis. Was it trained on "
-            "another data set?"
+            f"{spec!r} has another number of classes. Received: an output of shape "
+            f"{scores}, expected {num_classes} as the last axis. Check that it was "
+            "trained on this data set."
         )
 
 
 def _matches(shape, expected):
-    """Whether a shape with a batch axis fits; sizes left open fit everything."""
+    """Returns whether a shape with a batch axis fits. Unknown sizes always fit."""
     return (
         isinstance(shape, tuple)
         and len(shape) == len(expected) + 1

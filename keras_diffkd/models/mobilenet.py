@@ -1,4 +1,4 @@
-"""MobileNetV1, the ImageNet student of the distillation literature."""
+"""Builds MobileNetV1, the ImageNet student of the distillation literature."""
 
 import keras
 
@@ -20,7 +20,7 @@ _BLOCKS = (
 
 
 def mobilenet_v1(input_shape, num_classes, *, name):
-    """Builds MobileNetV1 at full width (4.23 M parameters for 1000 classes).
+    """Builds MobileNetV1 at full width (4.23 million parameters for 1000 classes).
 
     Args:
         input_shape: `(height, width, channels)`, usually `(224, 224, 3)`.
@@ -28,9 +28,9 @@ def mobilenet_v1(input_shape, num_classes, *, name):
         name: Name of the model.
 
     Returns:
-        A `keras.Model`. Block outputs are the layers `block1` to `block12` and
-        `features`. Convolutions are initialised uniformly in `±1 / sqrt(fan_in)`,
-        as in the implementation that the literature trains.
+        A `keras.Model`. The outputs of its blocks are the layers `block1` to `block12`
+        and `features`. Convolutions are initialized uniformly in `±1 / sqrt(fan_in)`,
+        as in the implementation that the literature uses.
 
     Source: Howard et al., "MobileNets" (arXiv 1704.04861).
     """
@@ -47,7 +47,7 @@ def mobilenet_v1(input_shape, num_classes, *, name):
 
 
 def _separable(x, filters, stride, *, name, output_name):
-    """Applies a 3x3 depthwise and a 1x1 convolution, each with BN and ReLU."""
+    """Applies a 3x3 depthwise and a 1x1 convolution, each followed by BN and ReLU."""
     channels = x.shape[-1]
     x, padding = blocks.pad(x, 3, stride, f"{name}_depthwise_pad")
     x = keras.layers.DepthwiseConv2D(

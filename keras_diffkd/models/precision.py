@@ -1,4 +1,4 @@
-"""Models rebuilt under another dtype policy."""
+"""Rebuilds models under another dtype policy."""
 
 import tempfile
 from pathlib import Path
@@ -14,21 +14,21 @@ HALF_PRECISION = {"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
 def with_dtype_policy(model, policy):
     """Returns a copy of a model that computes under another dtype policy.
 
-    The copy is built from the model's config, with the policy of every layer
-    replaced, and gets the same weights. A teacher under `"mixed_bfloat16"` costs
-    less of each step where the processor has the instructions, and on GPUs.
+    The copy is built from the model's config, with the policy of every layer replaced,
+    and gets the same weights. Under `"mixed_bfloat16"`, a teacher runs faster on GPUs
+    and on processors with bfloat16 instructions.
 
     Args:
         model: Built `keras.Model`. It is not changed.
         policy: Name of a Keras dtype policy, `"float32"`, `"mixed_bfloat16"` or
-            `"mixed_float16"`. The weights stay, or become, float32.
+            `"mixed_float16"`. The weights are float32 in all cases.
 
     Returns:
-        A new model. The layers that give its outputs compute in float32.
+        A new model. The layers of its outputs compute in float32.
 
     Raises:
-        ValueError: If the copy's weights are not those of the model. Whatever else
-            Keras raises for a model that cannot be rebuilt from its config.
+        ValueError: If the weights of the copy differ from those of the model. Keras
+            raises its own errors for a model that cannot be rebuilt from its config.
 
     Example:
 
@@ -39,14 +39,14 @@ def with_dtype_policy(model, policy):
     ['bfloat16', 'float32']
     """
     config = _replace_policies(keras.saving.serialize_keras_object(model), policy)
-    # Training state, which is not needed and may not rebuild.
+    # The training state is not needed, and Keras may not be able to rebuild it.
     config.pop("compile_config", None)
     classes = {type(layer).__name__: type(layer) for layer in all_layers(model)}
     previous = keras.config.dtype_policy()
-    # Layers that a subclassed model makes in `__init__` follow the global policy.
+    # Layers that a subclassed model creates in `__init__` use the global policy.
     keras.config.set_dtype_policy(policy)
     try:
-        # safe_mode guards against foreign files; this config is of a live model.
+        # `safe_mode` is for files that are not trusted; this config is not from a file.
         rebuilt = keras.saving.deserialize_keras_object(
             config, custom_objects=classes, safe_mode=False
         )
@@ -61,7 +61,7 @@ def with_dtype_policy(model, policy):
 
 
 def _replace_policies(config, policy):
-    """Replaces the policies anywhere in a serialised config."""
+    """Replaces the policies at any depth in a serialized config."""
     if isinstance(config, dict):
         return {
             key: _replacement(config, key, policy) or _replace_policies(value, policy)
@@ -76,16 +76,16 @@ def _replacement(config, key, policy):
     value = config[key]
     if not isinstance(value, str):
         return None
-    # The {"name": "mixed_float16"} of a DTypePolicy, whose config has nothing else: a
-    # layer may be called "float16".
+    # Matches the {"name": "mixed_float16"} of a DTypePolicy. Its config has no other
+    # keys, which tells it from a layer that is named "float16".
     if key == "name" and set(config) <= {"name", "source_name"}:
         return policy if value in HALF_PRECISION | {"float32"} else None
-    # The {"dtype": "float16"} of an input.
+    # Matches the {"dtype": "float16"} of an input.
     return "float32" if key == "dtype" and value in HALF_PRECISION else None
 
 
 def _output_layers(model):
-    """Returns the layers that give the outputs of a functional model."""
+    """Returns the layers that compute the outputs of a functional model."""
     if not getattr(model, "outputs", None):
         return []
     layers = [operation_of(tensor) for tensor in model.outputs]
@@ -100,7 +100,7 @@ def _output_layers(model):
 
 
 def _call_on_zeros(rebuilt, model):
-    # A subclassed model without `build` makes its weights when it is first called.
+    # A subclassed model without `build` creates its weights in its first call.
     shape = model.get_build_config()["input_shape"]
     zeros = keras.tree.map_shape_structure(
         lambda s: np.zeros([1, *s[1:]], "float32"), shape
@@ -109,8 +109,8 @@ def _call_on_zeros(rebuilt, model):
 
 
 def _copy_weights(model, rebuilt):
-    # Through a weights file, because it restores what `set_weights` leaves stale:
-    # Normalization, for one, computes with copies of its weights.
+    # A weights file also updates values that `set_weights` does not: Normalization,
+    # for example, computes with copies of its weights.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.weights.h5"
         model.save_weights(path)
@@ -121,4 +121,7 @@ def _copy_weights(model, rebuilt):
             keras.ops.convert_to_numpy(keras.ops.cast(new, "float32")),
         )
         if not same:
-            raise ValueError(f"the weight '{old.path}' was not copied")
+            raise ValueError(
+                f"The weight {old.path!r} of {model.name!r} was not copied. Check the "
+                "`load_own_variables` of its layer."
+            )

@@ -1,4 +1,4 @@
-"""The colours that pretrained models expect."""
+"""Converts images to the colors that pretrained models expect."""
 
 import importlib
 import inspect
@@ -10,17 +10,18 @@ from keras_diffkd.models.hub import read_preset
 
 
 def pretrained_preprocessing(spec):
-    """Returns what a pretrained model expects to be done to pixels of 0 to 255.
+    """Returns the preprocessing of a pretrained model for pixels of 0 to 255.
 
     Args:
-        spec: String, what `load_model` takes.
+        spec: String, as in `load_model`.
 
     Returns:
-        Callable on float arrays `(batch, height, width, 3)`, or `None` where `spec`
-        names no model with trained weights.
+        Callable on float arrays `(batch, height, width, 3)`, or `None` if `spec` does
+        not name a model with trained weights.
 
     Raises:
-        OSError: If what a preset expects is not in the cache and cannot be fetched.
+        OSError: If the configuration of a preset is not in the cache and cannot be
+            downloaded.
 
     Example:
 
@@ -42,30 +43,30 @@ def pretrained_preprocessing(spec):
 
 
 def with_preprocessing(model, preprocess, normalization):
-    """Puts a fixed layer in front of a model that converts its input's colours.
+    """Adds a fixed layer before a model that converts the colors of its inputs.
 
     Args:
-        model: `keras.Model` of images `preprocess` was applied to.
-        preprocess: callable on pixels of 0 to 255, `(batch, height, width, 3)`,
-            affine in the colours of each pixel; all those of Keras are.
-        normalization: dict with `mean` and `std`, what the new model's images were
-            normalised with: `(pixel / 255 - mean) / std`.
+        model: `keras.Model` that takes images after `preprocess`.
+        preprocess: Callable on pixels of 0 to 255, `(batch, height, width, 3)`. It must
+            be affine in the colors of each pixel, as all of Keras's are.
+        normalization: Dict with `mean` and `std`. The new model takes images normalized
+            as `(pixel / 255 - mean) / std`.
 
     Returns:
-        `keras.Model` of normalised images, with `model` as its last layer: taps
-        inside are written `"<model name>/<layer name>"`.
+        `keras.Model` that takes normalized images, with `model` as its last layer. To
+        tap a layer inside, use `"<model name>/<layer name>"`.
 
     Example:
 
     >>> image = keras.Input((4, 4, 3))
     >>> model = keras.Model(image, keras.layers.Identity()(image), name="net")
-    >>> colours = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-    >>> wrapped = with_preprocessing(model, lambda pixels: pixels, colours)
+    >>> colors = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    >>> wrapped = with_preprocessing(model, lambda pixels: pixels, colors)
     >>> float(keras.ops.max(wrapped(keras.ops.zeros((1, 4, 4, 3)))))
     127.5
     """
     mean, std = (np.array(normalization[key], "float32") for key in ("mean", "std"))
-    # Where black and the three pure colours of the normalised space go.
+    # The images of zero and of the three unit vectors determine the affine map.
     points = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype("float32")
     pixels = (points * std + mean) * 255.0
     mapped = np.array(preprocess(pixels[:, None, None, :].copy())).reshape(4, 3)

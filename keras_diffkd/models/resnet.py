@@ -1,4 +1,4 @@
-"""Residual networks for CIFAR and for ImageNet."""
+"""Builds residual networks for CIFAR and for ImageNet."""
 
 import keras
 
@@ -12,13 +12,13 @@ def cifar_resnet(input_shape, num_classes, *, depth, widths, name):
         input_shape: `(height, width, channels)`.
         num_classes: Integer.
         depth: Integer, `6 n + 2` with `n` basic blocks per stage.
-        widths: Channels of the stem and of the three stages, for example
-            `(16, 16, 32, 64)`, or four times that but for the stem (`8x4`).
+        widths: Integers, the channels of the stem and of the three stages, for example
+            `(16, 16, 32, 64)`. In `8x4`, the stages have four times as many.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`. Stage outputs are the layers `stage1`, `stage2` and
-        `features`.
+        A `keras.Model`. The outputs of its stages are the layers `stage1`, `stage2`
+        and `features`.
 
     Example:
 
@@ -29,7 +29,7 @@ def cifar_resnet(input_shape, num_classes, *, depth, widths, name):
 
     Source: He et al., "Deep Residual Learning for Image Recognition" (arXiv
     1512.03385), with projection shortcuts (1x1 convolution and batch
-    normalisation) as in Tian et al., "Contrastive Representation Distillation"
+    normalization) as in Tian et al., "Contrastive Representation Distillation"
     (arXiv 1910.10699).
     """
     image = keras.Input(input_shape, name="image")
@@ -51,16 +51,16 @@ def imagenet_resnet(input_shape, num_classes, *, block, blocks_per_stage, name):
         name: Name of the model.
 
     Returns:
-        A `keras.Model`. Stage outputs are the layers `stage1`, `stage2`,
+        A `keras.Model`. The outputs of its stages are the layers `stage1`, `stage2`,
         `stage3` and `features`.
 
-    Source: arXiv 1512.03385; bottleneck blocks have their stride on the 3x3
-    convolution ("v1.5"), as the teachers that the literature uses do.
+    Source: arXiv 1512.03385. Bottleneck blocks have their stride in the 3x3
+    convolution ("v1.5"), as in the teachers that the literature uses.
     """
     image = keras.Input(input_shape, name="image")
     x = blocks.conv(image, 64, 7, 2, name="stem_conv")
     x = blocks.relu(blocks.batch_norm(x, name="stem_bn"), name="stem")
-    # Zeros are neutral for a maximum over the outputs of a ReLU.
+    # Padding with zeros does not change a maximum over the outputs of a ReLU.
     x, padding = blocks.pad(x, 3, 2, "stem_pool_pad")
     x = keras.layers.MaxPooling2D(
         3, 2, padding=padding, data_format="channels_last", name="stem_pool"
@@ -74,10 +74,10 @@ def basic_block(x, filters, stride, *, name, output_name):
 
     Args:
         x: Feature map `(batch, height, width, channels)`.
-        filters: Integer, output channels.
-        stride: Integer, stride of the first convolution.
+        filters: Integer, the number of output channels.
+        stride: Integer, the stride of the first convolution.
         name: Prefix of the layers' names.
-        output_name: Name of the last ReLU, the block's output.
+        output_name: Name of the last ReLU, which is the block's output.
     """
     y = blocks.conv(x, filters, 3, stride, name=f"{name}_conv1")
     y = blocks.relu(blocks.batch_norm(y, name=f"{name}_bn1"), name=f"{name}_relu1")
@@ -90,7 +90,7 @@ def basic_block(x, filters, stride, *, name, output_name):
 def bottleneck_block(x, filters, stride, *, name, output_name):
     """Applies 1x1, 3x3 and 1x1 convolutions with a shortcut around them.
 
-    Arguments as in `basic_block`; the output has `4 * filters` channels.
+    The arguments are those of `basic_block`. The output has `4 * filters` channels.
     """
     y = blocks.conv(x, filters, 1, name=f"{name}_conv1")
     y = blocks.relu(blocks.batch_norm(y, name=f"{name}_bn1"), name=f"{name}_relu1")
@@ -111,16 +111,17 @@ def _shortcut(x, filters, stride, name):
 
 
 def residual_stages(x, block, blocks_per_stage, widths):
-    """Stacks stages of residual blocks; all but the first halve the resolution.
+    """Stacks stages of residual blocks. All but the first halve the resolution.
 
     Args:
         x: Feature map `(batch, height, width, channels)`.
         block: `basic_block` or `bottleneck_block`.
         blocks_per_stage: Integers, one per stage.
-        widths: Channels of the stages.
+        widths: Integers, the channels of the stages.
 
     Returns:
-        The last stage's output, `features`; those of the others are `stage1`, ...
+        The output of the last stage, the layer `features`. The outputs of the other
+        stages are `stage1`, `stage2` and so on.
     """
     for stage, (num_blocks, width) in enumerate(
         zip(blocks_per_stage, widths, strict=True), start=1

@@ -1,4 +1,4 @@
-"""RetinaNet detectors on KerasHub."""
+"""Builds RetinaNet detectors with KerasHub."""
 
 import math
 
@@ -7,7 +7,7 @@ import keras
 from keras_diffkd.models.hub import compute_in_float32, resnet_encoder
 from keras_diffkd.validation.packages import import_keras_hub
 
-# Every anchor starts as an object with this probability (arXiv 1708.02002, 4.1).
+# The initial probability of an object at each anchor (arXiv 1708.02002, 4.1).
 _PRIOR = 0.01
 
 
@@ -27,22 +27,23 @@ def retinanet(
 ):
     """Builds a RetinaNet with boxes as `xyxy` pixels.
 
-    Its feature pyramid is `"backbone/fpn"`, a dictionary of maps `P3`, `P4`, ... of
-    256 channels; its outputs are the dictionary `bbox_regression` (encoded boxes,
-    `(batch, anchors, 4)`) and `cls_logits` (`(batch, anchors, classes)`), float32
-    under any dtype policy.
+    Its feature pyramid is `"backbone/fpn"`, a dictionary of maps `P3`, `P4`, ... with
+    256 channels. Its output is a dictionary with `bbox_regression` (encoded boxes,
+    `(batch, anchors, 4)`) and `cls_logits` (`(batch, anchors, classes)`), float32 under
+    any dtype policy.
 
     Args:
-        input_shape: `(height, width, 3)`, known: anchors depend on it.
+        input_shape: `(height, width, 3)`. All sizes must be known, because the anchors
+            depend on them.
         num_classes: Integer.
-        filters: See `resnet_encoder`, as `blocks` and `block_type`.
-        blocks: Integers.
-        block_type: String.
-        levels: First and last level of the pyramid.
-        num_scales: Integer, anchor sizes at each level.
-        aspect_ratios: Floats, heights over widths of the anchors.
-        anchor_size: Float, side of the smallest anchor in strides of its level.
-        head_convs: Integer, convolutions before the outputs.
+        filters: Integers, as in `resnet_encoder`.
+        blocks: Integers, as in `resnet_encoder`.
+        block_type: String, as in `resnet_encoder`.
+        levels: Integers, the first and the last level of the pyramid.
+        num_scales: Integer, the number of anchor sizes at each level.
+        aspect_ratios: Floats, the heights of the anchors divided by their widths.
+        anchor_size: Float, the side of the smallest anchor, in strides of its level.
+        head_convs: Integer, the number of convolutions before the outputs.
         name: String.
 
     Returns:
@@ -80,7 +81,7 @@ def retinanet(
             detector.box_head.prediction_layer,
             detector.classification_head.prediction_layer,
             *(layer for layer in detector.layers if isinstance(layer, outputs)),
-            # Coordinates of boxes.
+            # These compute coordinates of boxes.
             detector.anchor_generator,
             detector.label_encoder,
             detector.label_encoder.anchor_generator,
@@ -90,13 +91,13 @@ def retinanet(
 
 
 def repair_initial_weights(detector):
-    """Puts the prior where RetinaNet has it, and makes the pyramid's levels differ.
+    """Corrects the initial weights of a KerasHub RetinaNet.
 
-    KerasHub 0.32 gives the prior's bias to the boxes instead of the classes, and the
-    same initial weights to every convolution of the pyramid.
+    KerasHub 0.32 sets the bias for the prior on the boxes instead of the classes, and
+    gives all convolutions of the pyramid the same initial weights.
 
     Args:
-        detector: `keras_hub.models.RetinaNetObjectDetector`, not trained.
+        detector: `keras_hub.models.RetinaNetObjectDetector` that is not trained.
     """
     boxes = detector.box_head.prediction_layer
     boxes.bias.assign(keras.ops.zeros(boxes.bias.shape))

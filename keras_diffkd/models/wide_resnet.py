@@ -1,4 +1,4 @@
-"""Wide residual networks for CIFAR."""
+"""Builds wide residual networks for CIFAR."""
 
 import keras
 
@@ -16,8 +16,8 @@ def wide_resnet(input_shape, num_classes, *, depth, width, name):
         name: Name of the model.
 
     Returns:
-        A `keras.Model`. `stage1` to `stage3` are the outputs of the stages (sums,
-        before activation); `features` is the activated last one.
+        A `keras.Model`. `stage1` to `stage3` are the outputs of the stages (sums before
+        the activation). `features` is the last one after the activation.
 
     Example:
 
@@ -42,8 +42,8 @@ def wide_resnet(input_shape, num_classes, *, depth, width, name):
 def _block(x, filters, stride, *, name, output_name):
     """Applies BN-ReLU-conv twice, with a shortcut around the convolutions.
 
-    Where the shape changes, the shortcut is a 1x1 convolution of the activated
-    input; elsewhere it is the input itself.
+    If the shape changes, the shortcut is a 1x1 convolution of the activated input.
+    Otherwise it is the input itself.
     """
     y = blocks.relu(blocks.batch_norm(x, name=f"{name}_bn1"), name=f"{name}_relu1")
     shortcut = x

@@ -1,4 +1,4 @@
-"""The models of the zoo by name."""
+"""Builds the models of the zoo by name."""
 
 import difflib
 import functools
@@ -102,38 +102,39 @@ ZOO = {**CLASSIFIERS, **DETECTORS, **SEGMENTERS}
 
 
 def build_model(name, input_shape, num_classes):
-    """Builds a model of the zoo, with new weights.
+    """Builds a model of the zoo with new weights.
 
     For CIFAR-sized images: `resnet20`, `resnet32`, `resnet56`, `resnet110`,
     `resnet8x4`, `resnet32x4`, `wrn_16_2`, `wrn_40_1`, `wrn_40_2`. For ImageNet:
     `resnet18`, `resnet34`, `resnet50`, `mobilenet_v1`. For 8x8 digits:
     `digits_teacher`, `digits_student`. For 28x28 images such as Fashion-MNIST:
-    `fashion_teacher` (176,090 parameters), `fashion_student` (20,146). Each is made of
-    Keras's own layers, so that its file loads without this package. Its input is named
-    `image`; `features` is its last feature map, `(batch, height, width, channels)`
-    after the last activation; `logits` is its output, float32 under any dtype policy.
+    `fashion_teacher` (176,090 parameters), `fashion_student` (20,146). These models use
+    only Keras's own layers, so their files load without this package. The input is
+    named `image`. `features` is the last feature map, `(batch, height, width,
+    channels)`, after the last activation. `logits` is the output, float32 under any
+    dtype policy.
 
-    On KerasHub (`pip install keras-diffkd[hub]`), detectors: `retinanet_resnet18`,
-    `retinanet_resnet50`, `retinanet_resnet101`, and segmenters: `deeplabv3_resnet18`,
-    `deeplabv3_resnet50`, `deeplabv3_resnet101`; small ones for `digit_scenes`:
-    `retinanet_scenes_teacher`, `retinanet_scenes_student`, `deeplabv3_scenes_teacher`,
-    `deeplabv3_scenes_student`. See `models.retinanet` and `models.deeplab` for what
-    they give and what to tap.
+    With KerasHub (`pip install keras-diffkd[hub]`), there are detectors:
+    `retinanet_resnet18`, `retinanet_resnet50`, `retinanet_resnet101`; segmenters:
+    `deeplabv3_resnet18`, `deeplabv3_resnet50`, `deeplabv3_resnet101`; and small ones
+    for `digit_scenes`: `retinanet_scenes_teacher`, `retinanet_scenes_student`,
+    `deeplabv3_scenes_teacher`, `deeplabv3_scenes_student`. See `models.retinanet` and
+    `models.deeplab` for their outputs and their layers to tap.
 
     Args:
         name: Name of the model.
-        input_shape: `(height, width, channels)`; height and width may be `None`.
-        num_classes: Integer, classes in the output.
+        input_shape: `(height, width, channels)`. Height and width may be `None`.
+        num_classes: Integer, the number of classes in the output.
 
     Returns:
         A `keras.Model` from `(batch, *input_shape)` to logits: `(batch, num_classes)`
-        of a classifier, `(batch, height, width, num_classes)` of a segmenter, and a
-        dictionary of a detector.
+        for a classifier, `(batch, height, width, num_classes)` for a segmenter, and a
+        dictionary for a detector.
 
     Raises:
-        ImportError: If the model is one of KerasHub's and that is not installed.
-        ValueError: If the zoo has no such model, or if `input_shape` or
-            `num_classes` is not one.
+        ImportError: If the model needs KerasHub, which is not installed.
+        ValueError: If the zoo does not have this model, or if `input_shape` or
+            `num_classes` is invalid.
 
     Example:
 
@@ -150,16 +151,16 @@ def build_model(name, input_shape, num_classes):
     if input_shape is None or num_classes is None:
         raise ValueError(
             f"{name!r} needs `input_shape` and `num_classes`. Received: "
-            f"input_shape={input_shape!r}, num_classes={num_classes!r}."
+            f"input_shape={input_shape!r}, num_classes={num_classes!r}. Pass both."
         )
     return ZOO[name](tuple(input_shape), num_classes, name=name)
 
 
 def check_image_classes(input_shape, num_classes):
-    """Raises `ValueError` unless these are the shape of an image and a count, or unset.
+    """Raises `ValueError` unless these are an image shape and a class count, or `None`.
 
     Args:
-        input_shape: `(height, width, channels)`, height and width may be `None`; or
+        input_shape: `(height, width, channels)` or `None`. Height and width may be
             `None`.
         num_classes: Integer, or `None`.
     """
@@ -184,6 +185,6 @@ def _is_count(value):
 
 
 def closest(name, names):
-    """Returns a sentence with the names most like `name`, or an empty string."""
+    """Returns a sentence with the names closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, names, n=3)
     return f"Did you mean {' or '.join(map(repr, close))}? " if close else ""

@@ -1,1 +1,1 @@
-"""Trainings that go on where they were killed: snapshots and fingerprints."""
+"""Saves snapshots of trainings and resumes interrupted trainings from them."""

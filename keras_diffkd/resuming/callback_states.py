@@ -1,4 +1,4 @@
-"""What other callbacks remember from one epoch to the next."""
+"""Saves and restores the states of other callbacks."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ _OF_KERAS = ("_model", "model", "params")
 
 
 class CallbackStates:
-    """Reads and sets what the callbacks of a training remember.
+    """Reads and sets the states of the callbacks of a training.
 
-    A callback that has `get_state()` and `set_state(state)` is asked. Of all others
-    (those of Keras too), the attributes that have changed since the training began
-    are its state: numbers, strings, arrays, lists, tuples and dicts of them, and
-    functions of `keras.ops`. What is given to a constructor, such as a path, does not
-    change and may be another when the training is resumed.
+    For a callback with `get_state()` and `set_state(state)`, these methods are called.
+    The state of any other callback, including Keras's own, consists of the attributes
+    that have changed since the training began: numbers, strings, arrays, functions of
+    `keras.ops`, and lists, tuples and dicts of these. Arguments of a constructor, such
+    as a path, do not change during training, so they may differ when it is resumed.
 
     Args:
         callbacks: List of callbacks, after their `on_train_begin`.
@@ -44,10 +44,10 @@ class CallbackStates:
         self._restored = {}
 
     def get(self, arrays):
-        """Returns the states as what JSON can hold.
+        """Returns the states in a form that JSON can hold.
 
         Args:
-            arrays: Dict that takes the arrays of the states.
+            arrays: Dict to which the arrays of the states are added.
         """
         return {
             name: self._state(name, callback, arrays)
@@ -55,11 +55,11 @@ class CallbackStates:
         }
 
     def set(self, states, arrays):
-        """Sets the states of the callbacks that are still there.
+        """Sets the states of the callbacks that still exist.
 
         Args:
-            states: What `get` returned.
-            arrays: Dict that holds the arrays.
+            states: Dict that `get` returned.
+            arrays: Dict with the arrays of the states.
         """
         for name, callback in self._callbacks.items():
             state = {
@@ -89,7 +89,7 @@ class CallbackStates:
 
 
 def _named(callbacks):
-    """Names callbacks by class and number, the same way in the next process."""
+    """Returns the callbacks by class and number, the same in every process."""
     named, counts = {}, {}
     for callback in callbacks:
         kind = type(callback).__name__
@@ -99,7 +99,7 @@ def _named(callbacks):
 
 
 def _attributes(name, callback):
-    """Yields `(attribute, encoded, arrays)` for all that can be kept."""
+    """Yields `(attribute, encoded, arrays)` for all attributes that can be saved."""
     for attribute, value in vars(callback).items():
         arrays = {}
         if attribute in _OF_KERAS:
@@ -107,7 +107,7 @@ def _attributes(name, callback):
         try:
             encoded = _encode(value, f"{name}/{attribute}", arrays)
         except TypeError:
-            continue  # A file, a model: the callback makes it anew.
+            continue  # A file or a model, for example: the callback creates it again.
         yield attribute, encoded, arrays
 
 
@@ -119,10 +119,10 @@ def _digest(value, arrays):
 
 
 def _encode(value, prefix, arrays):
-    """Returns a value as what JSON can hold; its arrays get names in `arrays`.
+    """Returns a value in a form that JSON can hold and adds its arrays to `arrays`.
 
     Raises:
-        TypeError: If it is not made of what can be kept.
+        TypeError: If the value cannot be saved.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -136,11 +136,11 @@ def _encode(value, prefix, arrays):
     if type(value) is dict:
         items = [[k, v] for k, v in value.items()]
         return {"dict": _encode(items, prefix, arrays)}
-    # Which way is better, which Keras's callbacks decide at the first epoch's end.
+    # Keras's callbacks keep such a function after the first epoch, to compare metrics.
     name = getattr(value, "__name__", None)
     if name is not None and getattr(keras.ops, name, None) is value:
         return {"keras.ops": name}
-    raise TypeError(f"{type(value).__name__} cannot be kept")
+    raise TypeError(f"{type(value).__name__} cannot be saved")
 
 
 def _decode(value, arrays):

@@ -1,4 +1,4 @@
-"""What must be the same for a training to be resumed."""
+"""Computes fingerprints that must match for a training to be resumed."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import warnings
 import keras
 import numpy as np
 
-# Keras numbers layers by how many were made before, in this process.
+# Keras numbers layers by the number of layers created before in this process.
 _NUMBER = re.compile(r"(_\d+)+(?=[\"/_]|$)")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _SHOWN = 5
@@ -18,16 +18,16 @@ _COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def model_fingerprint(model):
-    """Returns what tells one compiled model from another, without its weights.
+    """Returns the fingerprint of a compiled model, without its weights.
 
     Args:
         model: A built and compiled `keras.Model`.
 
     Returns:
-        Dict from str to what JSON can hold: lists of the variables' names, shapes
-        and dtypes, hashes of the configurations of model, optimizer (without a
-        learning rate that is a number, which callbacks change), loss and metrics,
-        and of a distiller's teacher the SHA-256 of its weights.
+        Dict that JSON can hold: lists with the names, shapes and dtypes of the
+        variables; hashes of the configurations of model, optimizer, loss and metrics;
+        and the SHA-256 of the weights of a distiller's teacher. A learning rate that is
+        a number is left out, because callbacks change it.
 
     Example:
 
@@ -62,7 +62,7 @@ def constant_learning_rate(optimizer):
     """Returns a learning rate that is a number, or `None` if it is a schedule.
 
     Args:
-        optimizer: A Keras optimizer, with a loss scale or without.
+        optimizer: A Keras optimizer, with or without loss scaling.
 
     Example:
 
@@ -71,7 +71,7 @@ def constant_learning_rate(optimizer):
     0.1
     """
     rate = _inner(_config(optimizer)).get("learning_rate")
-    # As it was written: 0.1 is 0.10000000149 in float32.
+    # Restores the number that the user wrote: 0.1 is 0.10000000149 in float32.
     return float(str(np.float32(rate))) if isinstance(rate, float) else None
 
 
@@ -79,11 +79,11 @@ def differences(before, now):
     """Describes how two fingerprints differ.
 
     Args:
-        before: Dict of what JSON can hold, dicts in it included.
-        now: The same.
+        before: Dict that JSON can hold, which may be nested.
+        now: Dict of the same form.
 
     Returns:
-        A string with one sentence part for each difference; empty if there is none.
+        String that lists the differences. It is empty if there are none.
 
     Example:
 
@@ -112,7 +112,7 @@ def _differences(before, now, name):
 
 
 def _shown(value):
-    """Returns enough of a hash to tell it from another, and anything else as it is."""
+    """Returns the start of a hash, and any other value unchanged."""
     is_hash = isinstance(value, str) and _HASH.fullmatch(value)
     return value[:12] if is_hash else value
 
@@ -130,21 +130,21 @@ def _config(configured):
 
 
 def _inner(optimizer_config):
-    """Returns the configuration of the optimizer that a loss scale may be around."""
+    """Returns the configuration of the optimizer inside any loss scaling."""
     return optimizer_config.get("inner_optimizer", {}).get("config", optimizer_config)
 
 
 def _compiled(model):
-    """Returns a dict from `_COMPILED` to what the model was compiled with."""
+    """Returns a dict from each name in `_COMPILED` to that argument of `compile`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Lambdas are unsafe to load: none is.
+            warnings.simplefilter("ignore")  # Keras warns of lambdas; none is loaded.
             config = model.get_compile_config()
     except (TypeError, ValueError, AttributeError, NotImplementedError):
-        # Something in it has no configuration: its name must do.
+        # Some part has no configuration, so its name is used instead.
         loss = keras.tree.map_structure(_name, model.loss)
         config = {"loss": loss, "metrics": [_name(metric) for metric in model.metrics]}
-    # A student may be trained by its own loss.
+    # A student may be trained with its own loss.
     student = config.get("student") or {}
     return {
         part: [_without_code(each.get(part)) for each in (config, student)]
@@ -159,7 +159,7 @@ def _name(described):
 
 
 def _without_code(config):
-    """Leaves out the code of lambdas, which has the number of its line in it."""
+    """Removes the code of lambdas, which contains line numbers."""
     if isinstance(config, dict):
         if config.get("class_name") == "__lambda__":
             return "lambda"

@@ -1,4 +1,4 @@
-"""The arrays that a snapshot holds of a model, its optimizer and its metrics."""
+"""Reads and restores the variables of a model, its optimizer and its metrics."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from keras_diffkd.training import backend
 
 
 class ModelArrays:
-    """Reads the variables of a model in training, and restores them.
+    """Reads and restores the variables of a model in training.
 
     Args:
         model: A built and compiled `keras.Model`.
@@ -25,8 +25,8 @@ class ModelArrays:
         """Returns a dict from the names in a snapshot to NumPy arrays.
 
         Args:
-            check: Function of variables and their values that raises if they must not
-                be saved. It does not see metrics.
+            check: Callable that receives variables and their values and raises if they
+                must not be saved. It is not called for metrics.
         """
         arrays = {}
         for group, variables in _groups(self._model).items():
@@ -43,20 +43,20 @@ class ModelArrays:
         return arrays
 
     def restore(self, snapshot):
-        """Restores all but the metrics."""
+        """Restores all variables except those of metrics."""
         if "random/0" in snapshot.arrays:
             make_global_seed()
         for group, variables in _groups(self._model).items():
             for index, variable in enumerate(variables):
                 name = f"{group}/{index}"
-                # Keras may have a global generator now that it did not need before.
+                # Keras may now have a global generator that the snapshot lacks.
                 if group != "random" or name in snapshot.arrays:
                     variable.assign(snapshot.arrays[name])
         variables = _replicated_groups(self._model)["state"]
         self._restore_replicated(snapshot, "state", variables)
 
     def restore_built_metrics(self, snapshot):
-        """Restores the metrics, unless Keras has yet to build them."""
+        """Restores the metrics if Keras has built them."""
         if self._metrics_fit(snapshot):
             variables = self._model.metrics_variables
             self._restore_replicated(snapshot, "metrics", variables)
@@ -75,10 +75,10 @@ class ModelArrays:
             build_metrics(model, batch)
         if not self._metrics_fit(snapshot):
             raise ValueError(
-                "The metrics of the model are not those of the interrupted training. "
+                "The metrics of the model must be those of the interrupted training. "
                 f"Received: {len(model.metrics_variables)} variables of metrics, "
                 f"expected: {_num_metrics(snapshot)}. With skip_data=False, build them "
-                "before `fit`: evaluate a batch first. A Distiller builds them itself."
+                "before `fit` by evaluating a batch. A Distiller builds them itself."
             )
         self._restore_replicated(snapshot, "metrics", model.metrics_variables)
 
@@ -98,7 +98,7 @@ def numbered(group, values):
 
 
 def arrays_of(snapshot, group):
-    """Returns the arrays of a snapshot that `numbered` named."""
+    """Returns the arrays in a snapshot that `numbered` named."""
     numbers = itertools.takewhile(
         lambda index: f"{group}/{index}" in snapshot.arrays, itertools.count()
     )
@@ -106,13 +106,13 @@ def arrays_of(snapshot, group):
 
 
 def is_finite(variable, value):
-    """Whether a variable does not hold floats, or all of them are finite."""
+    """Returns whether all floats in a variable are finite."""
     is_float = keras.backend.is_float_dtype(variable.dtype)
     return not is_float or bool(np.all(np.isfinite(value)))
 
 
 def _groups(model):
-    """Returns the variables that are the same on every replica, by name of group."""
+    """Returns the variables that are equal on all replicas, by the name of a group."""
     seeds = global_seed()
     return {
         "trainable": model.trainable_variables,
@@ -122,12 +122,12 @@ def _groups(model):
 
 
 def _replicated_groups(model):
-    """Returns those that every replica may have its own value of."""
+    """Returns the variables whose values may differ between replicas, by group."""
     trainable = {id(variable) for variable in model.trainable_variables}
     return {
         "state": [v for v in model.variables if id(v) not in trainable],
-        # Between epochs too: some go on, such as the count of steps that are skipped
-        # in a row.
+        # Some metrics continue in the next epoch, such as the number of steps that were
+        # skipped in a row.
         "metrics": model.metrics_variables,
     }
 

@@ -1,24 +1,24 @@
-"""Going through the batches of an epoch that a training has behind it."""
+"""Skips the batches of an epoch that were trained on before a training was resumed."""
 
 import keras
 
 
 class PassedBatches:
-    """Lets `fit` pass the first batches of an epoch without training on them.
+    """Makes `fit` skip the first batches of an epoch.
 
-    Keras's `fit` can begin at an epoch, not inside one. So its function that trains
-    on a batch is replaced for a while by one that reads the batch and does nothing
-    with it, and the other callbacks are not told.
+    Keras's `fit` can start at an epoch, but not inside one. The function that trains on
+    a batch is therefore replaced temporarily with one that only reads the batch, and
+    the other callbacks are not called.
 
     Args:
         model: The `keras.Model` in training.
         callback_list: The `keras.callbacks.CallbackList` of `fit`.
-        callback: The callback that is told nevertheless, and calls `count`.
-        calls: Integer, how many calls of the function have been made before.
-        logs: Dict, the logs of the last of them.
-        read: Whether the data begins with the epoch, so that the batches must be
-            read, or where the training goes on.
-        first: Callable on the first batch, or on `None` if none is read.
+        callback: The only callback that is still called. It calls `count`.
+        calls: Integer, the number of calls of the function to skip.
+        logs: Dict, the logs of the last skipped call.
+        read: Boolean. `True` if the data starts with the epoch, so that the skipped
+            batches must be read; `False` if it starts where the training continues.
+        first: Callable that receives the first batch, or `None` if none is read.
     """
 
     def __init__(self, model, callback_list, callback, calls, logs, read, first):
@@ -34,37 +34,37 @@ class PassedBatches:
         model.train_function = self._pass
 
     def count(self):
-        """Says that a call is over; after the last one everything is as it was.
+        """Counts a skipped call and restores `fit` after the last one.
 
         Returns:
-            Whether it was the last one.
+            Boolean, whether it was the last one.
         """
         self._left -= 1
         if not self._left:
-            self._put_back()
+            self._restore()
         return not self._left
 
     def end_of_epoch(self):
-        """Raises `ValueError`: the epoch has ended before all were passed.
+        """Raises `ValueError`, because the epoch ended before all batches were skipped.
 
-        On PyTorch, `fit` itself reads the data, and ends an epoch that has no more.
+        On PyTorch, `fit` itself reads the data and ends the epoch with the data.
         """
-        self._put_back()
+        self._restore()
         raise self._too_few()
 
     def _too_few(self):
         return ValueError(
-            f"The data ended {self._left} batches before the point in the epoch "
-            "where the training goes on. It must be the data of the interrupted "
-            "training: as many batches, in the same order."
+            f"The data ended {self._left} batches before the point in the epoch where "
+            "the training continues. Pass the data of the interrupted training, with "
+            "the same number of batches in the same order."
         )
 
-    def _put_back(self):
+    def _restore(self):
         self._model.train_function = self._train
         self._list.callbacks = self._callbacks
 
     def _pass(self, *arguments):
-        # On JAX the state comes before the data, and is returned after the logs.
+        # On JAX, the state comes before the data and is returned after the logs.
         *state, data = arguments
         try:
             batch = self._read_batches(data)
@@ -72,19 +72,20 @@ class PassedBatches:
                 self._first(batch)
                 self._first = None
         except BaseException:
-            self._put_back()
+            self._restore()
             raise
         return (self._logs, *state) if state else self._logs
 
     def _read_batches(self, data):
-        """Returns a batch, or `None` if none is read."""
-        if not hasattr(data, "__next__"):  # On PyTorch `fit` has read them itself.
+        """Returns the first batch of a call, or `None` if none is read."""
+        if not hasattr(data, "__next__"):  # On PyTorch, `fit` has read the batches.
             if not self._read:
                 raise ValueError(
-                    "Data that starts where the training goes on (skip_data=False) "
-                    f"cannot be used on the backend {keras.backend.backend()!r}: fit "
-                    "reads it before a callback can tell. Pass skip_data=True and data "
-                    "that starts with the epoch."
+                    "skip_data=False, for data that starts where the training "
+                    f"continues, does not work on the backend "
+                    f"{keras.backend.backend()!r}: `fit` reads the data before a "
+                    "callback can skip steps. Pass skip_data=True and data that starts "
+                    "with the epoch."
                 )
             return data[0]
         if not self._read:
@@ -95,5 +96,5 @@ class PassedBatches:
             raise self._too_few() from None
         for _ in range(self._model.steps_per_execution - 1):
             if next(data, None) is None:
-                break  # The last batches of an epoch may be fewer.
+                break  # The last call of an epoch may have fewer batches.
         return batch

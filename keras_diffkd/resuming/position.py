@@ -1,15 +1,15 @@
-"""The position of a training."""
+"""Describes the position of a training."""
 
 import typing
 
 
 class Position(typing.NamedTuple):
-    """How far a training is.
+    """Describes the progress of a training.
 
     Attributes:
-        epoch: Integer, the epoch that it is in, from 0.
-        step_in_epoch: Integer, steps of that epoch that are done.
-        step: Integer, all steps that are done.
+        epoch: Integer, the current epoch, from 0.
+        step_in_epoch: Integer, the number of completed steps in that epoch.
+        step: Integer, the number of completed steps in total.
     """
 
     epoch: int
@@ -18,7 +18,7 @@ class Position(typing.NamedTuple):
 
 
 def position_of(snapshot):
-    """Returns the `Position` at which a snapshot was taken; all 0 if it is `None`."""
+    """Returns the `Position` of a snapshot, or the start if it is `None`."""
     if snapshot is None:
         return Position(0, 0, 0)
     return Position(**{name: snapshot.state[name] for name in Position._fields})

@@ -1,4 +1,4 @@
-"""Folders that hold a training at one step, complete and checked."""
+"""Writes and reads snapshots, folders with the complete state of a training."""
 
 import concurrent.futures
 import dataclasses
@@ -18,26 +18,26 @@ from keras_diffkd.atomic_files import move_into_place, sync
 
 FORMAT = 2
 KEPT = 2
-# A second snapshot of the same step, such as the end of the epoch, has a number behind.
+# A second snapshot of the same step, as at the end of an epoch, has a number appended.
 _NAME = re.compile(r"step-(\d{9,})(?:-(\d+))?")
 _TEMPORARY = ".partial-"
-# From folder to what is being written there, in a thread of this process.
+# Maps a folder to the write that is running there, in a thread of this process.
 _WRITING = {}
 _KERAS_BACKUP = ("training_metadata.json", "latest.weights.h5", "seeds.json")
 
 
 class DamagedSnapshotError(Exception):
-    """A snapshot whose files are not what was written."""
+    """Raised if the files of a snapshot are damaged."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A training at one step.
+    """Holds the state of a training at one step.
 
     Attributes:
-        path: Its folder.
+        path: Path of the snapshot's folder.
         arrays: Dict from name to NumPy array.
-        state: Dict of what JSON can hold.
+        state: Dict that JSON can hold.
     """
 
     path: Path
@@ -46,16 +46,16 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots of one training, in a folder of their own.
+    """Manages the snapshots of one training, in a folder of their own.
 
-    A snapshot is a folder `step-000001234` of `variables.npz` (one flat array for each
-    dtype) and `state.json` (what is where in those, everything else, and the SHA-256
-    of both files). It is written under another name, and gets its own when the disk
-    has all of it; the newest two are kept. A thread does that, while the training goes
-    on: the disk takes longer than reading the variables.
+    A snapshot is a folder `step-000001234` with `variables.npz` (one flat array for
+    each dtype) and `state.json` (the layout of these arrays, all other state, and the
+    SHA-256 of both files). It is written under a temporary name and renamed when all of
+    it is on the disk. The newest two snapshots are kept. A thread writes them while the
+    training continues, because writing takes longer than reading the variables.
 
     Args:
-        directory: The folder. It need not exist.
+        directory: Path of the folder, which need not exist.
 
     Example:
 
@@ -73,7 +73,7 @@ class Snapshots:
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
 
     def paths(self):
-        """Returns the folders of the snapshots, the oldest first, intact or not."""
+        """Returns the folders of all snapshots, the oldest first, even damaged ones."""
         if self._key in _WRITING:
             concurrent.futures.wait([_WRITING[self._key]])
         return self._paths()
@@ -91,18 +91,17 @@ class Snapshots:
         return sorted(found, key=_order)
 
     def newest(self):
-        """Reads the newest snapshot that is intact.
+        """Reads the newest snapshot that is not damaged.
 
         Returns:
-            `Snapshot`, or `None` if there are no snapshots at all.
+            `Snapshot`, or `None` if there are no snapshots.
 
         Warns:
-            For every newer snapshot that is damaged, with what is wrong with it.
+            For each newer snapshot that is damaged, with the reason.
 
         Raises:
-            ValueError: If all snapshots are damaged, one has a format that this version
-                does not know, the folder is a file, or it holds a backup of another
-                kind.
+            ValueError: If all snapshots are damaged, if one has an unknown format, if
+                the folder is a file, or if it holds a backup of another kind.
         """
         self.check_kind()
         self._damaged, reasons = [], []
@@ -115,29 +114,29 @@ class Snapshots:
                 continue
             for reason in reasons:
                 warnings.warn(
-                    f"A backup of the training is damaged and left out: {reason}. "
+                    f"A snapshot of the training is damaged and is ignored: {reason}. "
                     f"Resuming from {path} instead.",
                     stacklevel=3,
                 )
             return snapshot
         if reasons:
             raise ValueError(
-                "All backups of this training are damaged, and nothing is trained "
-                f"from the start without being asked for: {'; '.join(reasons)}. Bring "
-                f"one back from a copy, or delete {self.directory} to start anew."
+                "All snapshots of this training are damaged, and it does not start "
+                f"over by itself: {'; '.join(reasons)}. Restore one from a copy, or "
+                f"delete {self.directory} to start over."
             )
         return None
 
     def write(self, step, arrays, state):
-        """Begins to add a snapshot, and to remove all but the newest two.
+        """Starts to write a snapshot and to remove all but the newest two.
 
         Args:
-            step: Integer, steps trained so far.
-            arrays: Dict from name to NumPy array. They may change afterwards.
-            state: Dict of what JSON can hold, which may not.
+            step: Integer, the number of completed steps.
+            arrays: Dict from name to NumPy array. The arrays may change afterwards.
+            state: Dict that JSON can hold. It must not change afterwards.
 
         Raises:
-            OSError: If the snapshot before could not be written.
+            OSError: If the previous snapshot could not be written.
         """
         self.wait()
         packed, layout = _pack(arrays)
@@ -146,10 +145,10 @@ class Snapshots:
         )
 
     def wait(self):
-        """Waits until all is written.
+        """Waits until the snapshot is written.
 
         Raises:
-            OSError: If it could not be.
+            OSError: If it could not be written.
         """
         if self._key in _WRITING:
             _WRITING.pop(self._key).result()
@@ -180,7 +179,7 @@ class Snapshots:
         self._damaged = []
 
     def clean(self):
-        """Makes the folder, and removes what a killed training left half-written."""
+        """Creates the folder and removes snapshots that were not completed."""
         if not self.directory.exists():
             self.directory.mkdir(parents=True)
             sync(self.directory.parent)
@@ -195,28 +194,30 @@ class Snapshots:
         return self.directory / name
 
     def _remove(self, path):
-        # Half a snapshot under the name of a snapshot would look like damage.
+        # Under its own name, a partly removed snapshot would look damaged.
         hidden = path.with_name(f"{_TEMPORARY}{path.name}")
         path.rename(hidden)
         shutil.rmtree(hidden)
 
     def check_kind(self):
-        """Raises `ValueError` if this is no folder, or holds another kind of backup."""
+        """Raises `ValueError` if this is a file or holds another kind of backup."""
         existing = next(
             path for path in (self._key, *self._key.parents) if path.exists()
         )
         if not existing.is_dir():
             raise ValueError(
-                "Backups need a folder of their own, which is made if it does not "
-                f"exist. Received: {self.directory}, where {existing} is a file."
+                "The snapshots of a training need their own folder, which is created "
+                f"if necessary. Received: {self.directory}, but {existing} is a file. "
+                "Use another path."
             )
         for name in _KERAS_BACKUP:
             if (self.directory / name).exists():
                 raise ValueError(
-                    f"{self.directory} holds a backup of Keras's BackupAndRestore, "
-                    "as earlier versions wrote it, which cannot be resumed from here. "
-                    f"Received: {name}, expected folders step-000000000. Finish "
-                    "with the version that wrote it, or train anew in another folder."
+                    f"{self.directory} holds a backup of Keras's BackupAndRestore, as "
+                    "earlier versions wrote it. This version cannot resume from it. "
+                    f"Received: {name}, expected folders step-000000000. Finish the "
+                    "training with the version that wrote it, or start over in another "
+                    "folder."
                 )
 
 
@@ -226,7 +227,7 @@ def _order(path):
 
 
 def _pack(arrays):
-    """Joins arrays by dtype: hundreds of small ones take several times as long."""
+    """Joins arrays by dtype, because many small ones take several times as long."""
     groups, layout = {}, []
     for name, array in arrays.items():
         groups.setdefault(array.dtype, []).append(array.ravel())
@@ -234,9 +235,9 @@ def _pack(arrays):
     packed = {}
     for dtype, parts in groups.items():
         joined = np.concatenate(parts)
-        # NumPy's files know its own dtypes only; bfloat16 is kept as bytes.
+        # NumPy's files support only its own dtypes, so bfloat16 is saved as bytes.
         packed[dtype.name] = joined.view("uint8") if dtype.kind == "V" else joined
-    names = {dtype: dtype.name for dtype in groups}  # Each takes a while.
+    names = {dtype: dtype.name for dtype in groups}  # `dtype.name` is slow.
     return packed, [(name, names[dtype], shape) for name, dtype, shape in layout]
 
 
@@ -267,14 +268,14 @@ def _read(path):
     except (ValueError, KeyError, TypeError, RecursionError):
         intact = False
     if not intact:
-        raise DamagedSnapshotError("state.json is not what was written")
+        raise DamagedSnapshotError("state.json does not match its checksum")
     if content["format"] != FORMAT:
         raise ValueError(
             f"{path} was written by another version of keras-diffkd. Received: format "
             f"{content['format']}, expected {FORMAT}. Resume with that version."
         )
     if hashlib.sha256(variables).hexdigest() != content["variables_sha256"]:
-        raise DamagedSnapshotError("variables.npz is not what was written")
+        raise DamagedSnapshotError("variables.npz does not match its checksum")
     with np.load(io.BytesIO(variables), allow_pickle=False) as file:
         arrays = _unpack(dict(file), content["layout"])
     return Snapshot(path, arrays, content["state"])

@@ -1,4 +1,4 @@
-"""A training that goes on where it was killed."""
+"""Defines the callback that saves snapshots and resumes an interrupted training."""
 
 import functools
 import inspect
@@ -30,45 +30,46 @@ from keras_diffkd.training import backend
 from keras_diffkd.training.loss_weights import assign_numbers, numbers_of
 from keras_diffkd.validation.arguments import check_integer
 
-# Optimizers whose training was interrupted in this process, or goes on.
+# Optimizers whose training is running or was interrupted in this process.
 _IN_TRAINING = weakref.WeakSet()
 
 
 class TrainingBackup(keras.callbacks.Callback):
-    """Saves a training while it runs; the same `fit` again goes on where it stopped.
+    """Saves snapshots of a training; the same `fit` resumes where the training stopped.
 
-    A training that was killed at any moment ends with the weights, and the history,
-    that it would have had otherwise. Saved are all variables of model and optimizer
-    (heads, moving statistics, random seeds, loss scale), the metrics, what the losses
-    weigh (numbers of a distiller and its methods, in attributes named `weight` or
-    `..._weight`), and what the other callbacks remember (`EarlyStopping`,
-    `ReduceLROnPlateau`, `History`, ...); of a teacher only the
-    SHA-256 of its weights. See docs/resuming.md for the files.
+    A training that was killed at any moment ends with the same weights and history as
+    without the interruption. A snapshot holds all variables of model and optimizer
+    (heads, moving statistics, random seeds, loss scale), the metrics, the loss weights
+    (numbers of a distiller and its methods, in attributes named `weight` or
+    `..._weight`), and the states of the other callbacks (`EarlyStopping`,
+    `ReduceLROnPlateau`, `History`, ...). For a teacher, it holds only the SHA-256 of
+    the weights. See docs/resuming.md for the files.
 
-    Works with any `keras.Model`. The callback runs after all others, wherever it is in
-    their list. When a training is over, so is the same `fit` at once, unless it asks
-    for more epochs; one that was stopped early does not go on.
+    The callback works with any `keras.Model`. It runs after all other callbacks,
+    wherever it is in their list. If a training is complete, the same `fit` ends
+    immediately, unless it has more epochs. A training that was stopped early does not
+    continue.
 
-    A callback of yours is asked for what it remembers if it has `get_state()`, which
-    returns a dict, and `set_state(state)`; otherwise its changed attributes are saved.
+    To control the saved state of your own callback, define `get_state()`, which returns
+    a dict, and `set_state(state)`. Otherwise its changed attributes are saved.
 
     Args:
-        directory: Folder for the backups of this training alone.
-        save_freq: Integer, steps between two backups in an epoch, or `None` for none.
-            There always is one at the end of an epoch.
-        skip_data: Whether the data passed to `fit` begins with the epoch. It must
-            have the same order in every epoch, or one that depends on the epoch alone,
-            and the batches that were trained on are read and left out. `False`: it
-            begins at the step where the training goes on, which `position` tells.
-        fingerprint: Anything that JSON can hold and that must be the same when the
-            training goes on, such as `{"data": "digits 1.0", "seed": 3}`.
+        directory: Folder for the snapshots of this training only.
+        save_freq: Integer, the number of steps between two snapshots in an epoch, or
+            `None` for none. There is always a snapshot at the end of an epoch.
+        skip_data: Boolean. If `True`, the data passed to `fit` starts with the epoch,
+            and the batches before the resumed step are read and skipped. The order of
+            the data must be the same in every epoch, or depend only on the epoch. If
+            `False`, the data starts at the resumed step, which `position` returns.
+        fingerprint: Value that JSON can hold and that must be the same when the
+            training is resumed, such as `{"data": "digits 1.0", "seed": 3}`.
 
     Raises:
-        ValueError: If an argument is out of range; when training begins, if all
-            backups are damaged, or are of another model, optimizer, learning rate,
+        ValueError: If an argument is out of range, or, when training begins, if all
+            snapshots are damaged or belong to another model, optimizer, learning rate,
             loss, metrics or fingerprint.
-        TrainingDivergedError: When a backup is due, if a variable is not finite.
-        OSError: At the next backup, if one could not be written.
+        TrainingDivergedError: If a variable is not finite when a snapshot is due.
+        OSError: At the next snapshot, if one could not be written.
 
     Example:
 
@@ -95,7 +96,7 @@ class TrainingBackup(keras.callbacks.Callback):
         self._found = None
 
     def position(self):
-        """Returns where the training goes on, a `Position`; all 0 if it begins."""
+        """Returns the `Position` at which the training continues."""
         self._found = self.snapshots.newest()
         return position_of(self._found)
 
@@ -103,7 +104,7 @@ class TrainingBackup(keras.callbacks.Callback):
         super().set_model(model)
         self._list = _callback_list()
         others = [callback for callback in self._list.callbacks if callback is not self]
-        # A new list: Keras is going through the old one.
+        # This creates a new list, because Keras is iterating over the old one.
         self._list.callbacks = [*others, self]
 
     def on_train_begin(self, logs=None):
@@ -141,20 +142,20 @@ class TrainingBackup(keras.callbacks.Callback):
         self._check_same(snapshot)
         self._first_rate = snapshot.state["learning rates"]["first"]
         self._restore(snapshot)
-        # Keras resets them when an epoch begins: what is left is what outlives that.
+        # Keras resets metrics when an epoch begins, except values that outlive epochs.
         self._arrays.restore_built_metrics(snapshot)
         epoch = self.params["epochs"] if self._stopped else self._at.epoch
         set_initial_epoch(model, epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
         snapshot, self._resumed = self._resumed, None
-        set_initial_epoch(model_of(self), None)  # Not for the next `fit`.
+        set_initial_epoch(model_of(self), None)  # The next `fit` must not use it.
         if snapshot is None or not snapshot.state["calls"]:
             self._at = Position(epoch, 0, self._at.step)
             self._calls = 0
             self._generators = backend.read_generators()
             return
-        # The other callbacks have begun the epoch a second time.
+        # The other callbacks have started this epoch again: restore their states.
         self._restore(snapshot)
         self._arrays.restore_built_metrics(snapshot)
         self._generators = arrays_of(snapshot, "generators of the epoch")
@@ -183,7 +184,7 @@ class TrainingBackup(keras.callbacks.Callback):
             self._at.epoch, self._at.step_in_epoch + steps, self._at.step + steps
         )
         due = self.save_freq and self._at.step - self._saved_step >= self.save_freq
-        # When something stops the training, its epoch ends here.
+        # If the training is being stopped, the epoch ends here and is saved then.
         if due and not model_of(self).stop_training:
             self._save(logs=logs, calls=self._calls)
 
@@ -195,14 +196,14 @@ class TrainingBackup(keras.callbacks.Callback):
         self._save()
 
     def on_train_end(self, logs=None):
-        # The last backup is from before the other callbacks' `on_train_end`, which may
-        # change the weights: when a finished `fit` is run again, they do so again.
+        # The last snapshot is from before the `on_train_end` of the other callbacks. If
+        # they change the weights, they do so again when a finished `fit` is repeated.
         self.snapshots.wait()
         set_initial_epoch(model_of(self), None)
         _IN_TRAINING.discard(model_of(self).optimizer)
 
     def _save(self, calls=0, logs=None):
-        model = self.model  # On JAX this brings the variables up to date.
+        model = self.model  # On JAX, this updates the variables.
         arrays = self._arrays.read(self._check_finite)
         arrays |= numbered("generators", backend.read_generators())
         if calls:
@@ -237,8 +238,8 @@ class TrainingBackup(keras.callbacks.Callback):
             if not is_finite(variable, value):
                 raise TrainingDivergedError(
                     f"The variable {variable.path!r} is not finite after "
-                    f"{self._at.step} steps, and is not saved: the backup before is "
-                    f"kept. {_advice(variable)}",
+                    f"{self._at.step} steps, so no snapshot is saved. The previous one "
+                    f"is kept. {_advice(variable)}",
                     culprits=[f"the variable {variable.path!r}"],
                     epoch=self._at.epoch + bool(self._at.step_in_epoch),
                     step=self._calls * model_of(self).steps_per_execution,
@@ -248,9 +249,9 @@ class TrainingBackup(keras.callbacks.Callback):
         steps = backend.numbers_of_workers(model_of(self), self._at.step)
         if len(set(steps)) > 1:
             raise ValueError(
-                "The workers of this training found different backups, and would train "
-                f"different models. Received: backups of the steps {steps}. The folder "
-                f"{self.snapshots.directory} must be one that all of them see."
+                "The workers of this training found different snapshots and would "
+                f"train different models. Received: snapshots of the steps {steps}. "
+                f"Put {self.snapshots.directory} on a disk that all workers share."
             )
 
     def _check_same(self, snapshot):
@@ -265,9 +266,9 @@ class TrainingBackup(keras.callbacks.Callback):
             raise OtherTrainingError(snapshot.path, found, other_teacher)
 
     def _weights_at_begin(self, snapshot):
-        """Returns what the losses weighed when the training began.
+        """Returns the loss weights at the start of the training.
 
-        Like learning rates, they may be what this training has made of them.
+        The current weights, like the learning rate, may have changed during training.
         """
         now = numbers_of(self.model)
         known = snapshot and snapshot.state.get("loss weights")
@@ -278,7 +279,7 @@ class TrainingBackup(keras.callbacks.Callback):
 
     def _restore(self, snapshot):
         self._arrays.restore(snapshot)
-        # The order of the epoch's data may be drawn from them when it begins.
+        # The order of the data may be drawn from these when the epoch begins.
         of_epoch = arrays_of(snapshot, "generators of the epoch")
         backend.assign_generators(of_epoch or arrays_of(snapshot, "generators"))
         self._states.set(snapshot.state["callbacks"], snapshot.arrays)
@@ -286,11 +287,11 @@ class TrainingBackup(keras.callbacks.Callback):
             assign_numbers(self.model, snapshot.state["loss weights"]["last"])
 
     def _is_rate_of(self, snapshot):
-        """Whether the learning rate is one that this training gave the optimizer.
+        """Returns whether the learning rate is one of this training.
 
-        A script that is run again gives the one that the training began with. The same
-        model, passed to `fit` again, has what callbacks made of it: that of the backup,
-        or a later one if it was interrupted after the backup.
+        A script that runs again sets the learning rate of the start. The same model, if
+        it is passed to `fit` again, has one that callbacks changed: that of the
+        snapshot, or a later one if the training was interrupted after the snapshot.
         """
         is_of_training = self._first_rate in snapshot.state["learning rates"].values()
         return is_of_training or self.model.optimizer in _IN_TRAINING
@@ -299,19 +300,19 @@ class TrainingBackup(keras.callbacks.Callback):
 def _advice(variable):
     if variable.path.endswith("dynamic_scale"):
         return (
-            "The loss scale has grown without end: no gradient ever overflows. Check "
-            "whether gradients are zero, raise `dynamic_growth_steps` of the "
+            "The loss scale has grown without limit, because no gradient overflows. "
+            "Check whether gradients are zero, raise `dynamic_growth_steps` of the "
             "LossScaleOptimizer, or train in mixed_bfloat16 or float32."
         )
     return (
-        "The training has diverged: try a smaller learning rate, or clip the gradients."
+        "The training has diverged. Try a smaller learning rate, or clip the gradients."
     )
 
 
 def _callback_list():
-    """Returns the list of callbacks that the calling `fit` goes through.
+    """Returns the list of callbacks of the calling `fit`.
 
-    Keras does not tell a callback of the others.
+    Keras does not pass it to callbacks.
     """
     frame = inspect.currentframe()
     while frame is not None:
@@ -328,8 +329,9 @@ def _callback_list():
 def _check_built(model):
     if not model.built:
         raise ValueError(
-            "A model must be built before its training can be resumed: call it on a "
-            f"batch, or give it an Input. Received: the unbuilt model {model.name!r}"
+            "The model must be built before its training can be resumed. Received: "
+            f"{model.name!r}, which is not built. Call it on a batch, or give it an "
+            "Input"
         )
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD
 from keras_diffkd.callbacks import FeaturePictures
-from keras_diffkd.callbacks.feature_pictures import false_colours
+from keras_diffkd.callbacks.feature_pictures import false_colors
 
 
 def make_distiller(*methods):
@@ -44,7 +44,7 @@ def test_pictures_and_events_at_the_first_and_every_few_epochs(rng, tmp_path):
     path = tmp_path / "png" / "features_epoch_0004.png"
     assert shown["features/features", 4] == path.read_bytes()
     pixels = np.asarray(Image.open(path).convert("RGB"), "float32")
-    # False colours: not a picture in grey.
+    # False colors: not a picture in gray.
     assert (np.ptp(pixels, axis=-1) > 50).mean() > 0.05
 
 
@@ -78,17 +78,17 @@ def test_stages_are_those_of_the_step(rng):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 16])
-def test_false_colours_follow_the_main_components_of_the_reference(rng, channels):
+def test_false_colors_follow_the_main_components_of_the_reference(rng, channels):
     reference = rng.normal(size=(8, 4, 4, channels)) * 2.0 ** np.arange(channels)
-    colour = false_colours(reference)
-    pictures = colour(reference)
+    color = false_colors(reference)
+    pictures = color(reference)
     assert pictures.shape == (8, 4, 4, 3)
     assert pictures.min() >= 0
     assert pictures.max() <= 1
     red = np.corrcoef(pictures[..., 0].ravel(), reference[..., -1].ravel())[0, 1]
     assert abs(red) > 0.9
     np.testing.assert_allclose(
-        colour(0 * reference + reference.mean((0, 1, 2))), 0.5, atol=1e-6
+        color(0 * reference + reference.mean((0, 1, 2))), 0.5, atol=1e-6
     )
 
 

@@ -287,7 +287,7 @@ def test_imagenet(tmp_path):
         small = load_classification(
             "imagenet2012", data_dir=tmp_path, batch_size=4, image_size=64
         )
-        with pytest.raises(ValueError, match="augment='crop' needs images of one size"):
+        with pytest.raises(ValueError, match="augment='crop' needs images of the same"):
             load_classification(
                 "imagenet2012", data_dir=tmp_path, batch_size=4, augment="crop"
             )

@@ -76,7 +76,7 @@ def test_several_classes_without_a_label(make_scenes):
                     {"box": tfds.features.BBoxFeature(bbox_format="XYWH")}
                 )
             },
-            "another format .*XYWH",
+            "must have boxes in the format .*XYWH",
         ),
         ({"picture": tfds.features.Image(dtype=np.uint16)}, "no image to train on"),
         ({"left": tfds.features.Image()}, r"no image.*Found \['left', 'picture'\]"),
@@ -139,8 +139,8 @@ def test_splits_without_any_box(make_scenes):
     ("box", "label", "message"),
     [
         (BOX, -1, "outside its 3 classes"),
-        ([0, 0, 1, 2], 0, "not in its image"),
-        ([1, 1, 0, 0], 0, "not in its image"),
+        ([0, 0, 1, 2], 0, "outside its image"),
+        ([1, 1, 0, 0], 0, "outside its image"),
     ],
 )
 def test_later_bad_objects_stop_the_reading(make_scenes, box, label, message):

@@ -71,7 +71,7 @@ def test_labeled_images_name_their_classes(make_masks, tmp_path):
 
 
 def test_masks_whose_classes_nobody_knows(make_masks):
-    with pytest.raises(ValueError, match="which classes.*LabeledImage"):
+    with pytest.raises(ValueError, match="does not name the classes.*LabeledImage"):
         SegmentationSource(make_masks({"train": [[0]]}), UNKNOWN, 255)
 
 
@@ -84,7 +84,10 @@ def test_masks_whose_classes_nobody_knows(make_masks):
             {"mask": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16)},
             "Found none",
         ),
-        ({"mask": tfds.features.LabeledImage(labels=256)}, "256 classes; expected"),
+        (
+            {"mask": tfds.features.LabeledImage(labels=256)},
+            "at most 255 classes. Received: 256",
+        ),
         ({"left": tfds.features.Image()}, r"no image.*Found \['left', 'picture'\]"),
     ],
 )

@@ -149,9 +149,9 @@ def test_pretrained_application(monkeypatch):
     ("spec", "options", "message"),
     [
         ("resnet21", {}, "'resnet21'. Did you mean.*'resnet20'.*'hub:PRESET'"),
-        ("model.h5", {}, "'model.h5' is refused: models are loaded from .keras files"),
+        ("model.h5", {}, "'model.h5' is refused: models are loaded only from .keras"),
         ("resnet20", {}, "'resnet20' .* needs input_shape and num_classes"),
-        ("missing.keras", {}, "There is no model file 'missing.keras'"),
+        ("missing.keras", {}, "The model file 'missing.keras' does not exist"),
         ("applications:MobileNetV9", {}, "Did you mean 'MobileNetV2'"),
         ("applications:imagenet_utils", {}, "Unknown model of keras.applications"),
         ("applications:ResNet50+coco", {}, "'applications:ResNet50+coco'"),
@@ -293,8 +293,8 @@ def test_bad_presets(presets, name, options):
     ("preset", "close"),
     [
         ("resnet_50_imagenett", "Did you mean 'resnet_50_imagenet' or "),
-        ("no_such_preset", "no such folder. Expected hub:NAME"),
-        ("bert_base_en", "there is no ImageClassifier of this name"),
+        ("no_such_preset", "ImageClassifier or a folder. Expected hub:NAME"),
+        ("bert_base_en", "not the name of an available ImageClassifier"),
     ],
 )
 def test_unknown_preset_is_answered_with_the_closest(no_network, preset, close):

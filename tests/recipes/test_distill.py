@@ -165,7 +165,7 @@ def test_pictures_of_the_features_are_drawn_when_asked_for(distil):
 
 def test_a_preset_that_does_not_exist_is_named_before_anything_is_fetched(distil):
     pytest.importorskip("keras_hub")
-    with pytest.raises(ValueError, match="'hub:no_such_preset': there is no Image"):
+    with pytest.raises(ValueError, match="'hub:no_such_preset': it is not the name"):
         distil("--teacher=hub:no_such_preset")
 
 

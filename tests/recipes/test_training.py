@@ -116,7 +116,7 @@ def test_a_damaged_backup_is_a_line_on_stderr(parse, tmp_path, capsys):
         warnings.simplefilter("error")
         assert training._position(TrainingBackup(tmp_path)).step == 1
     said = capsys.readouterr().err
-    assert said.startswith("warning: A backup of the training is damaged")
+    assert said.startswith("warning: A snapshot of the training is damaged")
     assert said.count("\n") == 1
 
 

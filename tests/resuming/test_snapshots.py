@@ -96,7 +96,9 @@ def test_any_flipped_bit_is_noticed(snapshots, rng):
             flipped = bytearray(content)
             flipped[place] ^= 1 << int(rng.integers(8))
             file.write_bytes(flipped)
-            with pytest.warns(UserWarning, match=f"{newest}.*is not what was written"):
+            with pytest.warns(
+                UserWarning, match=f"{newest}.*does not match its checksum"
+            ):
                 assert snapshots.newest().state["epoch"] == 10, (file, place)
         file.write_bytes(content)
     assert snapshots.newest().state["epoch"] == 20
@@ -118,7 +120,7 @@ def test_a_truncated_or_missing_file_is_noticed(snapshots, file):
 def test_when_all_are_damaged_nothing_starts_anew(snapshots):
     for path in snapshots.paths():
         (path / "variables.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="All backups.*000020.*000010.*delete"):
+    with pytest.raises(ValueError, match="All snapshots.*000020.*000010.*delete"):
         snapshots.newest()
 
 
@@ -164,7 +166,7 @@ def test_another_format_is_named(snapshots, monkeypatch):
 @pytest.mark.parametrize("inside", ["", "backups/student"])
 def test_a_file_is_no_folder(tmp_path, inside):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match="need a folder.*/file is a file"):
+    with pytest.raises(ValueError, match="need their own folder.*/file is a file"):
         Snapshots(tmp_path / "file" / inside).newest()
     assert (tmp_path / "file").read_text() == "mine"
 

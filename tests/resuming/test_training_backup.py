@@ -336,7 +336,7 @@ def test_another_training_is_refused_with_the_difference(tmp_path, now, said):
     fit(TrainingBackup(tmp_path, fingerprint={"data": "a"}), epochs=1)
     fingerprint = now.get("fingerprint", {"data": "a"})
     model = make_model(now.get("optimizer"))
-    with pytest.raises(ValueError, match="backup of another .*" + said):
+    with pytest.raises(ValueError, match="snapshot of another .*" + said):
         fit(TrainingBackup(tmp_path, fingerprint=fingerprint), model=model)
 
 
@@ -473,7 +473,7 @@ def test_save_freq_of_numpy(tmp_path):
 def test_a_file_is_named_before_training_begins(tmp_path):
     (tmp_path / "file").write_text("")
     calls = Calls()
-    with pytest.raises(ValueError, match="need a folder.*is a file"):
+    with pytest.raises(ValueError, match="need their own folder.*is a file"):
         fit(TrainingBackup(tmp_path / "file"), calls)
     assert calls.batches == 0
 

@@ -83,9 +83,9 @@ def test_data_parallelism_on_two_devices():
 
     assert results["smallest_distance_of_noises"] > 0.01
 
-    assert "divisible among the devices" in results["uneven batch"]
+    assert "divisible by the number of devices" in results["uneven batch"]
     assert "drop_remainder" in results["uneven batch"]
-    assert "set_distribution` first" in results["teacher elsewhere"]
+    assert "set_distribution` before" in results["teacher elsewhere"]
 
 
 @on_jax

@@ -1,1 +1,1 @@
-"""Opening model files that are not trusted."""
+"""Opens model files that are not trusted."""

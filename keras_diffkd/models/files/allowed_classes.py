@@ -1,4 +1,4 @@
-"""Which classes a model file may name: an allow-list, checked before any is built."""
+"""Checks the classes that a model file names before any of them is built."""
 
 import inspect
 import sys
@@ -10,11 +10,11 @@ from keras_diffkd.validation.packages import import_keras_hub
 
 # Real models have about 11 levels, and each model inside a model adds 4.
 MAX_DEPTH = 64
-# Sizes of layers, images and vocabularies are smaller. Some classes make a list of as
-# many items as a config says.
+# Sizes of layers, images and vocabularies are smaller. A larger number may take all
+# memory, because some classes create a list with as many items as the config says.
 MAX_INTEGER = 2**24
-# What a file may name of Keras and KerasHub: these and their subclasses. A layer and
-# everything of `keras.ops` is an `Operation`.
+# The classes of Keras and KerasHub that a file may name: these and their subclasses.
+# All layers and everything in `keras.ops` are `Operation`s.
 _BASES = (
     keras.Operation,
     keras.initializers.Initializer,
@@ -31,7 +31,7 @@ _BASES = (
     keras.random.SeedGenerator,
     keras.distillation.DistillationLoss,
 )
-# Run code that is in the file, or that it points to. Nothing can allow them.
+# These classes run code in the file or code that it points to, and are never allowed.
 _RUN_CODE = (
     keras.layers.Lambda,
     keras.layers.TFSMLayer,
@@ -39,10 +39,10 @@ _RUN_CODE = (
     keras.layers.JaxLayer,
     keras.layers.FlaxLayer,
 )
-# Read files whose path is in the config, as their subclasses do; those of KerasHub by
-# name, because it need not be installed. No image model needs them.
+# These classes and their subclasses read files whose path is in the config. They are
+# given by name, because KerasHub may be missing. No image model needs them.
 _READ_FILES = {"IndexLookup", "TextVectorization", "Tokenizer"}
-# Where Keras looks for a class whose config has no module.
+# The modules in which Keras looks for a class whose config has no module.
 _FAMILIES = (
     keras,
     keras.layers,
@@ -59,7 +59,7 @@ _FAMILIES = (
 _PACKAGES = ("keras", "keras_hub", "keras_diffkd")
 _FUNCTION_MODULES = (keras.activations, keras.losses, keras.metrics)
 _NOT_MATHEMATICS = {"serialize", "deserialize", "get"}
-# Plain values.
+# Names that stand for plain values.
 _VALUES = {"__keras_tensor__", "__bytes__", "__slice__", "__ellipsis__"}
 _DTYPES = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -68,25 +68,24 @@ _DTYPES = {
 
 
 def check_classes(config, allow_classes=()):
-    """Raises unless every class that a config names, at any depth, is allowed.
+    """Raises `UnsafeModelError` unless all classes in a config are allowed.
 
-    Allowed are the layers, models, operations, initialisers, regularisers,
-    constraints, losses, metrics, optimisers, dtype policies and quantisers of Keras
-    and KerasHub, the functions of `keras.activations`, `keras.losses` and
-    `keras.metrics`, and everything that keras_diffkd registers; without what runs code
-    (`Lambda`, `TFSMLayer`, `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer`) and what
-    reads files (lookup layers, tokenizers). A name is looked up as Keras will look it
-    up, but in modules alone that are imported already; nothing is built or called.
+    Allowed are the layers, models, operations, initializers, regularizers, constraints,
+    losses, metrics, optimizers, dtype policies and quantizers of Keras and KerasHub,
+    the functions of `keras.activations`, `keras.losses` and `keras.metrics`, and
+    everything that keras_diffkd registers. Not allowed are classes that run code
+    (`Lambda`, `TFSMLayer`, `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer`) or read files
+    (lookup layers, tokenizers). Names are resolved as Keras resolves them, but only in
+    modules that are already imported. Nothing is built or called.
 
     Args:
-        config: What `config.json` holds, parsed. `"compile_config"` of the outermost
-            object is not looked at: it is not used by a model that is loaded with
-            `compile=False`.
-        allow_classes: Further names, as `keras.saving.get_registered_name` gives
-            them (`"my_package>MyLayer"`), or `"module>Name"` of what Keras has.
+        config: Parsed content of `config.json`. `"compile_config"` of the outermost
+            object is not checked, because loading with `compile=False` does not use it.
+        allow_classes: Additional names, as `keras.saving.get_registered_name` returns
+            them (`"my_package>MyLayer"`), or `"module>Name"` for a class of Keras.
 
     Raises:
-        UnsafeModelError: Naming the first class that is not allowed, and where it is.
+        UnsafeModelError: Names the first class that is not allowed and its place.
 
     Example:
 
@@ -100,7 +99,7 @@ def check_classes(config, allow_classes=()):
 
 
 def _check(value, names, place):
-    """Checks a value; `place` is the keys that lead to it."""
+    """Checks a value. `place` holds the keys that lead to it."""
     if len(place) > MAX_DEPTH:
         raise UnsafeModelError(f"it is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
@@ -115,16 +114,18 @@ def _check(value, names, place):
         for index, child in enumerate(value):
             _check(child, names, (*place, str(index)))
     elif isinstance(value, str):
-        # Keras takes such a string for what is registered by that name.
+        # Keras resolves a string to the object that is registered by that name.
         _check_registered(value, names, place)
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
         _check_large(value, place)
 
 
 def _check_large(value, place):
-    # What is not a size: seeds, and numbers by which shared objects are found.
+    # Seeds and the ids of shared objects are not sizes.
     if not place[-1].endswith(("seed", "shared_object_id")):
-        raise UnsafeModelError(f"the number {value} at {_format(place)} is no size")
+        raise UnsafeModelError(
+            f"the number {value} at {_format(place)} is too large for a size"
+        )
 
 
 def _check_registered(name, names, place):
@@ -137,7 +138,7 @@ def _check_object(config, names, place):
     name = config["class_name"]
     others = (config.get("module"), config.get("registered_name"))
     if not isinstance(name, str) or any(not isinstance(x, str | None) for x in others):
-        raise UnsafeModelError(f"a name that is no string at {_format(place)}")
+        raise UnsafeModelError(f"the name at {_format(place)} is not a string")
     if name in _VALUES:
         return
     if name == "function":
@@ -147,9 +148,9 @@ def _check_object(config, names, place):
     found = _resolve(config)
     if found is None and label in names:
         raise UnsafeModelError(
-            f"the class {label!r} at {_format(place)} is allowed but not known here: "
-            "import the module that registers it first (the commands do, if they are "
-            f"told --allow_classes=MODULE:{label})"
+            f"the class {label!r} at {_format(place)} is allowed but not registered. "
+            "Import the module that registers it first (on the command line, pass "
+            f"--allow_classes=MODULE:{label})"
         )
     if found is None or not _is_allowed(found, label, names):
         raise _refusal(label, place)
@@ -159,14 +160,14 @@ def _check_array(config, place):
     inner = config.get("config")
     dtype = inner.get("dtype") if isinstance(inner, dict) else None
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise UnsafeModelError(f"an array of dtype {dtype!r} at {_format(place)}")
+        raise UnsafeModelError(f"the array at {_format(place)} has dtype {dtype!r}")
 
 
 def _check_function(config, names, place):
     name = config.get("config")
     if not isinstance(name, str):
-        raise UnsafeModelError(f"a name that is no string at {_format(place)}")
-    # One that is registered is looked up by the check of strings.
+        raise UnsafeModelError(f"the name at {_format(place)} is not a string")
+    # The check of strings handles registered functions.
     is_registered = keras.saving.get_registered_object(name) is not None
     if not is_registered and not _is_mathematics(name, config.get("module")):
         raise _refusal(f"{config.get('module')}>{name}", place, "function")
@@ -183,14 +184,14 @@ def _is_mathematics(name, module):
 
 
 def _resolve(config):
-    """Returns what Keras would take the name for, or `None`; imports nothing new."""
+    """Returns the object that Keras finds for a name, or `None`, without imports."""
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name") or name
     package = (module or "").partition(".")[0]
     if package == "keras_hub":
         import_keras_hub("This model file")
     found = keras.saving.get_registered_object(registered)
-    # A class that is not registered is registered by its own name.
+    # A class that is not registered has its own name as `registered_name`.
     if found is not None or registered != name:
         return found
     if module is None:
@@ -229,8 +230,8 @@ def _refusal(label, place, kind="class"):
         f"--allow_classes=MODULE:{label} on the command line)"
     )
     return UnsafeModelError(
-        f"the {kind} {label!r} at {_format(place)} is not among those that a model "
-        f"file may name{advice if kind == 'class' else ''}"
+        f"the {kind} {label!r} at {_format(place)} is not allowed in model files"
+        f"{advice if kind == 'class' else ''}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a `.keras` file may be, checked before Keras opens it."""
+"""Checks a `.keras` file before Keras opens it."""
 
 import io
 import json
@@ -14,25 +14,26 @@ from keras_diffkd.models.files.hdf5_file import inspect_weights
 CONFIG = "config.json"
 METADATA = "metadata.json"
 WEIGHTS = "model.weights.h5"
-# Bytes of each member after decompression. The largest config of keras.applications
-# (NASNetLarge) has 1 MB; the weights are those of four billion numbers in float32.
+# Largest size of each member in bytes, after decompression. The largest config in
+# keras.applications (NASNetLarge) has 1 MB. The weights may be four billion float32.
 MAX_SIZES = {CONFIG: 8 * 2**20, METADATA: 64 * 2**10, WEIGHTS: 16 * 2**30}
-# Of the whole file. Keras stores members as they are, so it is not much more.
+# Largest size of the whole file. Keras stores the members without compression.
 MAX_FILE_SIZE = 17 * 2**30
-# How many times larger than in the file a member may become; below the floor, any.
+# Largest ratio of a member's size to its size in the file. Any ratio is allowed below
+# the floor.
 MAX_EXPANSION = 100
 EXPANSION_FLOOR = 64 * 2**20
-# Bytes that are read at once, so also of the table of contents.
+# Bytes to read at once, and the largest size of the table of contents.
 CHUNK = 2**20
-# Bytes of weights that are looked at in memory; more of them in a temporary file.
+# Largest weights, in bytes, that are checked in memory, not in a temporary file.
 IN_MEMORY = 64 * 2**20
 
 
 class _Archive(io.FileIO):
-    """A file that never reads more than a chunk, whatever size the file declares."""
+    """Reads a file in chunks of limited size, whatever size the file declares."""
 
     def read(self, size=-1):
-        if size < 0:  # To the end, from which zipfile starts.
+        if size < 0:  # zipfile reads the table of contents at the end this way.
             here = self.tell()
             size = self.seek(0, io.SEEK_END) - here
             self.seek(here)
@@ -42,26 +43,27 @@ class _Archive(io.FileIO):
 
 
 def inspect_keras_file(path, *, allow_classes=()):
-    """Checks a `.keras` file without building anything of it.
+    """Checks a `.keras` file without building any part of it.
 
-    The archive must have the three members that Keras writes for a model, once each,
-    with the sizes and checksums that it declares and within `MAX_SIZES`; the weights
-    must be what `inspect_weights` lets through; the config must be JSON without
-    repeated keys that passes `check_classes`.
+    The archive must have exactly the three members that Keras writes for a model, with
+    the sizes and checksums that it declares and within `MAX_SIZES`. The weights must
+    pass `inspect_weights`. The config must be JSON without repeated keys and pass
+    `check_classes`.
 
-    One pass over the file, in chunks of `CHUNK` bytes: time is in proportion to its
-    size. Memory is at most `IN_MEMORY`, and some twenty times the config; weights above
-    `IN_MEMORY` are copied into a temporary file meanwhile.
+    The file is read once, in chunks of `CHUNK` bytes, so the time is proportional to
+    its size. The check uses at most `IN_MEMORY` bytes of memory, plus about twenty
+    times the size of the config. Weights larger than `IN_MEMORY` go to a temporary
+    file.
 
     Args:
         path: Path of the file.
-        allow_classes: Strings, see `check_classes`.
+        allow_classes: Strings, as in `check_classes`.
 
     Returns:
-        Integer, how many numbers the weights have.
+        Integer, the number of values in the weights.
 
     Raises:
-        UnsafeModelError: If the file is damaged, or anything else than that.
+        UnsafeModelError: If the file is damaged or has other content.
 
     Example:
 
@@ -79,10 +81,10 @@ def inspect_keras_file(path, *, allow_classes=()):
                 return _inspect(archive, members, allow_classes)
     except UnsafeModelError as error:
         raise UnsafeModelError(
-            f"The model file {str(path)!r} is refused: {error}. Nothing of it was "
-            "loaded. Do not use it unless you know who made it."
+            f"The model file {str(path)!r} is refused: {error}. No part of it was "
+            "loaded. Do not use the file unless you trust its source."
         ) from error
-    # What the standard library raises of a broken archive.
+    # The standard library raises these for a broken archive.
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -94,7 +96,7 @@ def inspect_keras_file(path, *, allow_classes=()):
     ) as error:
         raise UnsafeModelError(
             f"The model file {str(path)!r} is corrupt or incomplete ({error}). Copy "
-            "it again, or train and save the model again."
+            "the file again, or save the model again."
         ) from error
 
 
@@ -110,7 +112,7 @@ def _inspect(archive, members, allow_classes):
 
 
 def _check_members(infos, size):
-    """Returns the members by name if they are those of a model, and lie apart."""
+    """Returns the members by name if they are valid and do not overlap."""
     members, end = {}, 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         name = info.filename
@@ -118,14 +120,14 @@ def _check_members(infos, size):
             raise UnsafeModelError(f"it has {name!r} twice")
         if name not in MAX_SIZES:
             raise UnsafeModelError(
-                f"it has {name!r}, and a model has {', '.join(MAX_SIZES)} alone"
+                f"it has {name!r}, but a model has only {', '.join(MAX_SIZES)}"
             )
         _check_member(info)
         if info.header_offset < end:
-            raise UnsafeModelError(f"{name!r} lies inside another part")
+            raise UnsafeModelError(f"{name!r} overlaps another part")
         end = info.header_offset + info.compress_size
         if end > size:
-            raise UnsafeModelError(f"{name!r} would end outside the file")
+            raise UnsafeModelError(f"{name!r} extends beyond the end of the file")
         members[name] = info
     missing = [name for name in MAX_SIZES if name not in members]
     if missing:
@@ -146,37 +148,38 @@ def _check_member(info):
         raise UnsafeModelError(f"{name!r} has two sizes")
     if info.file_size > MAX_SIZES[name]:
         raise UnsafeModelError(
-            f"{name!r} has {info.file_size} bytes, at most {MAX_SIZES[name]} are read"
+            f"{name!r} has {info.file_size} bytes, more than the allowed "
+            f"{MAX_SIZES[name]}"
         )
     if info.file_size > max(EXPANSION_FLOOR, MAX_EXPANSION * info.compress_size):
         raise UnsafeModelError(
-            f"{name!r} grows from {info.compress_size} to {info.file_size} bytes"
+            f"{name!r} expands from {info.compress_size} to {info.file_size} bytes"
         )
 
 
 def _extract(archive, info, target):
-    """Copies a member; reading its end compares the checksum."""
+    """Copies a member. zipfile compares the checksum at its end."""
     count = 0
     with archive.open(info) as source:
-        # No more than it declares is decompressed: zipfile stops there.
+        # zipfile decompresses no more bytes than the member declares.
         while chunk := source.read(CHUNK):
             count += len(chunk)
             target.write(chunk)
     if count != info.file_size:
         raise UnsafeModelError(
-            f"{info.filename!r} declares {info.file_size} bytes and has {count}"
+            f"{info.filename!r} declares {info.file_size} bytes but has {count}"
         )
     target.seek(0)
 
 
 def parse_config(content):
-    """Parses a `config.json` as Keras does, and refuses keys that are there twice.
+    """Parses a `config.json` as Keras does, and rejects repeated keys.
 
     Args:
         content: Bytes.
 
     Raises:
-        UnsafeModelError: If it is no JSON, is nested too deep, or repeats a key.
+        UnsafeModelError: If it is not JSON, is nested too deeply, or repeats a key.
 
     Example:
 
@@ -195,8 +198,8 @@ def parse_config(content):
     try:
         return json.loads(content, object_pairs_hook=unique)
     except RecursionError as error:
-        raise UnsafeModelError(f"{CONFIG} is nested too deep") from error
+        raise UnsafeModelError(f"{CONFIG} is nested too deeply") from error
     except UnsafeModelError:
         raise
     except ValueError as error:
-        raise UnsafeModelError(f"{CONFIG} is no JSON: {error}") from error
+        raise UnsafeModelError(f"{CONFIG} is not JSON: {error}") from error

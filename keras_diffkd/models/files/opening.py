@@ -1,4 +1,4 @@
-"""Model files: checked, then opened by Keras."""
+"""Checks model files and opens them with Keras."""
 
 import re
 import warnings
@@ -18,13 +18,13 @@ from keras_diffkd.models.files.keras_file import (
 )
 from keras_diffkd.models.files.weight_limit import limit_weights
 
-# Older ones build what they should refuse from files that are made for it.
+# Older versions build unsafe classes from files that are crafted for it.
 OLDEST_KERAS = (3, 15, 1)
 _SAVE = "Save the model with model.save('NAME.keras')"
-_FROM_KERAS = f"Load it where it comes from. {_SAVE}"
-_FROM_PICKLE = f"Unpickling runs whatever code the file holds. {_SAVE}"
+_FROM_KERAS = f"Load it on the machine that it comes from. {_SAVE}"
+_FROM_PICKLE = f"Unpickling runs any code in the file. {_SAVE}"
 _FROM_TORCH = f"Build the model in Keras and copy the weights. {_SAVE}"
-# What is likely to be given instead of a `.keras` file, and what to do.
+# Formats that users may pass instead of a `.keras` file, and the advice for each.
 _OTHER_FORMATS = {
     ".h5": _FROM_KERAS,
     ".hdf5": _FROM_KERAS,
@@ -46,8 +46,8 @@ def load_file(path, allow_classes=()):
         A `keras.Model` without optimizer and loss.
 
     Raises:
-        ValueError: If there is no such file, or its parts do not fit together.
-        UnsafeModelError: If it is damaged, or holds what no model needs to hold.
+        ValueError: If the file does not exist, or its parts do not match.
+        UnsafeModelError: If it is damaged or holds unsafe content.
 
     Example:
 
@@ -57,7 +57,9 @@ def load_file(path, allow_classes=()):
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"There is no model file {str(path)!r}.")
+        raise ValueError(
+            f"The model file {str(path)!r} does not exist. Check the path."
+        )
     _check_safe_mode(path)
     number = inspect_keras_file(path, allow_classes=allow_classes)
     try:
@@ -65,17 +67,17 @@ def load_file(path, allow_classes=()):
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except UnsafeModelError as error:
         raise _refusal(path, error) from error
-    # It holds what it should, but not what fits together: anything may happen.
+    # The parts are valid but do not match: Keras may raise anything.
     except Exception as error:
         raise ValueError(
-            f"The model file {str(path)!r} could not be loaded. It is not a complete "
-            "Keras model, or it needs classes that are not imported "
-            f"here: {error}"
+            f"The model file {str(path)!r} could not be loaded: {error}. It is not a "
+            "complete Keras model, or it needs classes that are not imported. Import "
+            "them first, or save the model again."
         ) from error
 
 
 def is_other_format(path):
-    """Whether this is a file or folder of a model, though not a `.keras` file.
+    """Returns whether a path is a model in another format than `.keras`.
 
     Example:
 
@@ -86,15 +88,15 @@ def is_other_format(path):
 
 
 def load_other_format(path, is_allowed):
-    """Refuses what is not a `.keras` file, or opens it with a warning.
+    """Refuses a file in another format, or opens it with a warning.
 
     Args:
         path: String or path.
-        is_allowed: Boolean, whether it is to be opened.
+        is_allowed: Boolean, whether to open the file.
 
     Raises:
-        UnsafeModelError: If it is not to be opened. Says what to do instead.
-        ValueError: If Keras cannot read it.
+        UnsafeModelError: If `is_allowed` is `False`. The message says what to do.
+        ValueError: If Keras cannot read the file.
 
     Example:
 
@@ -106,34 +108,35 @@ def load_other_format(path, is_allowed):
     advice = _OTHER_FORMATS.get(path.suffix, _SAVE)
     if not is_allowed:
         raise UnsafeModelError(
-            f"{str(path)!r} is refused: models are loaded from .keras files alone, "
-            f"which are checked first. {advice}. If you made the file yourself, "
-            "allow_unsafe_formats (--allow_unsafe_formats) opens it unchecked, should "
-            "Keras know the format."
+            f"{str(path)!r} is refused: models are loaded only from .keras files, "
+            f"which are checked first. {advice}. If you made the file yourself, and "
+            "Keras knows the format, allow_unsafe_formats (--allow_unsafe_formats) "
+            "opens it without checks."
         )
     warnings.warn(
-        f"{str(path)!r} is opened without any check of its classes, sizes and "
-        "checksums: it may read files, take all memory, or run code.",
+        f"{str(path)!r} is opened without any checks of its classes, sizes and "
+        "checksums: it may read files, take all memory, or run code. Use it only if "
+        "you trust its source.",
         stacklevel=4,
     )
     _check_safe_mode(path)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Every format has its own.
+    except Exception as error:  # Each format raises different errors.
         raise ValueError(
             f"Keras could not load {str(path)!r}. {advice}. Received: {error}"
         ) from error
 
 
 def check_preset_folder(folder, allow_classes=()):
-    """Checks the files of a KerasHub preset as those inside a `.keras` file.
+    """Checks the files of a KerasHub preset like the members of a `.keras` file.
 
     Args:
-        folder: String or path, as `save_to_preset` writes it.
+        folder: String or path of a folder that `save_to_preset` wrote.
         allow_classes: As in `check_classes`.
 
     Raises:
-        UnsafeModelError: If one of them holds what no model needs to hold.
+        UnsafeModelError: If a file holds unsafe content.
 
     Example:
 
@@ -145,8 +148,10 @@ def check_preset_folder(folder, allow_classes=()):
         try:
             if path.suffix == ".json":
                 if path.stat().st_size > MAX_SIZES[CONFIG]:
-                    raise UnsafeModelError(f"more than {MAX_SIZES[CONFIG]} bytes")
-                # As an item: KerasHub uses the outermost "compile_config" too.
+                    raise UnsafeModelError(
+                        f"it has more than {MAX_SIZES[CONFIG]} bytes"
+                    )
+                # In a list, because KerasHub also uses the outermost "compile_config".
                 check_classes([parse_config(path.read_bytes())], allow_classes)
             elif path.suffix == ".h5":
                 inspect_weights(path)
@@ -155,18 +160,18 @@ def check_preset_folder(folder, allow_classes=()):
 
 
 def _check_safe_mode(path):
-    """Raises if Keras would run the code that a file brings along."""
+    """Raises `UnsafeModelError` if Keras would run code from a file."""
     if in_safe_mode() is False:
         raise _refusal(
             path,
-            "unsafe deserialization is enabled in this process, so that a model file "
-            "could run any code. Remove keras.config.enable_unsafe_deserialization()",
+            "unsafe deserialization is enabled in this process, so a model file could "
+            "run any code. Remove keras.config.enable_unsafe_deserialization()",
         )
     version = tuple(int(part) for part in re.findall(r"\d+", keras.__version__)[:3])
     if version < OLDEST_KERAS:
         raise _refusal(
             path,
-            f"Keras {keras.__version__} loads files that it should not: pip install "
+            f"Keras {keras.__version__} loads unsafe files. Upgrade it: pip install "
             "'keras>=3.15.1'",
         )
 

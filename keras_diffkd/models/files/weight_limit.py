@@ -1,4 +1,4 @@
-"""Keeps a model that is being built from taking more memory than its file justifies."""
+"""Limits the weights of a model that is being built to those in its file."""
 
 import contextlib
 import math
@@ -6,25 +6,25 @@ import math
 from keras_diffkd.errors import UnsafeModelError
 from keras_diffkd.keras_private.patches import watched_weights
 
-# Weights that need not be in the file: of metrics, and of a distiller's teacher.
+# Weights that the file may lack: those of metrics and of a distiller's teacher.
 SPARE_WEIGHTS = 2**27
-# What the smallest array counts, so that not many millions of layers are made.
+# Smaller arrays count as this size, to limit the number of layers too.
 SMALLEST = 2**10
 
 
 @contextlib.contextmanager
 def limit_weights(number):
-    """Raises as soon as a model that is built inside has more weights than that.
+    """Raises as soon as a model that is built inside the block has too many weights.
 
-    Keras makes the weights that a config asks for, and reads the file of weights
-    only then: a config of a hundred bytes could ask for terabytes.
+    Keras creates the weights that a config describes before it reads the weights file.
+    A config of a hundred bytes could describe terabytes.
 
     Args:
-        number: Integer, how many weights the file has. `SPARE_WEIGHTS` more may be
-            made; arrays count as at least `SMALLEST`.
+        number: Integer, the number of weights in the file. `SPARE_WEIGHTS` more are
+            allowed. Each array counts as at least `SMALLEST`.
 
     Raises:
-        UnsafeModelError: Before the first weight above the limit is made.
+        UnsafeModelError: Before a weight above the limit is created.
 
     Example:
 
@@ -39,7 +39,7 @@ def limit_weights(number):
         if left < 0:
             raise UnsafeModelError(
                 f"the model would have more weights than the {number} in the file "
-                f"and {SPARE_WEIGHTS} besides"
+                f"plus {SPARE_WEIGHTS} spare ones"
             )
 
     # Other threads may be building models of their own: they are not counted.

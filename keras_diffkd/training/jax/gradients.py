@@ -1,4 +1,4 @@
-"""Gradients on JAX: of a step, and of any function."""
+"""Computes gradients on JAX, of a step or of any function."""
 
 import jax
 
@@ -14,7 +14,7 @@ def make_gradient_function(distiller, jit_compile):
     """Returns the pure function of a step.
 
     It maps `(StepValues, Batch)` to `(gradients, finiteness, StepResults)` without
-    features; see `finite`. `make_train_function` compiles it as a part of the step.
+    features (see `finite`). `make_train_function` compiles it as part of the step.
     """
 
     def gradients_of(values, batch):

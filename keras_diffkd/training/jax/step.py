@@ -1,4 +1,4 @@
-"""The training step on JAX."""
+"""Runs the training step on JAX."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ from keras_diffkd.training.step import Batch, StepValues
 from keras_diffkd.training.task_loss import num_label_classes
 from keras_diffkd.validation.labels import check_labels
 
-# In JAX's error about an axis that cannot be split over the devices.
+# Matches JAX's errors about an axis that cannot be split over the devices.
 UNEVEN = re.compile("evenly divide|divisible by")
 
 without_gradients = contextlib.nullcontext
@@ -30,11 +30,11 @@ def keras_jit_compile(jit_compile):
 
 
 def make_train_function(distiller, make, force):
-    """Makes what runs a batch; compiles the step, if anything is compiled.
+    """Makes the function that runs a batch, compiled unless `jit_compile` is off.
 
-    Keras would compile `train_step`, in which the teacher's weights, unknown to
-    Keras, are constants: slow to compile, and outdated when the teacher changes.
-    So Keras is told to compile nothing, and they become arguments here.
+    Keras would compile `train_step`. The teacher's weights, which Keras does not know,
+    would be constants there: slow to compile, and outdated when the teacher changes.
+    Compilation by Keras is therefore off, and the weights are arguments here.
     """
     if distiller.train_function is not None and not force:
         return
@@ -53,11 +53,11 @@ def make_train_function(distiller, make, force):
 
 
 def build_compiled(distiller, x, y):
-    """Does nothing: Keras builds optimizer, loss and metrics before it traces."""
+    """Does nothing, because Keras builds optimizer, loss and metrics before tracing."""
 
 
 def train_step(distiller, state, data):
-    """Runs one step of training and returns the logs and the new state."""
+    """Runs one training step and returns the logs and the new state."""
     _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     _check_labels(y, num_label_classes(distiller))
     loss_weights = distiller.record.loss_weights
@@ -75,11 +75,11 @@ def train_step(distiller, state, data):
 
 
 class _MoreIsAssignedError(Exception):
-    """Ends the tracing of a step that assigns variables which were not passed in."""
+    """Stops the tracing of a step that assigns variables that were not passed in."""
 
 
 def _run(distiller, state, teacher, numbers, data):
-    """Runs the step, also on variables that are assigned but unknown to Keras."""
+    """Runs the step and assigns the variables that Keras does not know."""
     unknown = _unknown(distiller)
     values = [variable.value for variable in unknown]
     run = distiller.record.compiled_step
@@ -90,7 +90,7 @@ def _run(distiller, state, teacher, numbers, data):
 
 
 def _unknown(distiller):
-    """Returns the variables that a step assigns and Keras's state of training lacks."""
+    """Returns the variables that a step assigns but Keras's training state lacks."""
     if not distiller.record.assigned:
         return []
     known = {id(v) for group in _variables(distiller) for v in group}
@@ -98,8 +98,8 @@ def _unknown(distiller):
 
 
 def _raise_diverged(distiller, health, state, data):
-    """Raises the error about a step that has left the state as it was."""
-    # Keras has taken the values out of the model's variables while it trains.
+    """Raises the error for a step that is not finite and did not change the state."""
+    # Keras has moved the values out of the model's variables during training.
     for variables, values in zip(_variables(distiller), state, strict=True):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -115,7 +115,7 @@ def _raise_diverged(distiller, health, state, data):
 
 
 def test_step(distiller, keras_test_step, state, data):
-    """Evaluates the student, without the logs of training."""
+    """Evaluates the student and removes the logs of training."""
     of_batch, state = keras_test_step(state, data)
     return logs.of_validation(distiller, of_batch), state
 
@@ -127,7 +127,7 @@ def predict_step(distiller, keras_predict_step, state, data):
 
 @contextlib.contextmanager
 def data_errors_as_value_errors():
-    """Says what to do about a batch that the devices cannot share."""
+    """Adds advice to errors about a batch that cannot be split over the devices."""
     try:
         yield
     except ValueError as error:
@@ -135,34 +135,35 @@ def data_errors_as_value_errors():
         if distribution is None or not UNEVEN.search(str(error)):
             raise
         raise ValueError(
-            "Every batch must be divisible among the devices of the distribution "
-            f"(device mesh of shape {distribution.device_mesh.shape}), the last one "
-            "too. Choose another batch size, or drop the rest: "
-            f"`dataset.batch(size, drop_remainder=True)`. Received: {error}"
+            "The size of every batch, including the last one, must be divisible by the "
+            "number of devices of the distribution (device mesh of shape "
+            f"{distribution.device_mesh.shape}). Received: {error}. Use another batch "
+            "size, or drop the rest with `dataset.batch(size, drop_remainder=True)`."
         ) from None
 
 
 def read_generators():
-    """Returns nothing: Keras keeps the state of every generator in a variable."""
+    """Returns an empty list: Keras keeps the states of generators in variables."""
     return []
 
 
 def assign_generators(states):
-    """Does nothing: see `read_generators`."""
+    """Does nothing (see `read_generators`)."""
 
 
 def is_chief(model):
-    """Whether this process writes what all have in common."""
+    """Returns whether this process writes the files that all processes share."""
     return jax.process_index() == 0
 
 
 def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
-    """The whole step without side effects: `(logs, health, new state, unknown)`.
+    """Returns `(logs, health, new state, unknown)` without side effects.
 
-    If it is not healthy, the new state is the old one.
+    If the step is not healthy, the new state is the old one.
 
     Raises:
-        _MoreIsAssignedError: If variables are assigned of which no value was passed.
+        _MoreIsAssignedError: If the step assigns variables whose values were not
+        passed.
     """
     trainable, _, optimizer_values, _ = state
     batch = Batch(
@@ -175,7 +176,7 @@ def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
     ):
         loss_scale = optimizer.scale_loss(1.0)
         weights = loss_weights.next(optimizer)
-    # A loss of several outputs has means, which Keras keeps with the metrics.
+    # The means of a loss with several outputs are among Keras's metrics.
     values = {
         id(variable): value
         for variables, group in zip(_variables(distiller), state, strict=True)
@@ -199,7 +200,7 @@ def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
         skipped = has_overflowed(distiller, finite)
         new_values = keep_if_skipped(skipped, old_values, new_values)
     values.update(zip(map(id, changed), new_values, strict=True))
-    # As in plain Keras: the optimizer moves what the forward pass has assigned.
+    # As in plain Keras, the optimizer updates the values the forward pass assigned.
     trainable, optimizer_values = optimizer.stateless_apply(
         optimizer_values,
         gradients,
@@ -238,7 +239,7 @@ def _scope(variables, values):
 
 
 def _variables(distiller):
-    """Returns the variables of Keras's state of training, in its order."""
+    """Returns the variables of Keras's training state, in Keras's order."""
     return (
         distiller.trainable_variables,
         distiller.non_trainable_variables,
@@ -248,7 +249,7 @@ def _variables(distiller):
 
 
 def _shardings(distiller):
-    """Returns where the compiled step leaves its results: where they came from.
+    """Returns the shardings of the step's results: those of its inputs.
 
     Raises:
         ValueError: If variables are not on the devices of the distribution.
@@ -262,16 +263,16 @@ def _shardings(distiller):
                 "Teacher, student and distiller must be created, loaded and compiled "
                 "under the distribution. Received: the variable "
                 f"{variable.path!r} on {variable.value.sharding}. Call "
-                "`keras.distribution.set_distribution` first, before the models."
+                "`keras.distribution.set_distribution` before you create the models."
             )
     kept = tuple([v.value.sharding for v in group] for group in groups)
     return None, None, kept, None
 
 
 def _check_labels(y, classes):
-    """Raises `ValueError` on labels that the loss would turn into NaN.
+    """Raises `ValueError` for labels that the loss would turn into NaN.
 
-    On the host, before the step: compiled code cannot raise.
+    It runs on the host before the step, because compiled code cannot raise.
     """
     if isinstance(y, jax.core.Tracer):
         return

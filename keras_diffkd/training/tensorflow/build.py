@@ -12,9 +12,9 @@ from keras_diffkd.training.tensorflow.replicas import check_scope
 def build_compiled(distiller, x, y):
     """Creates the variables of optimizer, loss and metrics before tracing.
 
-    A `tf.function` that creates variables is traced twice, and tracing is most
-    of the first step. The targets' structure is read off the data set or the
-    array; data of other kinds is left to be built on the first batch.
+    A `tf.function` that creates variables is traced twice, and tracing takes most of
+    the first step. The structure of the targets comes from the data set or the array.
+    For other kinds of data, the first batch creates the variables.
     """
     check_scope(distiller)
     if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
@@ -22,7 +22,7 @@ def build_compiled(distiller, x, y):
     leaves = [leaf for leaf in tf.nest.flatten(y) if leaf is not None]
     strategy = distiller.distribute_strategy
     with strategy.scope():
-        # One with loss scaling would begin anew, with further variables.
+        # Building an optimizer with loss scaling twice would create more variables.
         if not distiller.optimizer.built:
             distiller.optimizer.build(distiller.trainable_variables)
         if leaves and all(hasattr(leaf, "dtype") for leaf in leaves):
@@ -34,21 +34,21 @@ def build_compiled(distiller, x, y):
 
 
 def _element_spec(dataset):
-    """Returns the structure of a batch, of one replica if it is distributed."""
+    """Returns the structure of a batch, or of one replica's batch if distributed."""
     return tf.nest.map_structure(
         lambda spec: getattr(spec, "_value_specs", [spec])[0], dataset.element_spec
     )
 
 
 def symbolic_build(distiller, build, iterator=None, data_batch=None):
-    """Builds what is not built yet, before a function is traced under a strategy.
+    """Builds loss and metrics before a function is traced under a strategy.
 
     Args:
         distiller: The `Distiller`.
-        build: What Keras does. It averages the batches of all replicas, which
-            fails where they are on several machines or have unlike numbers of samples.
+        build: Keras's function for this. It averages the batches of all replicas, which
+            fails if they are on several machines or differ in their number of samples.
         iterator: Keras's iterator over the epoch's data.
-        data_batch: A batch, where there is no iterator.
+        data_batch: A batch, if there is no iterator.
     """
     if iterator is None or distiller.distribute_strategy.num_replicas_in_sync == 1:
         build(iterator=iterator, data_batch=data_batch)
@@ -70,7 +70,7 @@ def _symbolic(structure):
 
 
 def build_loss_and_metrics(distiller, y):
-    """Creates the variables that loss and metrics lack, from a batch of targets."""
+    """Creates the missing variables of loss and metrics from a batch of targets."""
     metrics = compile_metrics_of(distiller)
     if y is not None and metrics is not None and not metrics.built:
         metrics.build(y, distiller.output_spec)

@@ -1,4 +1,4 @@
-"""Gradients on TensorFlow: of a step, under XLA or not, and of any function."""
+"""Computes gradients on TensorFlow, of a step or of any function."""
 
 import tensorflow as tf
 
@@ -15,11 +15,11 @@ checkpointing.install(tensorflow_remat.checkpointed)
 
 
 def make_gradient_function(distiller, jit_compile):
-    """Returns the pure function of a step, under XLA or not.
+    """Returns the pure function of a step, with or without XLA.
 
     It maps `(share, StepValues, Batch)` to `(gradients, finiteness, StepResults)`
-    without features; see `finite`. Variables, optimizer and metrics stay outside:
-    inside one XLA cluster they would tie the step to one device.
+    without features (see `finite`). Variables, optimizer and metrics are not part of
+    it, because inside an XLA cluster they would tie the step to one device.
     """
     if _must_synchronize(distiller, jit_compile):
         jit_compile = False
@@ -35,20 +35,20 @@ def make_gradient_function(distiller, jit_compile):
             with fused(*(() if jit_compile else _networks(distiller))):
                 loss, results = step(distiller, values, batch)
         gradients = tape.gradient(loss, trainable)
-        # Embeddings give sparse slices, which XLA cannot return.
+        # Gradients of embeddings are sparse slices, which XLA cannot return.
         gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
         finite = finiteness(distiller, batch.x, gradients, results)
         return gradients, finite, results._replace(features=None)
 
     if not jit_compile:
         return gradients_of
-    # As in Keras's own step: AutoGraph would rewrite all code that a step calls, which
-    # takes seconds, and let models train that neither predict nor are exported.
+    # AutoGraph is off, as in Keras's own step. It would take seconds to rewrite a step,
+    # and let models train that cannot predict or be exported.
     compiled = tf.function(gradients_of, jit_compile=True, autograph=False)
 
     def compiled_gradients_of(share, values, batch):
-        # Tracing finds further variables that the step assigns, which compiled code
-        # must not do itself.
+        # Tracing finds more variables that the step assigns. Compiled code must return
+        # their values, not assign them itself.
         compiled.get_concrete_function(share, values, batch)
         found = state_variables(distiller)[len(values.state) :]
         state = [*values.state, *values_of(found)]
@@ -58,7 +58,7 @@ def make_gradient_function(distiller, jit_compile):
 
 
 def _can_compile(distiller):
-    """Whether all layers can, as Keras has it: those that read strings cannot."""
+    """Returns whether XLA supports all layers; it does not support those on strings."""
     return all(
         layer.supports_jit
         for network in _networks(distiller)
@@ -67,10 +67,10 @@ def _can_compile(distiller):
 
 
 def _must_synchronize(distiller, jit_compile):
-    """Whether layers talk to other replicas, which XLA's clusters cannot.
+    """Returns whether layers communicate with other replicas, which XLA does not allow.
 
     Raises:
-        ValueError: If they do and XLA was asked for.
+        ValueError: If they do and `jit_compile` is `True`.
     """
     if distiller.distribute_strategy.num_replicas_in_sync == 1:
         return False
@@ -82,7 +82,7 @@ def _must_synchronize(distiller, jit_compile):
     ]
     if layers and jit_compile is True:
         raise ValueError(
-            "jit_compile=True cannot be combined with batch normalisation that is "
+            "jit_compile=True cannot be combined with batch normalization that is "
             "synchronized over replicas: compiled code cannot wait for other replicas. "
             f"Received: {layers[0]!r} with synchronized=True. Pass "
             'jit_compile="auto" or False.'
@@ -92,7 +92,7 @@ def _must_synchronize(distiller, jit_compile):
 
 def gradient(function, x):
     """Returns the gradient of the scalar `function(x)` with respect to `x`."""
-    # Cut off on both sides, so that the tape of the step asks for no second order.
+    # `stop_gradient` on both sides keeps second-order gradients out of the step's tape.
     x = tf.stop_gradient(x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
@@ -101,7 +101,7 @@ def gradient(function, x):
 
 
 def _networks(distiller):
-    """Returns everything that runs in a step."""
+    """Returns all models and methods that run in a step."""
     teacher = [distiller.teacher] if distiller.methods else []
     return *teacher, distiller.student, *distiller.methods
 

@@ -1,4 +1,4 @@
-"""The training step on TensorFlow."""
+"""Runs the training step on TensorFlow."""
 
 import contextlib
 
@@ -31,15 +31,15 @@ without_gradients = contextlib.nullcontext
 
 
 def keras_jit_compile(jit_compile):
-    """Returns `False`: XLA around the whole step breaks under distribution.
+    """Returns `False`, because XLA around the whole step breaks under distribution.
 
-    Only the pure part of the step is compiled, by `make_gradient_function`.
+    `make_gradient_function` compiles only the pure part of the step.
     """
     return False
 
 
 def make_train_function(distiller, make, force):
-    """Makes what runs a batch: Keras's own, and an error of ours if it diverges."""
+    """Makes Keras's function that runs a batch, with an error if training diverges."""
     if distiller.train_function is not None and not force:
         return
     check_optimizer(distiller.optimizer, distiller.distribute_strategy)
@@ -49,7 +49,7 @@ def make_train_function(distiller, make, force):
 
 
 def train_step(distiller, data):
-    """Runs one step of training and returns the logs."""
+    """Runs one training step and returns the logs."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     y = _checked_labels(y, task_loss.num_label_classes(distiller))
     build_loss_and_metrics(distiller, y)
@@ -76,9 +76,9 @@ def train_step(distiller, data):
         new_state = keep_if_skipped(skipped, values_of(state), new_state)
     record.count.update_state(skipped, replicas.is_first)
     healthy = guard(distiller, replicas, finite, batch)
-    # Eagerly, the guard has raised or passed already and is not an operation.
+    # In eager mode, the guard has already raised or passed and is not an operation.
     with tf.control_dependencies([healthy] if tf.inside_function() else []):
-        # As in plain Keras: the optimizer moves what the forward pass has assigned.
+        # As in plain Keras, the optimizer updates the values the forward pass assigned.
         _assign(state, replicas.average(new_state))
         apply_reduced(optimizer, *trained_pairs(distiller, gradients))
         losses = {
@@ -92,7 +92,7 @@ def train_step(distiller, data):
 
 
 def test_step(distiller, keras_test_step, data):
-    """Evaluates the student; other than Keras's, right for idle replicas too."""
+    """Evaluates the student, and unlike Keras also handles idle replicas correctly."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     build_loss_and_metrics(distiller, y)
     replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
@@ -119,30 +119,30 @@ def test_step(distiller, keras_test_step, data):
 
 
 def predict_step(distiller, keras_predict_step, data):
-    """Runs the student, on replicas without samples too."""
+    """Runs the student, even on replicas without samples."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     replicas = Replicas(batch_size=tf.shape(tf.nest.flatten(x)[0])[0])
     return replicas.trim(distiller(replicas.fill(x), training=False))
 
 
 def read_generators():
-    """Returns nothing: Keras keeps the state of every generator in a variable."""
+    """Returns an empty list: Keras keeps the states of generators in variables."""
     return []
 
 
 def assign_generators(states):
-    """Does nothing: see `read_generators`."""
+    """Does nothing (see `read_generators`)."""
 
 
 @contextlib.contextmanager
 def data_errors_as_value_errors():
-    """Turns our assertions on the data into `ValueError`s."""
+    """Turns failed assertions on labels into `ValueError`s."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
         if "Labels must lie in" not in error.message:
             raise
-        # The runtime wraps the message in the name of the failing graph node.
+        # The runtime adds the name of the failing graph node to the message.
         message = error.message[error.message.index("Labels must lie in") :]
         raise ValueError(message.split("\n")[0]) from None
 
@@ -153,10 +153,10 @@ def _assign(variables, values):
 
 
 def _checked_labels(y, classes):
-    """Fails on labels that the loss would turn into NaN without a word.
+    """Returns `y` and checks that its labels lie in the classes.
 
-    Returns `y`, which waits for the check: otherwise another operation may stumble
-    over the label first, with a message of its own.
+    The loss would silently turn other labels into NaN. `y` depends on the check, so
+    that no other operation fails on the label first.
     """
     if classes is None or not tf.is_tensor(y):
         return y
@@ -166,6 +166,6 @@ def _checked_labels(y, classes):
             tf.reduce_all((labels >= 0) & (labels < classes)),
             [labels_message(classes, "outside that range")],
         )
-    # Eagerly, the check has raised or passed already and is no operation.
+    # In eager mode, the check has already raised or passed and is not an operation.
     with tf.control_dependencies([] if check is None else [check]):
         return tf.identity(y)

@@ -1,4 +1,4 @@
-"""Gradients on PyTorch: of a step, and of any function."""
+"""Computes gradients on PyTorch, of a step or of any function."""
 
 import keras
 import torch
@@ -12,10 +12,10 @@ checkpointing.install(torch_remat.checkpointed)
 
 
 def make_gradient_function(distiller, jit_compile):
-    """Returns the pure function of a step, under `torch.compile` or not.
+    """Returns the pure function of a step, with or without `torch.compile`.
 
     It maps `(StepValues, Batch)` to `(gradients, finiteness, StepResults)` without
-    features; see `finite`. `"auto"` runs eagerly.
+    features (see `finite`). `"auto"` runs eagerly.
     """
 
     def gradients_of(values, batch):

@@ -1,4 +1,4 @@
-"""The training step on PyTorch."""
+"""Runs the training step on PyTorch."""
 
 import contextlib
 
@@ -21,22 +21,22 @@ without_gradients = torch.no_grad
 
 
 def keras_jit_compile(jit_compile):
-    """Returns `False`: `evaluate` and `predict` run eagerly."""
+    """Returns `False`, because `evaluate` and `predict` run eagerly."""
     return False
 
 
 def make_train_function(distiller, make, force):
-    """Makes what runs a batch: Keras's own."""
+    """Makes Keras's own function that runs a batch."""
     make(force=force)
 
 
 def build_compiled(distiller, x, y):
-    """Does nothing: Keras builds optimizer, loss and metrics before training."""
+    """Does nothing, because Keras builds optimizer, loss and metrics itself."""
 
 
 def train_step(distiller, data):
-    """Runs one step of training and returns the logs."""
-    # Batches come in the host's memory; both models want them on the device.
+    """Runs one training step and returns the logs."""
+    # Moves the batch from the host to the device once, for both models.
     batch = Batch(
         *keras.tree.map_structure(
             lambda t: None if t is None else keras.ops.convert_to_tensor(t),
@@ -50,7 +50,7 @@ def train_step(distiller, data):
     values = StepValues(
         trainable=[v.value for v in distiller.trainable_variables],
         state=[v.value for v in state_variables(distiller)],
-        # Nobody wants gradients of them, so none of the intermediates is kept.
+        # Detached, so that PyTorch keeps no intermediate results for gradients.
         teacher=[v.value.detach() for v in teacher_variables(distiller)],
         loss_weights=record.loss_weights.next(optimizer),
         seed=0,
@@ -68,7 +68,7 @@ def train_step(distiller, data):
         if not is_healthy(distiller, finite):
             finite, arrays = keras.tree.map_structure(_array, (finite, tuple(batch)))
             raise diverged(distiller, finite, arrays, count.steps, count.in_a_row)
-        # As in plain Keras: the optimizer moves what the forward pass has assigned.
+        # As in plain Keras, the optimizer updates the values the forward pass assigned.
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)
         optimizer.apply(*trained_pairs(distiller, gradients))
@@ -77,7 +77,7 @@ def train_step(distiller, data):
 
 
 def test_step(distiller, keras_test_step, data):
-    """Evaluates the student, without the logs of training."""
+    """Evaluates the student and removes the logs of training."""
     return logs.of_validation(distiller, keras_test_step(data))
 
 
@@ -87,7 +87,7 @@ def predict_step(distiller, keras_predict_step, data):
 
 
 def read_generators():
-    """Returns the states of the global generators: of the CPU, and of each GPU."""
+    """Returns the states of the global generators of the CPU and of each GPU."""
     states = [torch.get_rng_state()]
     if torch.cuda.is_available():
         states += torch.cuda.get_rng_state_all()
@@ -95,14 +95,14 @@ def read_generators():
 
 
 def assign_generators(states):
-    """Sets the states of the global generators; see `training`."""
+    """Sets the states of the global generators of the CPU and of each GPU."""
     expected = len(read_generators())
     if len(states) != expected:
         raise ValueError(
-            "A training on PyTorch goes on with the random numbers of its devices. "
+            "A training on PyTorch resumes with the random states of its devices. "
             f"Received: the states of {len(states)} generators, expected {expected} "
-            "(the CPU's and one for each GPU). Resume it on a machine like the one "
-            "before, or train anew in another folder."
+            "(one for the CPU and one for each GPU). Resume it on a machine with the "
+            "same number of GPUs, or start over in another folder."
         )
     torch.set_rng_state(torch.from_numpy(states[0].copy()))
     for device, state in enumerate(states[1:]):
@@ -110,7 +110,7 @@ def assign_generators(states):
 
 
 def is_chief(model):
-    """Whether this process writes what all have in common."""
+    """Returns whether this process writes the files that all processes share."""
     return True
 
 

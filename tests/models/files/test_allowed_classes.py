@@ -170,7 +170,7 @@ def test_names_that_the_user_adds():
     check_classes(mine, ["tests_classes>Mine"])
     check_classes({"a": "tests_classes>my_function"}, ["tests_classes>my_function"])
     check_classes(named("keras.layers", "StringLookup"), ["keras.layers>StringLookup"])
-    with pytest.raises(UnsafeModelError, match="import the module that registers it"):
+    with pytest.raises(UnsafeModelError, match="Import the module that registers it"):
         check_classes(named("other", "Other", "other>Other"), ["other>Other"])
     # Not even so.
     for config in (

@@ -122,7 +122,7 @@ def build_methods_of_flags():
         (
             "detection",
             ["--teacher_tap=backbone/fpn:P5"],
-            "'P5' of a dictionary that is not there. Received: .'P3', 'P4'",
+            "'P5' does not exist. Received: .'P3', 'P4'",
         ),
         (
             "detection",
@@ -137,7 +137,7 @@ def build_methods_of_flags():
         (
             "detection",
             ["--teacher=hub:retinanet_resnet50_fpn_cocoo"],
-            "no ObjectDetector of this name.*retinanet_resnet50_fpn_coco",
+            "available ObjectDetector or a folder.*retinanet_resnet50_fpn_coco",
         ),
         ("detection", ["--augment=random_resized_crop"], "augment"),
     ],
