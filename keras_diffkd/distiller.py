@@ -1,4 +1,4 @@
-"""The Keras model that trains a student from a teacher."""
+"""Defines the Keras model that trains a student from a teacher."""
 
 import types
 import warnings
@@ -151,17 +151,17 @@ class Distiller(Trainer, Saving, keras.Model):
         Args:
             jit_compile: `True`, `False` or `"auto"`: whether to compile the step.
                 TensorFlow compiles its pure part with XLA; `"auto"` does so on GPUs,
-                since XLA is slower on CPUs. JAX compiles the whole step, with
-                `"auto"` too. PyTorch uses `torch.compile`; `"auto"` is eager.
+                because XLA is slower on CPUs. JAX compiles the whole step, also with
+                `"auto"`. PyTorch uses `torch.compile`, but with `"auto"` runs eagerly.
             max_skipped_steps: Integer. Under mixed_float16, a step whose gradients
-                overflow is skipped and the loss scale halved. After so many skipped
-                steps in a row, training ends with a `TrainingDivergedError`.
-            preflight: Whether `fit` checks the first batches, and runs both models
-                on them, before it trains; see `preflight`.
+                overflow is skipped and the loss scale is halved. After this many
+                skipped steps in a row, training ends with a `TrainingDivergedError`.
+            preflight: Boolean, whether `fit` checks the first batches, and runs both
+                models on them, before it trains (see `preflight`).
 
         Raises:
-            ValueError: If `jit_compile` or `max_skipped_steps` is invalid, or there is
-                neither a `loss` nor a student compiled with its own.
+            ValueError: If `jit_compile` or `max_skipped_steps` is invalid, or if there
+                is no `loss` and the student is not compiled with its own.
         """
         max_skipped_steps = check_compile(jit_compile, max_skipped_steps)
         if self.teacher is not None:
@@ -207,11 +207,11 @@ class Distiller(Trainer, Saving, keras.Model):
                 problems. See `preflight`.
             ValueError: If labels of later batches lie outside the student's classes.
             TrainingDivergedError: If inputs, the teacher's features, losses,
-                gradients or moving statistics are not finite. Nothing of that step
-                has been applied. It is a `ValueError`.
+                gradients or moving statistics are not finite. The step is not
+                applied. The error is a `ValueError`.
 
         Warns:
-            PreflightWarning: About what is legal but suspicious.
+            PreflightWarning: For settings or data that are allowed but suspicious.
         """
         arguments = {
             k: v for k, v in locals().items() if k not in ("self", "__class__")
@@ -235,13 +235,13 @@ class Distiller(Trainer, Saving, keras.Model):
     def preflight(self, x=None, y=None, *args, **kwargs):
         """Checks the arguments and data of a `fit` without training.
 
-        `fit` does the same: see docs/wrong_inputs.md. It reads
-        the first batches of the data, but leaves a generator alone, and runs both
-        models on a few hundred samples.
+        `fit` runs the same checks (see docs/wrong_inputs.md). This method reads the
+        first batches of the data, except from a generator, and runs both models on a
+        few hundred samples.
 
         Args:
-            x: Inputs; this and all other arguments as for `fit`.
-            y: Targets.
+            x: Inputs, as for `fit`.
+            y: Targets, as for `fit`.
             *args: Further arguments of `fit`.
             **kwargs: Further arguments of `fit`.
 
@@ -249,7 +249,7 @@ class Distiller(Trainer, Saving, keras.Model):
             `keras_diffkd.preflight.Findings`: `warnings`, and `teacher_accuracy`.
 
         Raises:
-            PreflightError: As `fit`.
+            PreflightError: If the training cannot work, as in `fit`.
         """
         check_compiled(self, "preflight")
         findings, _ = check_fit(self, x, y, *args, **kwargs)
@@ -261,7 +261,7 @@ class Distiller(Trainer, Saving, keras.Model):
 
         Args:
             x: Batch of inputs.
-            training: Whether the student runs in training mode.
+            training: Boolean, whether the student runs in training mode.
 
         Returns:
             `(y_pred, features)`: the student's outputs and, for every method, the

@@ -129,7 +129,7 @@ class FeaturePairs:
 
         Args:
             x: Batch of inputs.
-            training: Whether the student runs in training mode.
+            training: Boolean, whether the student runs in training mode.
 
         Returns:
             `(y_pred, features)`: the student's outputs, and the pair of features of

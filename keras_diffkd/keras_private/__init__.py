@@ -1,5 +1,5 @@
-"""Every private name of Keras that the library uses: one short function for each.
+"""Wraps every private name of Keras that the library uses in one short function.
 
-A new Keras may rename them. `tests/keras_private` shows what plain Keras must do with
-each name, so that it fails first and says which name is gone.
+A new version of Keras may rename them. `tests/keras_private` checks each name against
+plain Keras, so that a test fails first and says which name is gone.
 """

@@ -1,4 +1,4 @@
-"""Layers inside layers, the graph of functional models, and masks on tensors."""
+"""Accesses nested layers, the graph of functional models, and masks of tensors."""
 
 from keras.src.backend import get_keras_mask, set_keras_mask
 
@@ -8,8 +8,8 @@ def inner_layers(layer, *, include_self=False, recursive=True):
 
     Args:
         layer: A `keras.Layer`.
-        include_self: Whether the layer itself comes first.
-        recursive: Whether to look into the layers inside it.
+        include_self: Boolean, whether to include the layer itself, as the first one.
+        recursive: Boolean, whether to include layers nested in these layers.
     """
     return layer._flatten_layers(include_self=include_self, recursive=recursive)
 
@@ -30,7 +30,7 @@ def operation_of(tensor):
 
 
 def index_of_output(tensor):
-    """Returns which output of its operation a `KerasTensor` is."""
+    """Returns the index of a `KerasTensor` among the outputs of its operation."""
     return tensor._keras_history.tensor_index
 
 
@@ -41,15 +41,15 @@ def node_of(tensor):
 
 
 def is_keras_layer(cls):
-    """Whether a class is one of Keras's own layers."""
+    """Returns whether a class is one of Keras's own layers."""
     return cls.__module__.startswith("keras.src.layers")
 
 
 def mask_of(tensor):
-    """Returns the mask that Keras has hung on a tensor, or `None`."""
+    """Returns the mask that Keras attached to a tensor, or `None`."""
     return get_keras_mask(tensor)
 
 
 def set_mask(tensor, mask):
-    """Hangs a mask on a tensor, for the losses and metrics that take it."""
+    """Attaches a mask to a tensor, for losses and metrics that use it."""
     set_keras_mask(tensor, mask)

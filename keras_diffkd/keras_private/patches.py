@@ -1,4 +1,4 @@
-"""Functions of Keras that are replaced, for a while or for good."""
+"""Replaces functions of Keras, temporarily or permanently."""
 
 import contextlib
 import functools
@@ -10,10 +10,10 @@ from keras.src.losses import loss as keras_loss
 
 
 class Patch:
-    """Replaces a function of a class or module in the threads that ask for it.
+    """Replaces a function of a class or module in the threads that request it.
 
-    The first thread that enters installs a function that calls the replacements of its
-    own thread, and the last one that leaves removes it.
+    The first thread that enters installs a function, which calls the replacements of
+    the current thread. The last thread that leaves removes it.
 
     Args:
         owner: Class or module.
@@ -29,7 +29,7 @@ class Patch:
 
     @contextlib.contextmanager
     def by(self, replacement):
-        """Returns the context in which this thread runs a replacement.
+        """Returns a context in which this thread runs a replacement.
 
         Args:
             replacement: Callable `replacement(original, *args, **kwargs)`.
@@ -70,10 +70,10 @@ _METRIC_WEIGHTS = Patch(keras.Metric, "add_variable")
 
 @contextlib.contextmanager
 def scaled_losses(scale, unscale):
-    """In this context, Keras's losses are not divided by the number of replicas.
+    """Replaces Keras's division of losses by the number of replicas in a context.
 
     Args:
-        scale: Callable that maps the mean loss of this replica to its part in the sum
+        scale: Callable that maps the mean loss of this replica to its part of the sum
             over the replicas.
         unscale: Callable that undoes this, for logs.
     """
@@ -86,10 +86,11 @@ def scaled_losses(scale, unscale):
 
 @contextlib.contextmanager
 def watched_weights(watch):
-    """In this context, a function sees the shape of each weight before it is made.
+    """Calls a function with the shape of each weight before it is created in a context.
 
     Args:
-        watch: Callable that takes a shape tuple, of this thread's layers and metrics.
+        watch: Callable that receives the shape tuples of weights of layers and metrics
+            that this thread creates.
     """
 
     def watched(original, owner, *args, **kwargs):
@@ -102,10 +103,10 @@ def watched_weights(watch):
 
 
 def replace_checkpoint(make):
-    """Replaces Keras's gradient checkpoint for good, also in layers made before.
+    """Replaces `keras.remat` permanently, also for layers that exist already.
 
     Args:
         make: Callable `make(checkpoint)` that maps Keras's function to the new one.
-            Both map a function to one whose results are computed anew for gradients.
+            Both map a function to one whose results are recomputed for gradients.
     """
     core.remat = make(core.remat)

@@ -1,4 +1,4 @@
-"""The state of a thread while layers run: scopes, the outermost call, seeds."""
+"""Accesses the state of a thread while layers run: scopes, the call and seeds."""
 
 import contextlib
 
@@ -19,19 +19,19 @@ _CALL = "current_call_ctx"
 
 
 def call_context():
-    """Returns the context of the outermost call of a layer, `None` outside of calls.
+    """Returns the context of the outermost call of a layer, or `None` outside calls.
 
-    It has the attributes `entry_layer` and, once that layer is called, `training`.
+    It has the attributes `entry_layer` and, as soon as that layer runs, `training`.
     """
     return get_global_attribute(_CALL)
 
 
 @contextlib.contextmanager
 def calling(context):
-    """In this context, layers run as in a call of before.
+    """Runs layers as if they were inside an earlier call.
 
     Args:
-        context: The result of `call_context` during that call.
+        context: Result of `call_context` during that call.
     """
     previous = call_context()
     set_global_attribute(_CALL, context)
@@ -42,7 +42,7 @@ def calling(context):
 
 
 def claim_losses(layer, losses):
-    """Lets a layer own losses of a stateless scope; its next call drops them."""
+    """Assigns losses of a stateless scope to a layer, whose next call drops them."""
     layer._loss_ids.update(map(id, losses))
 
 
@@ -52,7 +52,7 @@ def stateless_scope():
 
 
 def is_symbolic():
-    """Whether layers only compute shapes."""
+    """Returns whether layers only compute shapes."""
     return in_symbolic_scope()
 
 
@@ -66,26 +66,26 @@ def autocasting(dtype):
     """Returns a context in which layers read float variables in a dtype.
 
     Args:
-        dtype: String, or `None` for the variables' own.
+        dtype: String, or `None` for the dtype of the variables.
     """
     return AutocastScope(dtype)
 
 
 def global_seed():
-    """Returns the seed generator of random functions without one, or `None`."""
+    """Returns the global seed generator, or `None` if it does not exist yet."""
     return get_global_attribute(GLOBAL_SEED_GENERATOR)
 
 
 def make_global_seed():
-    """Returns that generator, and creates it if there is none."""
+    """Returns the global seed generator and creates it if necessary."""
     return global_seed_generator()
 
 
 def use_global_seed(generator):
-    """Lets random functions of this thread draw with a given generator."""
+    """Sets the global seed generator of this thread."""
     set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
 
 
 def in_safe_mode():
-    """Returns `False` if files may run code in this process; else `True` or `None`."""
+    """Returns `False` if files may run code in this process, else `True` or `None`."""
     return serialization_lib.in_safe_mode()

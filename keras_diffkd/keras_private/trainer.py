@@ -1,15 +1,15 @@
-"""A compiled model, its optimizer and its callbacks."""
+"""Accesses compiled models, their optimizers and their callbacks."""
 
 import contextlib
 import threading
 
-# The method by which an optimizer sums gradients over the replicas.
+# The method with which an optimizer sums gradients over the replicas.
 REDUCTION = "_all_reduce_sum_gradients"
 _reduction_lock = threading.Lock()
 
 
 def check_compiled(model, method_name):
-    """Raises `ValueError` as `fit` does if a model is not compiled."""
+    """Raises the same `ValueError` as `fit` if a model is not compiled."""
     model._assert_compile_called(method_name)
 
 
@@ -24,7 +24,7 @@ def compile_metrics_of(model):
 
 
 def loss_tracker_of(model):
-    """Returns the metric of a compiled model that its logs call `loss`."""
+    """Returns the metric of a compiled model that the logs report as `loss`."""
     return model._loss_tracker
 
 
@@ -33,41 +33,41 @@ def build_metrics(model, batch):
 
     Args:
         model: A compiled and built `keras.Model`.
-        batch: Batch of data as `fit` gets it.
+        batch: Batch of data, as in `fit`.
     """
     model._symbolic_build(data_batch=batch)
 
 
 def set_initial_epoch(model, epoch):
-    """Sets the epoch at which `fit` begins; `None` for its argument `initial_epoch`."""
+    """Sets the first epoch of `fit`, or `None` for its argument `initial_epoch`."""
     model._initial_epoch = epoch
 
 
 def keep_variables(model):
-    """Tells the trainer on JAX that the variables have the values of training."""
+    """Marks the variables of a model as up to date, for Keras's trainer on JAX."""
     model._jax_state_synced = True
 
 
 def model_of(callback):
-    """Returns a callback's model; on JAX, without bringing its variables up to date."""
+    """Returns a callback's model without updating its variables first on JAX."""
     return callback._model
 
 
 def optimizer_step(optimizer):
-    """Returns the variable that schedules of the learning rate follow."""
+    """Returns the step variable that learning rate schedules use."""
     return optimizer._iterations
 
 
 def learning_rate(optimizer):
-    """Returns the variable, or the schedule, of an optimizer's learning rate."""
+    """Returns the variable or schedule of an optimizer's learning rate."""
     return optimizer._learning_rate
 
 
-class _AsTheyAre:
-    """Replaces an optimizer's reduction.
+class _NoReduction:
+    """Replaces an optimizer's reduction and returns the gradients unchanged.
 
     Attributes:
-        users: Integer, the threads that need it now: replicas have one each.
+        users: Integer, the number of threads in the context. Each replica has one.
     """
 
     users = 0
@@ -78,10 +78,10 @@ class _AsTheyAre:
 
 @contextlib.contextmanager
 def without_reduction(optimizer):
-    """In this context, an optimizer does not sum its gradients over the replicas."""
+    """Stops an optimizer from summing its gradients over the replicas."""
     attributes = vars(optimizer)
     with _reduction_lock:
-        replacement = attributes.setdefault(REDUCTION, _AsTheyAre())
+        replacement = attributes.setdefault(REDUCTION, _NoReduction())
         replacement.users += 1
     try:
         yield

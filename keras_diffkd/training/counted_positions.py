@@ -31,13 +31,13 @@ def counted_positions(distiller, method, y, y_pred, feature):
     # The student can learn the teacher's scores for a sample without a label, except
     # with methods that need the label.
     if y is not None and (len(shape) > 2 or method.needs_targets):
-        masks += _labelled(distiller, y, y_pred, feature)
+        masks += _labels_that_count(distiller, y, y_pred, feature)
     if not masks:
         return None
     return masks[0] if len(masks) == 1 else keras.ops.logical_and(*masks)
 
 
-def _labelled(distiller, y, y_pred, feature):
+def _labels_that_count(distiller, y, y_pred, feature):
     """Returns `[mask]` with the labels that the loss does not ignore, or `[]`."""
     outputs = task_outputs(distiller)
     own = [output for output in outputs if output.of(y_pred) is feature]

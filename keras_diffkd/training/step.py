@@ -103,7 +103,7 @@ def losses_of(distiller, batch, y_pred, features, weights, training=True):
         y_pred: The student's outputs.
         features: Pairs of features.
         weights: Dict from the name of every loss to its weight, a scalar.
-        training: Whether the methods run in training mode.
+        training: Boolean, whether the methods run in training mode.
     """
     losses = {"task_loss": distiller.unscaled_loss(batch, y_pred, training)}
     for method, (teacher, student) in zip(distiller.methods, features, strict=True):

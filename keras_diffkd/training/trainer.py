@@ -48,7 +48,7 @@ class Trainer:
             x: Batch of inputs.
             y: Batch of targets.
             sample_weight: Optional weights of the samples, for the task loss.
-            training: Whether the student and the methods run in training mode.
+            training: Boolean, whether student and methods run in training mode.
 
         Returns:
             `(losses, y_pred)`: a dict of float32 scalars with `loss` (the
