@@ -105,13 +105,6 @@ class UnsafeModelError(ValueError):
     """Raised for a model file that is damaged or holds unsafe content.
 
     The message names the file and says what is wrong with it and what to do next.
-
-    Example:
-
-    >>> raise UnsafeModelError("'student.keras' is refused: ...")
-    Traceback (most recent call last):
-    ...
-    keras_diffkd.errors.UnsafeModelError: 'student.keras' is refused: ...
     """
 
 

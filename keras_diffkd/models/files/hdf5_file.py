@@ -29,12 +29,6 @@ def inspect_weights(file):
 
     Raises:
         UnsafeModelError: If the file has other content, or is damaged.
-
-    Example:
-
-    ```python
-    inspect_weights("student.weights.h5")  # 846
-    ```
     """
     try:
         with h5py.File(file, "r") as root:

@@ -64,12 +64,6 @@ def inspect_keras_file(path, *, allow_classes=()):
 
     Raises:
         UnsafeModelError: If the file is damaged or has other content.
-
-    Example:
-
-    ```python
-    inspect_keras_file("student.keras")  # 846
-    ```
     """
     try:
         with _Archive(path) as file:

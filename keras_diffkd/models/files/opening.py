@@ -48,12 +48,6 @@ def load_file(path, allow_classes=()):
     Raises:
         ValueError: If the file does not exist, or its parts do not match.
         UnsafeModelError: If it is damaged or holds unsafe content.
-
-    Example:
-
-    ```python
-    load_file("student.keras")
-    ```
     """
     path = Path(path)
     if not path.is_file():
@@ -97,12 +91,6 @@ def load_other_format(path, is_allowed):
     Raises:
         UnsafeModelError: If `is_allowed` is `False`. The message says what to do.
         ValueError: If Keras cannot read the file.
-
-    Example:
-
-    ```python
-    load_other_format("old.h5", is_allowed=True)
-    ```
     """
     path = Path(path)
     advice = _OTHER_FORMATS.get(path.suffix, _SAVE)
@@ -137,12 +125,6 @@ def check_preset_folder(folder, allow_classes=()):
 
     Raises:
         UnsafeModelError: If a file holds unsafe content.
-
-    Example:
-
-    ```python
-    check_preset_folder("presets/resnet")
-    ```
     """
     for path in sorted(Path(folder).iterdir()):
         try:
