@@ -5,7 +5,8 @@ import keras
 from keras_diffkd.keras_private.trainer import compile_loss_of
 from keras_diffkd.training import backend, logs, task_loss
 from keras_diffkd.training.loss_weights import at_step, weights_of
-from keras_diffkd.training.step import Batch, losses_of
+from keras_diffkd.training.step import losses_of
+from keras_diffkd.training.values import Batch
 
 
 class Trainer:
@@ -89,7 +90,7 @@ class Trainer:
         """Returns the task loss of this replica's samples as a float32 scalar.
 
         Args:
-            batch: `keras_diffkd.training.step.Batch`.
+            batch: `keras_diffkd.training.values.Batch`.
             y_pred: The student's outputs.
             training: Boolean, whether to compute the loss in training mode.
         """

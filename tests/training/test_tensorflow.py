@@ -15,7 +15,8 @@ from helpers.small_models import (
 from keras_diffkd import DiffKD, Distiller
 from keras_diffkd.training.backend import gradient
 from keras_diffkd.training.state import state_variables, teacher_variables
-from keras_diffkd.training.step import Batch, StepValues, step
+from keras_diffkd.training.step import step
+from keras_diffkd.training.values import Batch, StepValues
 
 pytestmark = pytest.mark.backend("tensorflow")
 

@@ -10,7 +10,6 @@ from keras_diffkd.training import logs, task_loss
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked, with_masks
 from keras_diffkd.training.state import state_variables, teacher_variables
-from keras_diffkd.training.step import Batch, StepValues
 from keras_diffkd.training.tensorflow.build import build_loss_and_metrics
 from keras_diffkd.training.tensorflow.gradients import values_of
 from keras_diffkd.training.tensorflow.guard import guard, raising_diverged
@@ -25,6 +24,7 @@ from keras_diffkd.training.tensorflow.replicas import (
     unscaled,
 )
 from keras_diffkd.training.untrained import trained_pairs
+from keras_diffkd.training.values import Batch, StepValues
 from keras_diffkd.validation.labels import labels_message
 
 without_gradients = contextlib.nullcontext

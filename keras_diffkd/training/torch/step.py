@@ -11,9 +11,9 @@ from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked
 from keras_diffkd.training.state import state_variables, teacher_variables
-from keras_diffkd.training.step import Batch, StepValues
 from keras_diffkd.training.task_loss import num_label_classes
 from keras_diffkd.training.untrained import trained_pairs
+from keras_diffkd.training.values import Batch, StepValues
 from keras_diffkd.validation.labels import check_labels
 
 data_errors_as_value_errors = contextlib.nullcontext
