@@ -56,7 +56,7 @@ def swin(width):
     return keras.Model(image, keras.layers.Dense(10, name="logits")(x))
 
 
-def distil(teacher, student, methods, rng, epochs=20):
+def distil(teacher, student, methods, rng, epochs=40):
     keras.utils.set_random_seed(0)
     x, y = random_batch(rng)
     distiller = Distiller(teacher, student, methods, task_loss_weight=0.0)
