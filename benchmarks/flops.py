@@ -44,7 +44,7 @@ def step_flops(teacher, student, methods, batch_size):
     for method in methods:
         tap = method.teacher_tap
         grid = teacher.get_layer(tap).output.shape[1:-1] if tap else ()
-        inside = getattr(method, "denoiser", None)
+        inside = getattr(getattr(method, "diffusion", None), "denoiser", None)
         denoiser = {id(layer) for layer in inside._flatten_layers()} if inside else ()
         for layer in method._flatten_layers():
             calls = method.num_inference_steps + 1 if id(layer) in denoiser else 1

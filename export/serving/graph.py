@@ -1,6 +1,7 @@
 """The graph of a student in TensorFlow: how to trace it, and what it holds."""
 
 import contextlib
+import threading
 
 import tensorflow as tf
 
@@ -8,9 +9,39 @@ import tensorflow as tf
 _TRAINING_PREFIXES = ("Assign", "Random", "StatelessRandom", "StatefulRandom")
 
 
-@contextlib.contextmanager
+class _Inlining:
+    """Counts the blocks that inline functions, in all threads.
+
+    TensorFlow has one setting for the process. The first block that begins changes it
+    and the last one that ends restores it.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._before = False
+
+    @contextlib.contextmanager
+    def block(self):
+        with self._lock:
+            if not self._blocks:
+                self._before = tf.config.functions_run_eagerly()
+                tf.config.run_functions_eagerly(True)
+            self._blocks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if not self._blocks:
+                    tf.config.run_functions_eagerly(self._before)
+
+
+_inlining = _Inlining()
+
+
 def inline_functions():
-    """Traces inner `tf.function`s into the outer graph instead of as calls.
+    """Returns a context that traces inner `tf.function`s into the outer graph.
 
     Keras wraps grouped convolutions in `tf.function(jit_compile=True)`, which
     neither tf2onnx nor a TensorFlow without XLA can use.
@@ -22,12 +53,7 @@ def inline_functions():
         tf.function(student).get_concrete_function(spec)
     ```
     """
-    eager = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(eager)
+    return _inlining.block()
 
 
 def training_operations(graph):

@@ -51,7 +51,7 @@ def test_a_resumed_training_goes_on_with_the_same_batches(data_dir):
 
 
 def test_too_few_examples_of_a_class(data_dir):
-    with pytest.raises(ValueError, match="There must be 10000 examples of each class"):
+    with pytest.raises(ValueError, match="at least 10000 examples of each class"):
         load_classification(
             "digits", data_dir=data_dir, batch_size=8, examples_per_class=10_000
         )

@@ -50,7 +50,7 @@ def distiller_after(epochs, names, digits, teacher):
     history = distiller.fit(
         digits.train,
         epochs=epochs,
-        steps_per_epoch=75,
+        steps_per_epoch=150,
         validation_data=digits.test,
         shuffle=False,
         verbose=0,
@@ -61,7 +61,7 @@ def distiller_after(epochs, names, digits, teacher):
 @pytest.mark.parametrize("names", GROUPS, ids="-".join)
 def test_learns_from_the_teacher(names, digits, teacher):
     """Several methods at a time: each has losses of its own."""
-    distiller, history = distiller_after(3, names, digits, teacher)
+    distiller, history = distiller_after(4, names, digits, teacher)
     for method in distiller.methods:
         for loss in method.loss_weights:
             values = history[f"{method.name}/{loss}"]

@@ -167,7 +167,7 @@ def test_shapes_from_a_file_are_no_pyramid():
         (
             AFD(["neck", "logits"], ["neck:P2", "neck:P3"]),
             detector((8, 10)),
-            "single tensor.*Tap one of its entries: 'neck:P2'",
+            "single tensor.*Tap one of its entries, such as 'neck:P2'",
         ),
         (LogitsKD("neck", "neck"), detector((8, 10)), "single tensor"),
     ],
