@@ -69,10 +69,8 @@ def test_save_and_load(name, classes, rng, tmp_path):
 
 
 def test_unknown_presets_of_the_tasks():
-    with pytest.raises(
-        ValueError,
-        match="not the name of an available ObjectDetector.*retinanet_resnet50",
-    ):
+    unknown = "not the name of an available"
+    with pytest.raises(ValueError, match=f"{unknown} ObjectDetector.*_resnet50"):
         load_model("hub:retinanet_resnet5_fpn_coco", task="detection")
-    with pytest.raises(ValueError, match="no ImageSegmenter.*deeplab_v3_plus_resnet50"):
+    with pytest.raises(ValueError, match=f"{unknown} ImageSegmenter.*_resnet50"):
         load_model("hub:deeplab_v3_plus_resnet5_pascalvoc", task="segmentation")
