@@ -11,8 +11,6 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
-import sys
-import warnings
 from pathlib import Path
 
 import keras
@@ -96,13 +94,3 @@ def rng():
 def data_dir(tmp_path_factory):
     """A folder in which data sets are prepared once for each worker."""
     return str(tmp_path_factory.mktemp("tfds"))
-
-
-@pytest.fixture(autouse=True)
-def settings_stay(request):
-    """Resets a setting of TensorFlow that a test leaves changed, and names the test."""
-    yield
-    tf = sys.modules.get("tensorflow")
-    if tf is not None and tf.config.functions_run_eagerly():
-        tf.config.run_functions_eagerly(False)
-        warnings.warn(f"{request.node.nodeid} leaves functions eager", stacklevel=1)

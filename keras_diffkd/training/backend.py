@@ -9,12 +9,16 @@ import importlib
 
 import keras
 
+from keras_diffkd.training import checkpointing
+
 BACKENDS = ("tensorflow", "jax", "torch")
 
 _NAME = keras.backend.backend()
 _home = None
 if _NAME in BACKENDS:
     _home = importlib.import_module(f"keras_diffkd.training.{_NAME}")
+    # Here and not where it is defined: the other folders may be imported, too.
+    checkpointing.install(_home.checkpointed)
 
 
 def __getattr__(name):

@@ -5,10 +5,12 @@ random numbers in the second run (TensorFlow, PyTorch), or refuses (JAX).
 """
 
 import contextlib
+import importlib
 
 import keras
 import numpy as np
 import pytest
+from keras.src.backend import core
 
 from keras_diffkd import Distiller, FitNet
 
@@ -215,6 +217,16 @@ def tapped_inside(**kwargs):
 def test_a_tap_inside_is_refused_by_name():
     with pytest.raises(ValueError, match="'features/inner' runs inside a block under"):
         train(tapped_inside())
+
+
+def test_only_the_backend_in_use_replaces_checkpoints():
+    before = core.remat
+    for name in ("jax", "torch", "tensorflow"):
+        with contextlib.suppress(ImportError):
+            importlib.reload(
+                importlib.import_module(f"keras_diffkd.training.{name}.gradients")
+            )
+    assert core.remat is before
 
 
 @pytest.mark.backend("torch")

@@ -1,6 +1,7 @@
 """Implements the training step on JAX."""
 
 from keras_diffkd.training.jax.gradients import gradient, make_gradient_function
+from keras_diffkd.training.jax.remat import checkpointed
 from keras_diffkd.training.jax.step import (
     assign_generators,
     build_compiled,
@@ -24,6 +25,7 @@ from keras_diffkd.training.one_replica import (
 )
 
 __all__ = [
+    "checkpointed",
     "assign_replicas",
     "numbers_of_workers",
     "read",

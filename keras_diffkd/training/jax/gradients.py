@@ -2,12 +2,8 @@
 
 import jax
 
-from keras_diffkd.training import checkpointing
 from keras_diffkd.training.finite import finiteness
-from keras_diffkd.training.jax import remat as jax_remat
 from keras_diffkd.training.step import step
-
-checkpointing.install(jax_remat.checkpointed)
 
 
 def make_gradient_function(distiller, jit_compile):

@@ -2,6 +2,7 @@
 
 from keras_diffkd.training.tensorflow.build import build_compiled, symbolic_build
 from keras_diffkd.training.tensorflow.gradients import gradient, make_gradient_function
+from keras_diffkd.training.tensorflow.remat import checkpointed
 from keras_diffkd.training.tensorflow.replica_values import (
     assign_replicas,
     is_chief,
@@ -26,6 +27,7 @@ from keras_diffkd.training.tensorflow.step import (
 )
 
 __all__ = [
+    "checkpointed",
     "assign_replicas",
     "is_chief",
     "numbers_of_workers",

@@ -3,15 +3,11 @@
 import tensorflow as tf
 
 from keras_diffkd.keras_private.layers import all_layers
-from keras_diffkd.training import checkpointing
 from keras_diffkd.training.finite import finiteness
 from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.step import step
-from keras_diffkd.training.tensorflow import remat as tensorflow_remat
 from keras_diffkd.training.tensorflow.fused_batch_norm import fused
 from keras_diffkd.training.tensorflow.replicas import sharing
-
-checkpointing.install(tensorflow_remat.checkpointed)
 
 
 def make_gradient_function(distiller, jit_compile):

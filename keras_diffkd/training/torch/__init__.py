@@ -9,6 +9,7 @@ from keras_diffkd.training.one_replica import (
     unscaled,
 )
 from keras_diffkd.training.torch.gradients import gradient, make_gradient_function
+from keras_diffkd.training.torch.remat import checkpointed
 from keras_diffkd.training.torch.step import (
     assign_generators,
     build_compiled,
@@ -24,6 +25,7 @@ from keras_diffkd.training.torch.step import (
 )
 
 __all__ = [
+    "checkpointed",
     "assign_replicas",
     "numbers_of_workers",
     "read",

@@ -3,12 +3,8 @@
 import keras
 import torch
 
-from keras_diffkd.training import checkpointing
 from keras_diffkd.training.finite import finiteness
 from keras_diffkd.training.step import step
-from keras_diffkd.training.torch import remat as torch_remat
-
-checkpointing.install(torch_remat.checkpointed)
 
 
 def make_gradient_function(distiller, jit_compile):
