@@ -1,43 +1,26 @@
 """The graph of a student in TensorFlow: how to trace it, and what it holds."""
 
 import contextlib
-import threading
 
 import tensorflow as tf
+
+from keras_diffkd.shared_context import SharedContext
 
 # Dropout draws and advances a seed, batch normalization assigns its statistics.
 _TRAINING_PREFIXES = ("Assign", "Random", "StatelessRandom", "StatefulRandom")
 
 
-class _Inlining:
-    """Counts the blocks that inline functions, in all threads.
-
-    TensorFlow has one setting for the process. The first block that begins changes it
-    and the last one that ends restores it.
-    """
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._blocks = 0
-        self._before = False
-
-    @contextlib.contextmanager
-    def block(self):
-        with self._lock:
-            if not self._blocks:
-                self._before = tf.config.functions_run_eagerly()
-                tf.config.run_functions_eagerly(True)
-            self._blocks += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._blocks -= 1
-                if not self._blocks:
-                    tf.config.run_functions_eagerly(self._before)
+@contextlib.contextmanager
+def _functions_run_eagerly():
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
-_inlining = _Inlining()
+_EAGER_FUNCTIONS = SharedContext(_functions_run_eagerly)
 
 
 def inline_functions():
@@ -53,7 +36,7 @@ def inline_functions():
         tf.function(student).get_concrete_function(spec)
     ```
     """
-    return _inlining.block()
+    return _EAGER_FUNCTIONS.use()
 
 
 def training_operations(graph):

@@ -8,6 +8,8 @@ import keras
 from keras.src.backend import core
 from keras.src.losses import loss as keras_loss
 
+from keras_diffkd.shared_context import SharedContext
+
 
 class Patch:
     """Replaces a function of a class or module in the threads that request it.
@@ -23,8 +25,7 @@ class Patch:
     def __init__(self, owner, name):
         self._owner = owner
         self._name = name
-        self._lock = threading.Lock()
-        self._users = 0
+        self._installed = SharedContext(self._install)
         self._of_thread = threading.local()
 
     @contextlib.contextmanager
@@ -34,23 +35,17 @@ class Patch:
         Args:
             replacement: Callable `replacement(original, *args, **kwargs)`.
         """
-        with self._lock:
-            if not self._users:
-                self._install(vars(self._owner)[self._name])
-            self._users += 1
         replacements = vars(self._of_thread).setdefault("replacements", [])
-        replacements.append(replacement)
-        try:
-            yield
-        finally:
-            replacements.pop()
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    setattr(self._owner, self._name, self._original)
+        with self._installed.use():
+            replacements.append(replacement)
+            try:
+                yield
+            finally:
+                replacements.pop()
 
-    def _install(self, original):
-        self._original = original
+    @contextlib.contextmanager
+    def _install(self):
+        original = vars(self._owner)[self._name]
 
         @functools.wraps(original)
         def patched(*args, **kwargs):
@@ -60,6 +55,10 @@ class Patch:
             return function(*args, **kwargs)
 
         setattr(self._owner, self._name, patched)
+        try:
+            yield
+        finally:
+            setattr(self._owner, self._name, original)
 
 
 _SCALING = Patch(keras_loss, "scale_loss_for_distribution")
