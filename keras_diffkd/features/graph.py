@@ -96,11 +96,17 @@ def _output_of(layer, model, place):
     """Returns the place of the output of `layer` in the graph of `model`, or `None`."""
     if place is None or model is None:
         return None
+    tensor = output_in(model, layer)
+    return None if tensor is None else dataclasses.replace(place, tensor=tensor)
+
+
+def output_in(model, layer):
+    """Returns the output of `layer` in the graph of this model, or `None`."""
     waiting, seen = list(model.outputs), set()
     while waiting:
         tensor = waiting.pop()
         if operation_of(tensor) is layer:
-            return dataclasses.replace(place, tensor=tensor)
+            return tensor
         if id(tensor) not in seen:
             seen.add(id(tensor))
             waiting += node_of(tensor).input_tensors

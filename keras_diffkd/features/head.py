@@ -2,10 +2,10 @@
 
 import keras
 
+from keras_diffkd.features.graph import output_in
 from keras_diffkd.features.kinds import channel_axis_of
 from keras_diffkd.features.logits import check_teacher_head
 from keras_diffkd.features.paths import find_layer
-from keras_diffkd.keras_private.layers import node_of, operation_of
 
 
 class TeacherHead:
@@ -101,7 +101,7 @@ def _cut(teacher, tap):
         model = find_layer(teacher, path) if path else teacher
         layer = find_layer(model, names[depth])
         outputs = getattr(model, "outputs", None) or ()
-        tensor = _output_in(model, layer) if len(outputs) == 1 else None
+        tensor = output_in(model, layer) if len(outputs) == 1 else None
         if tensor is None:
             raise _no_cut(teacher, tap, model)
         if tensor is outputs[0]:
@@ -113,19 +113,6 @@ def _cut(teacher, tap):
         except ValueError as error:
             raise _no_cut(teacher, tap, model) from error
     return parts
-
-
-def _output_in(model, layer):
-    """Returns the output of `layer` in the graph of this model, or `None`."""
-    waiting, seen = list(model.outputs), set()
-    while waiting:
-        tensor = waiting.pop()
-        if operation_of(tensor) is layer:
-            return tensor
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            waiting += node_of(tensor).input_tensors
-    return None
 
 
 def _no_cut(teacher, tap, model):

@@ -250,11 +250,11 @@ def _check_single_features(method, teacher, student, of_teacher, of_student):
     """
     if method.takes_pyramid:
         return
-    for model, taps, features in (
-        (teacher, method.teacher_tap, of_teacher),
-        (student, method.student_tap, of_student),
+    for model, whose, features in (
+        (teacher, "teacher", of_teacher),
+        (student, "student", of_student),
     ):
-        for tap in taps if isinstance(taps, (list, tuple)) else [taps]:
+        for tap in taps_of([method], whose):
             check_is_tensor(model, tap, features[tap])
 
 

@@ -38,11 +38,6 @@ def metrics_of_layers(distiller):
     ]
 
 
-def teacher_variables(distiller):
-    """Returns the variables that the step only reads."""
-    return distiller.record.teacher_variables
-
-
 def only_read(teacher, student):
     """Returns the teacher's variables that the student does not share."""
     own = {id(variable) for variable in student.variables}

@@ -6,7 +6,6 @@ from keras_diffkd.training.scope import StepScope, fold
 from keras_diffkd.training.state import (
     remember_assigned,
     state_variables,
-    teacher_variables,
 )
 from keras_diffkd.training.values import StepResults
 from keras_diffkd.validation.loss_names import check_loss_names
@@ -40,7 +39,7 @@ def _scope(distiller, values):
         (variable, fold(variable, value, values.seed))
         for variable, value in zip(variables, values.state, strict=True)
     ]
-    known += zip(teacher_variables(distiller), values.teacher, strict=True)
+    known += zip(distiller.record.teacher_variables, values.teacher, strict=True)
     trained = list(zip(distiller.trainable_variables, values.trainable, strict=True))
     return StepScope(known, trained, distiller.teacher, values.seed)
 

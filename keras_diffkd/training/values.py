@@ -18,7 +18,7 @@ class StepValues(typing.NamedTuple):
         trainable: List of values of `distiller.trainable_variables`.
         state: List of values of `state_variables(distiller)`. It is shorter if a step
             has found more variables since.
-        teacher: List of values of `teacher_variables(distiller)`.
+        teacher: List of values of `distiller.record.teacher_variables`.
         loss_weights: Vector that `LossWeights.next` returned.
         seed: Integer folded into every seed generator, so that replicas with different
             integers draw different noise. 0 changes nothing.

@@ -14,7 +14,7 @@ from helpers.small_models import (
 
 from keras_diffkd import DiffKD, Distiller
 from keras_diffkd.training.backend import gradient
-from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.step import step
 from keras_diffkd.training.values import Batch, StepValues
 
@@ -35,7 +35,7 @@ def step_values(distiller, seed=0, loss_scale=1.0):
     return StepValues(
         values(distiller.trainable_variables),
         values(state_variables(distiller)),
-        values(teacher_variables(distiller)),
+        values(distiller.record.teacher_variables),
         distiller.record.loss_weights.next(None),
         seed,
         loss_scale,

@@ -13,7 +13,7 @@ from keras_diffkd.training import logs
 from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked
-from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.task_loss import num_label_classes
 from keras_diffkd.training.values import Batch, StepValues
 from keras_diffkd.validation.labels import check_labels
@@ -62,7 +62,7 @@ def train_step(distiller, state, data):
     _check_labels(y, num_label_classes(distiller))
     loss_weights = distiller.record.loss_weights
     loss_weights.refresh(distiller)
-    teacher = [variable.value for variable in teacher_variables(distiller)]
+    teacher = [variable.value for variable in distiller.record.teacher_variables]
     numbers = loss_weights.variable.value
     try:
         result = _run(distiller, state, teacher, numbers, data)
@@ -257,7 +257,7 @@ def _shardings(distiller):
     if keras.distribution.distribution() is None:
         return None
     groups = _variables(distiller)
-    for variable in (*keras.tree.flatten(groups), *teacher_variables(distiller)):
+    for variable in (*keras.tree.flatten(groups), *distiller.record.teacher_variables):
         if isinstance(variable.value.sharding, jax.sharding.SingleDeviceSharding):
             raise ValueError(
                 "Teacher, student and distiller must be created, loaded and compiled "

@@ -9,7 +9,7 @@ from keras_diffkd.keras_private.trainer import loss_tracker_of
 from keras_diffkd.training import logs, task_loss
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked, with_masks
-from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.tensorflow.build import build_loss_and_metrics
 from keras_diffkd.training.tensorflow.gradients import values_of
 from keras_diffkd.training.tensorflow.guard import guard, raising_diverged
@@ -60,7 +60,7 @@ def train_step(distiller, data):
     values = StepValues(
         trainable=values_of(distiller.trainable_variables),
         state=values_of(state_variables(distiller)),
-        teacher=values_of(teacher_variables(distiller)),
+        teacher=values_of(distiller.record.teacher_variables),
         loss_weights=record.loss_weights.next(optimizer),
         seed=replicas.id,
         loss_scale=optimizer.scale_loss(replicas.share),

@@ -10,7 +10,7 @@ from keras_diffkd.training import logs
 from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
 from keras_diffkd.training.masks import masked
-from keras_diffkd.training.state import state_variables, teacher_variables
+from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.task_loss import num_label_classes
 from keras_diffkd.training.untrained import trained_pairs
 from keras_diffkd.training.values import Batch, StepValues
@@ -51,7 +51,7 @@ def train_step(distiller, data):
         trainable=[v.value for v in distiller.trainable_variables],
         state=[v.value for v in state_variables(distiller)],
         # Detached, so that PyTorch keeps no intermediate results for gradients.
-        teacher=[v.value.detach() for v in teacher_variables(distiller)],
+        teacher=[v.value.detach() for v in distiller.record.teacher_variables],
         loss_weights=record.loss_weights.next(optimizer),
         seed=0,
         loss_scale=optimizer.scale_loss(1.0),
