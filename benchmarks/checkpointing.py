@@ -90,7 +90,7 @@ def peak_of_process(remat, jit_compile):
 
 
 def in_process(backend, *args):
-    """Returns what a process of this script prints."""
+    """Runs this script in a process of its own and returns the number it prints."""
     output = subprocess.run(
         [sys.executable, __file__, *map(str, args)],
         env={**os.environ, "KERAS_BACKEND": backend},
@@ -105,18 +105,16 @@ def measure(name):
     """Returns a row of the table: the medians of a few processes."""
     backend, jit_compile = SETTINGS[name]
     plain, checkpointed = (
-        statistics.median(
-            in_process(backend, "memory", remat, jit_compile) for _ in range(RUNS)
-        )
+        statistics.median(in_process(backend, remat, jit_compile) for _ in range(RUNS))
         for remat in ("false", "true")
     )
     return [name, f"{plain:.0f}", f"{checkpointed:.0f}", f"{checkpointed / plain:.2f}"]
 
 
 def main(argv):
-    """Prints and writes the table, or what one process measures."""
-    if argv[1:2] == ["memory"]:
-        peak_of_process(argv[2] == "true", argv[3] == "true")
+    """Prints and writes the table, or prints the measurement of one process."""
+    if argv[1:]:
+        peak_of_process(*(argument == "true" for argument in argv[1:]))
         return
     header = ["backend", "MiB without", "MiB with", "ratio"]
     text = f"""\

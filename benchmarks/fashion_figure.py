@@ -24,7 +24,7 @@ SHOWN = {
 
 
 def read_runs():
-    """Returns what was run where, and accuracies by row, of the seeds all rows have."""
+    """Returns the description of the run, and each row's accuracies of common seeds."""
     about, *runs = map(json.loads, RUNS.read_text(encoding="utf-8").splitlines())
     return about, common_seeds(runs, about["rows"])
 

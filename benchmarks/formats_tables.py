@@ -77,7 +77,7 @@ def _judged(text, reached):
 
 
 def notes(results):
-    """Returns what the verifications warned of."""
+    """Returns the warnings of the verifications."""
     lines = []
     for case, report, _ in results.values():
         found = [w for w in report["warnings"] if "slower" not in w]

@@ -54,7 +54,7 @@ def train(setting, replicas, make_model):
 
 
 def compile_arguments(setting):
-    """Returns what `compile` takes besides the optimizer."""
+    """Returns the arguments of `compile`, except the optimizer."""
     loss = setting.loss and setting.loss()
     return {"loss": loss, "metrics": setting.metrics(), **setting.compiled}
 
@@ -115,7 +115,7 @@ def first_sentence(error):
 
 
 def problem(setting, found):
-    """Returns what speaks against the setting's verdict, or `None`."""
+    """Returns the finding that contradicts the setting's verdict, or `None`."""
     if setting.refused or setting.fails:
         fits = (setting.refused or setting.fails) in found.get("error", "")
         return None if fits else f"does not fail as said: {found}"

@@ -45,7 +45,7 @@ def run(options):
 
 
 def header(options):
-    """Returns what the numbers below it were measured with."""
+    """Returns the text that says how the numbers were measured."""
     command = (
         f"python benchmarks/step_time.py --backend={options.backend} "
         f"--turns={options.turns} --steps={options.steps}"

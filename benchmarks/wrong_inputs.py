@@ -24,7 +24,7 @@ START, END = "<!-- tables: python benchmarks/wrong_inputs.py -->", "<!-- end -->
 
 
 def our_answer(case):
-    """Returns what keras-diffkd says to a case: `("error" or "warning", text)`.
+    """Returns the answer of keras-diffkd to a case: `("error" or "warning", text)`.
 
     Raises:
         AssertionError: If it says nothing.

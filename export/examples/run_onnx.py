@@ -48,7 +48,7 @@ def read_image(file, shape):
 
 
 def normalize(image, how):
-    """Returns what the student was trained on."""
+    """Returns an image with the normalization of the training."""
     if not how or how.get("input_range", [0, 255]) != [0, 255]:
         sys.exit(f"The file does not say how to normalize pixels. Received: {how}")
     return ((image / 255 - how["mean"]) / how["std"]).astype("float32")

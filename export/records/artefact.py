@@ -125,7 +125,7 @@ def read_tensors(content):
 
 
 def read_fields(kind, content):
-    """Returns what a dict holds of the fields of a dataclass.
+    """Returns the entries of a dict that are fields of a dataclass.
 
     Example:
 

@@ -2,7 +2,7 @@
 
 `backend.train_step`, for example, is the function of that name in
 `training.tensorflow`, `training.jax` or `training.torch`. All three folders define the
-same functions.
+same functions, except `symbolic_build`, which only Keras's TensorFlow trainer calls.
 """
 
 import importlib
