@@ -11,6 +11,7 @@ from keras_diffkd import (
     DKD,
     DSKD,
     RTK,
+    TTM,
     DiffKD,
     FitNet,
     KDiffusion,
@@ -52,6 +53,10 @@ METHODS = {
     "KD": lambda weight: [LogitsKD(weight=weight)],
     "DIST": lambda weight: [DIST(weight=weight)],
     "DKD": lambda weight: [DKD(weight=weight)],
+    "KD, standardized logits": lambda weight: [
+        LogitsKD(temperature=2.0, standardize_logits=True, weight=weight)
+    ],
+    "WTTM": lambda weight: [TTM(weighted=True, weight=weight)],
     "FitNet": lambda weight: [FitNet("features", "features", weight=weight)],
     "VkD": lambda weight: [VkD("features", "features", weight=weight)],
     "AFD": lambda weight: [AFD(STAGES, STAGES, weight=weight)],

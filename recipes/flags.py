@@ -100,7 +100,8 @@ METHOD = flags.DEFINE_list(
     ["diffkd"],
     "Distillation methods, separated by commas: 'diffkd' (DiffKD on features and "
     "logits), 'diffkd_features', 'diffkd_logits', 'dskd', 'kdiffusion', 'vkd', 'afd', "
-    "'rtk', 'kd', 'dist', 'dkd', 'fitnet', or 'none' for the student alone.",
+    "'rtk', 'kd', 'dist', 'dkd', 'ttm', 'wttm', 'fitnet', or 'none' for the student "
+    "alone.",
 )
 TEACHER_TAP = flags.DEFINE_string(
     "teacher_tap",
@@ -163,8 +164,15 @@ NUM_INFERENCE_STEPS = flags.DEFINE_integer(
 TEMPERATURE = flags.DEFINE_float(
     "temperature",
     None,
-    "Temperature of methods on logits; unset: 4 for kd and dkd, 1 for the others.",
+    "Temperature of methods on logits; unset: 4 for kd and dkd, 10 for ttm and wttm "
+    "(the teacher's), 1 for the others, and 2 for all with --standardize_logits.",
     lower_bound=0.0,
+)
+STANDARDIZE_LOGITS = flags.DEFINE_boolean(
+    "standardize_logits",
+    False,
+    "Standardize each row of logits before kd, dist, dkd and DiffKD on logits compare "
+    "them (LSKD).",
 )
 TASK_LOSS_WEIGHT = flags.DEFINE_float(
     "task_loss_weight", 1.0, "Weight of the labels' loss.", lower_bound=0.0

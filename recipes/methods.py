@@ -6,6 +6,7 @@ from keras_diffkd import (
     DKD,
     DSKD,
     RTK,
+    TTM,
     DiffKD,
     FitNet,
     KDiffusion,
@@ -59,21 +60,40 @@ def build_methods(names):
             "--method names the same method twice ('diffkd' is 'diffkd_features' and "
             f"'diffkd_logits'). Received: {','.join(names)!r}"
         )
+    _check_standardize_logits(names, methods)
     return methods
 
 
+def _check_standardize_logits(names, methods):
+    """Raises `ValueError` if `--standardize_logits` says nothing to these methods."""
+    if not flags.STANDARDIZE_LOGITS.value:
+        return
+    standardizing = any(getattr(m, "standardize_logits", False) for m in methods)
+    if not standardizing or {"ttm", "wttm"}.intersection(names):
+        raise ValueError(
+            "--standardize_logits is for kd, dist, dkd and DiffKD on logits, and not "
+            "for ttm and wttm, which soften the teacher's logits alone. Received: "
+            f"--method={','.join(names)}. Pass --nostandardize_logits, or another "
+            "--method"
+        )
+
+
 def _kd():
-    return LogitsKD(
-        temperature=_temperature(4.0), weight=flags.DISTILL_WEIGHT.value, name="kd"
-    )
+    return LogitsKD(**_logits_settings(4.0), name="kd")
 
 
 def _dist():
-    return DIST(temperature=_temperature(1.0), weight=flags.DISTILL_WEIGHT.value)
+    return DIST(**_logits_settings(1.0))
 
 
 def _dkd():
-    return DKD(temperature=_temperature(4.0), weight=flags.DISTILL_WEIGHT.value)
+    return DKD(**_logits_settings(4.0))
+
+
+def _ttm(**arguments):
+    return TTM(
+        temperature=_temperature(10.0), weight=flags.DISTILL_WEIGHT.value, **arguments
+    )
 
 
 def _afd():
@@ -116,6 +136,7 @@ def _diffkd_logits():
     return DiffKD(
         distance="kl",
         temperature=_temperature(1.0),
+        standardize_logits=flags.STANDARDIZE_LOGITS.value,
         # The features draw other noise.
         seed=flags.SEED.value + 1,
         **_diffkd_settings(),
@@ -182,7 +203,22 @@ def _taps():
     )
 
 
+def _logits_settings(temperature):
+    """Returns the arguments of methods that soften both logits.
+
+    Args:
+        temperature: Float, the default without `--standardize_logits`.
+    """
+    return {
+        "temperature": _temperature(temperature),
+        "standardize_logits": flags.STANDARDIZE_LOGITS.value,
+        "weight": flags.DISTILL_WEIGHT.value,
+    }
+
+
 def _temperature(default):
+    if flags.STANDARDIZE_LOGITS.value:
+        default = 2.0  # Of the authors of LSKD.
     given = flags.TEMPERATURE.value
     return default if given is None else given
 
@@ -192,6 +228,8 @@ METHODS = {
     "kd": lambda: [_kd()],
     "dist": lambda: [_dist()],
     "dkd": lambda: [_dkd()],
+    "ttm": lambda: [_ttm()],
+    "wttm": lambda: [_ttm(weighted=True, name="wttm")],
     "fitnet": lambda: [_fitnet()],
     "afd": lambda: [_afd()],
     "rtk": lambda: [_rtk()],
@@ -206,4 +244,4 @@ METHODS = {
     "diffkd_logits": lambda: [_diffkd_logits()],
 }
 # Methods that read the models' outputs.
-OF_LOGITS = {"kd", "dist", "dkd", "diffkd_logits"}
+OF_LOGITS = {"kd", "dist", "dkd", "ttm", "wttm", "diffkd_logits"}

@@ -15,6 +15,7 @@ from keras_diffkd import (
     DKD,
     DSKD,
     RTK,
+    TTM,
     DiffKD,
     Distiller,
     FitNet,
@@ -45,9 +46,16 @@ REQUIRED = {
     RandomHyperplanes: {"features": 4, "num_hyperplanes": 8},
     KerasDistillation: {"loss": None},
 }
-OTHERS = (LogitsKD, DIST, DKD, FitNet, VkD, DSKD, DiffKD, NoiseSchedule)
+OTHERS = (LogitsKD, DIST, DKD, TTM, FitNet, VkD, DSKD, DiffKD, NoiseSchedule)
 # Booleans are asked for their truth, as in all of Python.
-TRUTHS = {"adapt_noise", "share_denoiser", "shuffle", "normalize_features"}
+TRUTHS = {
+    "adapt_noise",
+    "share_denoiser",
+    "shuffle",
+    "normalize_features",
+    "standardize_logits",
+    "weighted",
+}
 # Large numbers are legal, and large.
 LARGE = {"channels", "latent_channels", "input_channels", "num_hashes", "key_dim"}
 

@@ -4,10 +4,17 @@ import keras
 
 from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
+from keras_diffkd.losses.standardization import standardized
 
 
 def dist(
-    teacher_logits, student_logits, beta=1.0, gamma=1.0, temperature=1.0, mask=None
+    teacher_logits,
+    student_logits,
+    beta=1.0,
+    gamma=1.0,
+    temperature=1.0,
+    mask=None,
+    standardize_logits=False,
 ):
     """Computes `τ² (β (1 - inter-class) + γ (1 - intra-class correlation))`.
 
@@ -23,6 +30,8 @@ def dist(
         temperature: Positive float `τ`.
         mask: Optional tensor of the shape of the logits without the classes: where it
             is 0 (`False`), the sample does not count.
+        standardize_logits: Whether to give each row of logits mean 0 and standard
+            deviation 1 before the softmax (LSKD). Needs three or more classes.
 
     Returns:
         float32 scalar; 0 if no sample counts.
@@ -42,6 +51,8 @@ def dist(
     """
     teacher, student = logits_pair(teacher_logits, student_logits, temperature)
     teacher, student, counted = only_counted(teacher, student, mask)
+    if standardize_logits:
+        teacher, student = standardized(teacher), standardized(student)
     teacher = keras.ops.softmax(teacher / temperature)
     student = keras.ops.softmax(student / temperature)
     inter_class = mean_of_counted(1.0 - pearson(teacher, student, axis=1), counted)

@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
+from keras_diffkd.losses.standardization import standardized
 
 
 def dkd(
@@ -14,6 +15,7 @@ def dkd(
     beta=8.0,
     temperature=4.0,
     mask=None,
+    standardize_logits=False,
 ):
     """Computes `τ² (α TCKD + β NCKD)`, the mean over samples.
 
@@ -30,6 +32,8 @@ def dkd(
         temperature: Positive float `τ`.
         mask: Optional tensor of the shape of the logits without the classes: where it
             is 0 (`False`), the sample does not count, and its label may be any number.
+        standardize_logits: Whether to give each row of logits mean 0 and standard
+            deviation 1 before the softmax (LSKD). Needs three or more classes.
 
     Returns:
         float32 scalar; 0 if no sample counts.
@@ -66,6 +70,8 @@ def dkd(
             f"{labels.shape[0]} labels for {teacher.shape[0]} samples"
         )
     teacher, student, counted = only_counted(teacher, student, mask)
+    if standardize_logits:
+        teacher, student = standardized(teacher), standardized(student)
     if counted is not None:
         labels = keras.ops.where(counted > 0, labels, keras.ops.zeros_like(labels))
     target = keras.ops.one_hot(labels, teacher.shape[-1], dtype="float32")

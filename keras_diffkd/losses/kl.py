@@ -6,6 +6,7 @@ import keras
 
 from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
+from keras_diffkd.losses.standardization import standardized
 
 # At this temperature and above, `τ²` makes float32's rounding visible.
 HOT = 20.0
@@ -13,7 +14,13 @@ HOT = 20.0
 SMALL = 1.0
 
 
-def kl_divergence(teacher_logits, student_logits, temperature=1.0, mask=None):
+def kl_divergence(
+    teacher_logits,
+    student_logits,
+    temperature=1.0,
+    mask=None,
+    standardize_logits=False,
+):
     """Computes `τ² KL(softmax(teacher / τ) ‖ softmax(student / τ))`.
 
     Args:
@@ -22,6 +29,8 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, mask=None):
         temperature: Positive float `τ`.
         mask: Optional tensor of the shape of the logits without the classes: where it
             is 0 (`False`), the sample does not count.
+        standardize_logits: Whether to give each row of logits mean 0 and standard
+            deviation 1 before the softmax (LSKD). Needs three or more classes.
 
     Returns:
         float32 scalar, the sum over classes and mean over samples that count; 0 if no
@@ -40,6 +49,8 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, mask=None):
     """
     teacher, student = logits_pair(teacher_logits, student_logits, temperature)
     teacher, student, counted = only_counted(teacher, student, mask)
+    if standardize_logits:
+        teacher, student = standardized(teacher), standardized(student)
     log_teacher = keras.ops.log_softmax(teacher / temperature)
     log_student = keras.ops.log_softmax(student / temperature)
     probabilities = keras.ops.exp(log_teacher)

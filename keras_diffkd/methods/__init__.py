@@ -10,6 +10,7 @@ from keras_diffkd.methods.kdiffusion import KDiffusion
 from keras_diffkd.methods.logits_kd import LogitsKD
 from keras_diffkd.methods.method import DistillationMethod
 from keras_diffkd.methods.rtk import RTK
+from keras_diffkd.methods.ttm import TTM
 from keras_diffkd.methods.vkd import VkD
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DKD",
     "DSKD",
     "RTK",
+    "TTM",
     "DiffKD",
     "DistillationMethod",
     "FitNet",

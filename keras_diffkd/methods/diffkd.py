@@ -6,6 +6,7 @@ from keras_diffkd.diffusion import FeatureDiffusion, LinearAutoencoder
 from keras_diffkd.diffusion.autoencoder import check_latent_channels
 from keras_diffkd.layers.torch_like import batch_normalization, dense
 from keras_diffkd.losses import mean_squared_error
+from keras_diffkd.losses.standardization import check_standardizable
 from keras_diffkd.methods.comparable import check_feature_kind, kinds_of
 from keras_diffkd.methods.distance import OF_LOGITS, check_distance, distance_between
 from keras_diffkd.methods.feature_maps import FeatureMaps, check_interpolation
@@ -41,6 +42,8 @@ class DiffKD(PyramidMethod):
         distance: `"mse"`, `"kl"`, `"dist"`, `"dkd"`, a `keras.losses.Loss`, or a
             callable `(teacher, denoised student) -> tensor`.
         temperature: Positive float, of the distances `"kl"`, `"dist"`, `"dkd"`.
+        standardize_logits: Whether these distances first give each row of logits mean
+            0 and standard deviation 1 (LSKD). Needs three or more classes.
         denoise_weight: Float or schedule, weight of the diffusion model's own loss.
         reconstruction_weight: Float or schedule, weight of the autoencoder's own loss.
         distill_weight: Float or schedule, weight of the distance.
@@ -86,6 +89,7 @@ class DiffKD(PyramidMethod):
         adapt_noise=True,
         distance="mse",
         temperature=1.0,
+        standardize_logits=False,
         denoise_weight=1.0,
         reconstruction_weight=1.0,
         distill_weight=1.0,
@@ -96,7 +100,7 @@ class DiffKD(PyramidMethod):
         name="diffkd",
     ):
         super().__init__(teacher_tap, student_tap, name=name)
-        check_distance(distance, temperature)
+        check_distance(distance, temperature, standardize_logits)
         check_interpolation(resize)
         check_feature_kind(feature_kind)
         if latent_channels is not None:
@@ -111,6 +115,7 @@ class DiffKD(PyramidMethod):
         self.adapt_noise = adapt_noise
         self.distance = distance
         self.temperature = temperature
+        self.standardize_logits = standardize_logits
         self.denoise_weight = denoise_weight
         self.reconstruction_weight = reconstruction_weight
         self.distill_weight = distill_weight
@@ -151,6 +156,8 @@ class DiffKD(PyramidMethod):
         self.maps = FeatureMaps(kinds_of(self, *shapes), *shapes, self.resize)
         *wanted, width = self.maps.teacher_shape
         channels = self.latent_channels or width
+        if self.standardize_logits:
+            check_standardizable(channels)
         latent = (*wanted, channels)
         if self.latent_channels is not None:
             check_latent_channels(channels, width, self.maps.is_vector)
@@ -234,6 +241,7 @@ class DiffKD(PyramidMethod):
             self.maps.vectors(refined),
             targets=targets,
             temperature=self.temperature,
+            standardize_logits=self.standardize_logits,
             mask=mask if mask is None else self.maps.resized_mask(mask, teacher),
         )
         return results

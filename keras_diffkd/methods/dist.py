@@ -17,6 +17,10 @@ class DIST(LogitsMethod):
         beta: Float, weight of the correlation over the classes of a sample.
         gamma: Float, weight of the correlation over the samples of a class.
         temperature: Positive float `τ`; the loss is multiplied by `τ²`.
+        standardize_logits: Whether to give each row of logits mean 0 and standard
+            deviation 1 before the softmax (LSKD, arXiv 2403.01427): the student keeps
+            a scale of its own. Needs three or more classes. The authors do not
+            try it with DIST.
         weight: Float, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
@@ -46,11 +50,17 @@ class DIST(LogitsMethod):
         beta=1.0,
         gamma=1.0,
         temperature=1.0,
+        standardize_logits=False,
         weight=1.0,
         name="dist",
     ):
         super().__init__(
-            teacher_tap, student_tap, temperature=temperature, weight=weight, name=name
+            teacher_tap,
+            student_tap,
+            temperature=temperature,
+            weight=weight,
+            name=name,
+            standardize_logits=standardize_logits,
         )
         check_number("beta", beta, least=0)
         check_number("gamma", gamma, least=0)
@@ -72,8 +82,14 @@ class DIST(LogitsMethod):
             gamma=self.gamma,
             temperature=self.temperature,
             mask=mask,
+            standardize_logits=self.standardize_logits,
         )
         return {"distill": loss}
 
     def get_config(self):
-        return {**super().get_config(), "beta": self.beta, "gamma": self.gamma}
+        return {
+            **super().get_config(),
+            "beta": self.beta,
+            "gamma": self.gamma,
+            "standardize_logits": self.standardize_logits,
+        }

@@ -9,7 +9,7 @@ from keras_diffkd.validation.arguments import check_number
 OF_LOGITS = ("kl", "dist", "dkd")
 
 
-def check_distance(distance, temperature):
+def check_distance(distance, temperature, standardize_logits=False):
     """Raises `ValueError` unless `distance_between` accepts these."""
     is_name = isinstance(distance, str) and distance in ("mse", *OF_LOGITS)
     if not callable(distance) and not is_name:
@@ -18,9 +18,23 @@ def check_distance(distance, temperature):
             f"callable `(teacher, student) -> scalar`. Received: distance={distance!r}"
         )
     check_number("temperature", temperature, above=0)
+    if standardize_logits and not (is_name and distance in OF_LOGITS):
+        raise ValueError(
+            '`standardize_logits=True` needs a distance of logits: distance="kl", '
+            f'"dist" or "dkd". Received: distance={distance!r}, standardize_logits=True'
+        )
 
 
-def distance_between(distance, teacher, student, *, targets, temperature, mask=None):
+def distance_between(
+    distance,
+    teacher,
+    student,
+    *,
+    targets,
+    temperature,
+    standardize_logits=False,
+    mask=None,
+):
     """Returns the distance of two features as a float32 scalar.
 
     Args:
@@ -30,14 +44,20 @@ def distance_between(distance, teacher, student, *, targets, temperature, mask=N
         student: float32 tensor of the same shape.
         targets: Class labels, integers or one-hot, for `"dkd"`.
         temperature: Positive float, for the distances of logits.
+        standardize_logits: Whether the distances of logits standardize them first.
         mask: Optional mask of the positions that count, for the distances of logits.
     """
     if callable(distance):
         return keras.ops.mean(keras.ops.cast(distance(teacher, student), "float32"))
     if distance == "mse":
         return losses.mean_squared_error(teacher, student)
+    settings = {
+        "temperature": temperature,
+        "mask": mask,
+        "standardize_logits": standardize_logits,
+    }
     if distance == "kl":
-        return losses.kl_divergence(teacher, student, temperature, mask=mask)
+        return losses.kl_divergence(teacher, student, **settings)
     if distance == "dist":
-        return losses.dist(teacher, student, temperature=temperature, mask=mask)
-    return losses.dkd(teacher, student, targets, temperature=temperature, mask=mask)
+        return losses.dist(teacher, student, **settings)
+    return losses.dkd(teacher, student, targets, **settings)

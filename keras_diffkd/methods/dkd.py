@@ -17,6 +17,10 @@ class DKD(LogitsMethod):
         alpha: Float, weight of the target-class part (TCKD).
         beta: Float, weight of the non-target part (NCKD).
         temperature: Positive float `τ`; the loss is multiplied by `τ²`.
+        standardize_logits: Whether to give each row of logits mean 0 and standard
+            deviation 1 before the softmax (LSKD, arXiv 2403.01427): the student keeps
+            a scale of its own. Needs three or more classes. The authors take
+            `temperature=2` or 3 and `weight=9` to 18.
         weight: Float, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
@@ -57,11 +61,17 @@ class DKD(LogitsMethod):
         alpha=1.0,
         beta=8.0,
         temperature=4.0,
+        standardize_logits=False,
         weight=1.0,
         name="dkd",
     ):
         super().__init__(
-            teacher_tap, student_tap, temperature=temperature, weight=weight, name=name
+            teacher_tap,
+            student_tap,
+            temperature=temperature,
+            weight=weight,
+            name=name,
+            standardize_logits=standardize_logits,
         )
         check_number("alpha", alpha, least=0)
         check_number("beta", beta, least=0)
@@ -84,8 +94,14 @@ class DKD(LogitsMethod):
             beta=self.beta,
             temperature=self.temperature,
             mask=mask,
+            standardize_logits=self.standardize_logits,
         )
         return {"distill": loss}
 
     def get_config(self):
-        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
+        return {
+            **super().get_config(),
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "standardize_logits": self.standardize_logits,
+        }

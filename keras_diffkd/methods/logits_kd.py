@@ -15,6 +15,10 @@ class LogitsKD(LogitsMethod):
         student_tap: The same for the student.
         temperature: Positive float `τ`. A factor `τ²` keeps the gradient of the loss
             comparable with that of the task loss.
+        standardize_logits: Whether to give each row of logits mean 0 and standard
+            deviation 1 before the softmax (LSKD, arXiv 2403.01427): the student keeps
+            a scale of its own. Needs three or more classes. The authors take
+            `temperature=2` to 4 and `weight=9`.
         weight: Float, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
@@ -42,11 +46,17 @@ class LogitsKD(LogitsMethod):
         student_tap=None,
         *,
         temperature=4.0,
+        standardize_logits=False,
         weight=1.0,
         name="kd",
     ):
         super().__init__(
-            teacher_tap, student_tap, temperature=temperature, weight=weight, name=name
+            teacher_tap,
+            student_tap,
+            temperature=temperature,
+            weight=weight,
+            name=name,
+            standardize_logits=standardize_logits,
         )
 
     def compute_losses(
@@ -59,6 +69,14 @@ class LogitsKD(LogitsMethod):
     ):
         teacher = keras.ops.stop_gradient(teacher_features)
         loss = losses.kl_divergence(
-            teacher, student_features, self.temperature, mask=mask
+            teacher,
+            student_features,
+            self.temperature,
+            mask=mask,
+            standardize_logits=self.standardize_logits,
         )
         return {"distill": loss}
+
+    def get_config(self):
+        config = super().get_config()
+        return {**config, "standardize_logits": self.standardize_logits}

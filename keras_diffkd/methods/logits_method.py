@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.losses.standardization import check_standardizable
 from keras_diffkd.methods.feature_maps import check_single_taps
 from keras_diffkd.methods.method import DistillationMethod
 from keras_diffkd.training.loss_weights import serialized
@@ -21,6 +22,7 @@ class LogitsMethod(DistillationMethod):
         temperature: Positive float `τ`.
         weight: Float or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
+        standardize_logits: Whether the loss standardizes the logits.
 
     Raises:
         ValueError: If the numbers of classes, pixels or timesteps differ, or the
@@ -30,7 +32,14 @@ class LogitsMethod(DistillationMethod):
     expects_logits = True
 
     def __init__(
-        self, teacher_tap=None, student_tap=None, *, temperature, weight=1.0, name=None
+        self,
+        teacher_tap=None,
+        student_tap=None,
+        *,
+        temperature,
+        weight=1.0,
+        name=None,
+        standardize_logits=False,
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_single_taps(self)
@@ -38,6 +47,7 @@ class LogitsMethod(DistillationMethod):
         check_weight("weight", weight)
         self.temperature = temperature
         self.weight = weight
+        self.standardize_logits = standardize_logits
 
     def build(self, teacher_shape, student_shape):
         if teacher_shape[-1] != student_shape[-1]:
@@ -48,6 +58,8 @@ class LogitsMethod(DistillationMethod):
                 "student's classifier."
             )
         check_same_positions(teacher_shape, student_shape)
+        if self.standardize_logits:
+            check_standardizable(teacher_shape[-1])
         self.built = True
 
     @property

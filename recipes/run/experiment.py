@@ -38,6 +38,7 @@ _DISTILLATION = (
     "latent_channels",
     "num_inference_steps",
     "temperature",
+    "standardize_logits",
     "task_loss_weight",
     "distill_weight",
     "denoise_weight",

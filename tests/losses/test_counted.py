@@ -11,6 +11,17 @@ LOSSES = {
     "kl, hot": lambda t, s, y, **mask: losses.kl_divergence(t, s, 50.0, **mask),
     "dist": lambda t, s, y, **mask: losses.dist(t, s, 0.5, 2.0, 3.0, **mask),
     "dkd": lambda t, s, y, **mask: losses.dkd(t, s, y, temperature=3.0, **mask),
+    "ttm": lambda t, s, y, **mask: losses.ttm(t, s, 3.0, **mask),
+    "wttm": lambda t, s, y, **mask: losses.ttm(t, s, 3.0, True, **mask),
+    "kl, standardized": lambda t, s, y, **mask: losses.kl_divergence(
+        t, s, 2.0, standardize_logits=True, **mask
+    ),
+    "dist, standardized": lambda t, s, y, **mask: losses.dist(
+        t, s, 0.5, 2.0, 2.0, standardize_logits=True, **mask
+    ),
+    "dkd, standardized": lambda t, s, y, **mask: losses.dkd(
+        t, s, y, temperature=2.0, standardize_logits=True, **mask
+    ),
 }
 
 

@@ -209,6 +209,12 @@ def test_resize_brings_the_student_to_the_teachers_grid(rng):
         ((None, 20, 16), (None, 16, 8), SEQUENCE, "length: 20 against 16.*resize"),
         (TEACHER, STUDENT, {"latent_channels": 1000}, "at most 4 times.*1000"),
         ((None, 10), (None, 10), {"latent_channels": 4}, "vectors are denoised"),
+        (
+            (None, 2),
+            (None, 2),
+            {"distance": "kl", "standardize_logits": True},
+            "`standardize_logits=True` needs at least three classes.*2 classes",
+        ),
         (TEACHER, STUDENT, {"latent_channels": 4}, "channels=4, reduction=8"),
         ((None, 2, 3, 4, 5), STUDENT, {}, r"map of three dimensions.*no positions"),
         ((None, 1, 2, 3, 4, 5), STUDENT, {}, r"\(None, 1, 2, 3, 4, 5\)"),
@@ -230,6 +236,14 @@ def test_features_that_cannot_be_compared(teacher, student, arguments, message):
         ({"num_train_timesteps": 2000}, "at most 1280"),
         ({"distance": "cosine"}, "distance='cosine'"),
         ({"temperature": 0.0}, "temperature=0.0"),
+        (
+            {"standardize_logits": True},
+            "needs a distance of logits.*distance='mse', standardize_logits=True",
+        ),
+        (
+            {"standardize_logits": True, "distance": keras.losses.KLDivergence()},
+            "`standardize_logits=True` needs a distance of logits",
+        ),
         ({"resize": "cubic"}, "resize='cubic'"),
         ({"teacher_tap": ["a", "b"]}, "lists of the same length"),
     ],

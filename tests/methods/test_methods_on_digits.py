@@ -13,7 +13,7 @@ pytestmark = pytest.mark.backend("tensorflow")
 
 # Those of logits, of features, and those that denoise.
 GROUPS = [
-    ("kd", "dist", "dkd", "keras"),
+    ("kd", "dist", "dkd", "lskd", "wttm", "keras"),
     ("fitnet", "vkd", "afd", "rtk"),
     ("kdiffusion", "dskd", "diffkd", "diffkd_logits"),
 ]

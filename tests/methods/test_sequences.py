@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_diffkd import AFD, DIST, DKD, DiffKD, Distiller, FitNet, LogitsKD, VkD
+from keras_diffkd import AFD, DIST, DKD, TTM, DiffKD, Distiller, FitNet, LogitsKD, VkD
 
 layers = keras.layers
 
@@ -69,6 +69,7 @@ def test_sequences_of_any_length(rng):
         LogitsKD(),
         DIST(),
         DKD(),
+        TTM(),
     ]
     distiller = distil(tagger(8), tagger(8), methods, x, y)
     other = distiller.evaluate(x[:, :3], y[:, :3], verbose=0)

@@ -7,6 +7,8 @@ EXPECTED = {
     "kd": "nothing",
     "dist": "nothing",
     "dkd": "nothing",
+    "lskd": "nothing",
+    "wttm": "nothing",
     "keras": "nothing",
     "fitnet": "1x1 convolution 8 to 16",
     "vkd": "mean over space, orthogonal projection 8 to 16",

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_diffkd import DSKD, DiffKD, FitNet, KDiffusion, LogitsKD, VkD
+from keras_diffkd import DSKD, TTM, DiffKD, FitNet, KDiffusion, LogitsKD, VkD
 from keras_diffkd.recipes import flags
 from keras_diffkd.recipes.methods import build_methods
 
@@ -47,6 +47,38 @@ def test_relatives_of_diffkd(parse):
 def test_the_temperature_flag_is_for_all(parse):
     parse("--temperature=2", "--method=kd,diffkd_logits")
     assert [m.temperature for m in build_methods(flags.METHOD.value)] == [2.0, 2.0]
+
+
+def test_ttm_and_wttm_soften_the_teacher_alone(parse):
+    parse("--distill_weight=45")
+    plain, weighted = build_methods(["ttm", "wttm"])
+    assert isinstance(plain, TTM)
+    assert (plain.temperature, plain.weight, plain.weighted) == (10.0, 45.0, False)
+    assert (weighted.temperature, weighted.weighted) == (10.0, True)
+    assert weighted.name == "wttm"
+
+
+def test_standardized_logits(parse):
+    names = ["kd", "dist", "dkd", "diffkd", "fitnet"]
+    parse()
+    assert [
+        m.temperature for m in build_methods(names) if hasattr(m, "temperature")
+    ] == [4.0, 1.0, 4.0, 1.0, 1.0]
+    parse("--standardize_logits")
+    *of_logits, features, logits, _ = build_methods(names)
+    for method in (*of_logits, logits):
+        assert method.standardize_logits
+        assert method.temperature == 2.0
+    assert not features.standardize_logits
+    parse("--standardize_logits", "--temperature=3")
+    assert build_methods(["kd"])[0].temperature == 3.0
+
+
+@pytest.mark.parametrize("names", [["fitnet"], ["ttm"], ["kd", "wttm"], ["none"]])
+def test_standardized_logits_where_they_mean_nothing(parse, names):
+    parse("--standardize_logits")
+    with pytest.raises(ValueError, match=f"--method={','.join(names)}"):
+        build_methods(names)
 
 
 def test_none(parse):

@@ -14,7 +14,8 @@ rounding error to speak of.
 
 Sources: DiffKD (Huang et al., NeurIPS 2023, arXiv 2305.15712), DDPM (Ho et al., 2020),
 DDIM (Song et al., 2021), KD (Hinton et al., 2015), DIST (Huang et al., NeurIPS 2022),
-DKD (Zhao et al., CVPR 2022).
+DKD (Zhao et al., CVPR 2022), LSKD (Sun et al., CVPR 2024), TTM (Zheng & Yang, ICLR
+2024).
 """
 
 import numpy as np
@@ -279,6 +280,23 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0):
     log_p = log_softmax(_exact(teacher_logits) / temperature)
     log_q = log_softmax(_exact(student_logits) / temperature)
     return temperature**2 * _kl(log_p, log_q).mean()
+
+
+def standardized(logits):
+    """LSKD: each row less its mean, divided by the deviation of a sample plus 1e-7."""
+    z = _exact(logits)
+    z = z - z.mean(-1, keepdims=True)
+    variance = (z * z).sum(-1, keepdims=True) / (z.shape[-1] - 1)
+    return z / (np.sqrt(variance) + 1e-7)
+
+
+def ttm(teacher_logits, student_logits, temperature, weighted=False):
+    """TTM; WTTM if weighted: the sum of the powers of the teacher's probabilities."""
+    powers = softmax(_exact(teacher_logits)) ** (1.0 / temperature)
+    total = powers.sum(-1, keepdims=True)
+    log_q = log_softmax(_exact(student_logits))
+    divergence = _kl(np.log(powers / total), log_q)
+    return (divergence * total[..., 0] if weighted else divergence).mean()
 
 
 def pearson(a, b):

@@ -34,6 +34,10 @@ CASES = {
     "logits, kl": (LOGITS, {"distance": "kl"}),
     "logits, warm kl": (LOGITS, {"distance": "kl", "temperature": 3.0}),
     "logits, dist": (LOGITS, {"distance": "dist", "temperature": 2.0}),
+    "logits, standardized": (
+        LOGITS,
+        {"distance": "kl", "temperature": 2.0, "standardize_logits": True},
+    ),
     "logits, dkd": (LOGITS, {"distance": "dkd", "temperature": 4.0}),
 }
 
@@ -104,6 +108,8 @@ class Run:
         if name == "mse":
             return reference.mean_squared_error(target, refined)
         target, refined = target[:, 0, 0], refined[:, 0, 0]
+        if self.arguments.get("standardize_logits"):
+            target, refined = map(reference.standardized, (target, refined))
         if name == "kl":
             return reference.kl_divergence(target, refined, temperature)
         if name == "dist":

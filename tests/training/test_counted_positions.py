@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.gradients import value_and_gradients
 
-from keras_diffkd import DIST, DKD, DiffKD, Distiller, LogitsKD, losses
+from keras_diffkd import DIST, DKD, TTM, DiffKD, Distiller, LogitsKD, losses
 from keras_diffkd.methods.logits_method import LogitsMethod
 
 layers = keras.layers
@@ -14,8 +14,12 @@ METHODS = {
     "kd": LogitsKD,
     "dist": DIST,
     "dkd": DKD,
+    "ttm": TTM,
+    "lskd": lambda: LogitsKD(standardize_logits=True, name="lskd"),
     "diffkd": lambda: DiffKD(distance="dkd", num_inference_steps=2, seed=0),
 }
+
+OF_LOGITS = ("kd", "dist", "dkd", "ttm", "lskd")
 
 
 class OwnLogits(layers.Layer):
@@ -93,7 +97,7 @@ def sentences(rng):
 @pytest.mark.parametrize(
     ("name", "jit_compile"),
     [
-        *((name, jit) for name in ("kd", "dist", "dkd") for jit in (False, True)),
+        *((name, jit) for name in OF_LOGITS for jit in (False, True)),
         ("diffkd", False),  # Compiling a whole one takes long.
     ],
 )
@@ -112,7 +116,7 @@ def test_ignored_pixels_move_nothing(pixels, name, jit_compile):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("name", ["kd", "dist", "dkd"])
+@pytest.mark.parametrize("name", OF_LOGITS)
 def test_padding_moves_nothing(sentences, name, jit_compile):
     x, y = sentences
     distiller = compiled(tagger(), tagger(), [METHODS[name]()], jit_compile=jit_compile)
@@ -140,7 +144,7 @@ def test_logits_before_a_softmax_have_the_positions_of_the_output(
     assert (change[~ignored] > 0).all()
 
 
-@pytest.mark.parametrize("name", ["kd", "dist", "dkd"])
+@pytest.mark.parametrize("name", OF_LOGITS)
 def test_the_losses_are_those_of_the_positions_that_count(sentences, name):
     # A label that is ignored and padding, both.
     x, y = sentences
@@ -154,11 +158,13 @@ def test_the_losses_are_those_of_the_positions_that_count(sentences, name):
         "kd": lambda: losses.kl_divergence(*pair, 4.0),
         "dist": lambda: losses.dist(*pair),
         "dkd": lambda: losses.dkd(*pair, y[counts]),
+        "ttm": lambda: losses.ttm(*pair, 10.0),
+        "lskd": lambda: losses.kl_divergence(*pair, 4.0, standardize_logits=True),
     }[name]()
     np.testing.assert_allclose(actual[f"{name}/distill"], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["kd", "dist", "dkd"])
+@pytest.mark.parametrize("name", OF_LOGITS)
 def test_a_batch_in_which_nothing_counts_costs_nothing(pixels, name):
     x, y = pixels
     distiller = compiled(

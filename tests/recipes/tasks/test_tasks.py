@@ -103,6 +103,11 @@ def build_methods_of_flags():
     [
         ("detection", ["--method=kd"], "--method=kd compares class scores"),
         ("detection", ["--method=diffkd,dkd"], "--method=dkd compares class scores"),
+        (
+            "detection",
+            ["--method=diffkd", "--standardize_logits"],
+            "--standardize_logits is for kd",
+        ),
         ("segmentation", ["--method=rtk"], "--teacher_taps is required"),
         (
             "detection",
