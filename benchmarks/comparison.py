@@ -50,15 +50,11 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %"):
     """
     extra = extra or {}
     others = [name for name in accuracies if name != reference]
-    base = np.array(accuracies[reference])
-    p_values = holm([stats.ttest_rel(accuracies[name], base).pvalue for name in others])
-    compared = {reference: ["", ""]}
-    for name, p in zip(others, p_values, strict=True):
-        gain, half = interval_of_mean(100 * (np.array(accuracies[name]) - base))
-        compared[name] = [
-            f"{gain:+.2f} ({gain - half:+.2f} to {gain + half:+.2f})",
-            "< 0.001" if p < 0.001 else f"{p:.3f}",
-        ]
+    pairs = [(accuracies[name], accuracies[reference]) for name in others]
+    compared = {
+        reference: ["", ""],
+        **dict(zip(others, _differences(pairs), strict=True)),
+    }
     rows = [
         [
             name,
@@ -70,6 +66,48 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %"):
     ]
     header = ["", *extra, title, "gain, points", "p"]
     return markdown_table(header, rows)
+
+
+def differences_table(pairs, title=""):
+    """Compares pairs, seed by seed.
+
+    Args:
+        pairs: Dict from name to two arrays of accuracies, ordered by seed.
+        title: Title of the column of names.
+
+    Returns:
+        A Markdown table: both means, how much higher the first one is with its 95%
+        interval in points, and p as in `gains_table`, adjusted for all pairs.
+    """
+    rows = [
+        [name, *map(mean_and_deviation, pair), *difference]
+        for (name, pair), difference in zip(
+            pairs.items(), _differences(pairs.values()), strict=True
+        )
+    ]
+    return markdown_table([title, "first, %", "second, %", "difference", "p"], rows)
+
+
+def _differences(pairs):
+    """Returns texts of the mean difference and of p for each pair of arrays."""
+    pairs = [tuple(np.asarray(values, "float64") for values in pair) for pair in pairs]
+    p_values = holm([_paired_p(*pair) for pair in pairs])
+    results = []
+    for (first, second), p in zip(pairs, p_values, strict=True):
+        gain, half = interval_of_mean(100 * (first - second))
+        results.append(
+            [
+                f"{gain:+.2f} ({gain - half:+.2f} to {gain + half:+.2f})",
+                "< 0.001" if p < 0.001 else f"{p:.3f}",
+            ]
+        )
+    return results
+
+
+def _paired_p(first, second):
+    # Of the same runs there is nothing to test.
+    same = np.array_equal(first, second)
+    return 1.0 if same else stats.ttest_rel(first, second).pvalue
 
 
 def draw_accuracy_against_time(accuracies, seconds, path):

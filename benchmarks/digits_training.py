@@ -1,13 +1,13 @@
 """Trains teachers and students on digits, in parallel, and remembers the results."""
 
 import functools
-import json
 import multiprocessing
 import time
 
 import keras
 import tensorflow as tf
 from digits_methods import ABLATIONS, METHODS
+from finished_runs import FinishedRuns
 
 from keras_diffkd import Distiller
 from keras_diffkd.datasets import load_classification
@@ -80,13 +80,18 @@ def make_distiller(method, weight, seed, teacher_weights):
 
 
 def train_student(task, teachers, settings):
-    """Trains one student; returns `(task, accuracy, seconds)`."""
+    """Trains one student; returns the record of a JSON line."""
     stage, method, learning_rate, weight, seed = task
     start = time.perf_counter()
     keras.utils.clear_session()
     distiller = make_distiller(method, weight, seed, teachers[stage])
     accuracy = train(distiller, stage, seed, learning_rate, settings)
-    return task, accuracy, time.perf_counter() - start
+    return {
+        "settings": settings,
+        "task": task,
+        "accuracy": accuracy,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
 
 
 def limit_threads():
@@ -106,15 +111,14 @@ class Runs:
     """
 
     def __init__(self, settings, path, workers):
+        def task_of(record):
+            same = record["settings"] == settings
+            return tuple(record["task"]) if same else None
+
         self.settings = settings
-        self.path = path
         self.workers = workers
-        self.accuracies = {}
-        for line in path.read_text().splitlines() if path.exists() else []:
-            record = json.loads(line)
-            if record["settings"] == settings:
-                self.accuracies[tuple(record["task"])] = record["accuracy"]
         self.teachers = {}
+        self._finished = FinishedRuns(path, task_of)
 
     def train_teachers(self):
         """Trains the teachers of both stages; returns their accuracies."""
@@ -134,33 +138,10 @@ class Runs:
         Args:
             tasks: List of `(stage, method, learning rate, weight, seed)`.
         """
-        missing = [task for task in tasks if task not in self.accuracies]
         job = functools.partial(
             train_student, teachers=self.teachers, settings=self.settings
         )
-        start = time.perf_counter()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        context = multiprocessing.get_context("spawn")
-        # A fresh process now and then: traced functions are never given back.
-        with (
-            context.Pool(self.workers, limit_threads, maxtasksperchild=5) as pool,
-            self.path.open("a") as file,
-        ):
-            for done, (task, accuracy, seconds) in enumerate(
-                pool.imap_unordered(job, missing), start=1
-            ):
-                self.accuracies[task] = accuracy
-                record = {
-                    "settings": self.settings,
-                    "task": task,
-                    "accuracy": accuracy,
-                }
-                file.write(json.dumps(record) + "\n")
-                file.flush()
-                left = (time.perf_counter() - start) / done * (len(missing) - done)
-                print(
-                    f"[{done}/{len(missing)}] {' '.join(map(str, task))}: "
-                    f"{accuracy:.4f} ({seconds:.0f} s; {left:.0f} s left)",
-                    flush=True,
-                )
-        return [self.accuracies[task] for task in tasks]
+        self._finished.run(
+            job, tasks, self.workers, limit_threads, kind=lambda task: task[1]
+        )
+        return [self._finished.records[task]["accuracy"] for task in tasks]

@@ -85,20 +85,23 @@ def compile_model(model, labels, epochs, **arguments):
     return steps
 
 
-def train_teacher(folder, path, epochs):
-    """Trains the teacher on all images, mirrored at random; returns its accuracy.
+def train_teacher(folder, path, epochs, examples=None):
+    """Trains the teacher, with images mirrored at random; returns its accuracy.
 
     Args:
         folder: The folder of IDX files.
         path: Where its weights go.
         epochs: Integer.
+        examples: Integer, trains on so many training images, the first ones. `None`:
+            on all.
     """
     data = load(folder)
+    images, labels = (array[:examples] for array in data["train"])
     keras.utils.set_random_seed(0)
-    teacher = build_model("fashion_teacher", data["train"][0].shape[1:], 10)
-    steps = compile_model(teacher, data["train"][1], epochs)
+    teacher = build_model("fashion_teacher", images.shape[1:], 10)
+    steps = compile_model(teacher, labels, epochs)
     teacher.fit(
-        batches(*data["train"], seed=0, flip=True),
+        batches(images, labels, seed=0, flip=True),
         epochs=epochs,
         steps_per_epoch=steps,
         verbose=0,

@@ -1,8 +1,8 @@
 import gzip
-import struct
 
 import numpy as np
 import pytest
+from helpers.idx_files import idx_bytes
 
 from keras_diffkd.idx import balanced_subset, read_idx, read_idx_folder
 
@@ -12,11 +12,6 @@ NAMES = {
     ("test", "images"): "t10k-images-idx3-ubyte",
     ("test", "labels"): "t10k-labels-idx1-ubyte",
 }
-
-
-def idx_bytes(array):
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    return header + array.astype("uint8").tobytes()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpu_tables import as_text, common_seeds
+from helpers.idx_files import write_idx
 
 ROOT = Path(__file__).parents[2]
-
-
-def write_idx(path, array):
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    path.write_bytes(header + array.astype("uint8").tobytes())
 
 
 @pytest.fixture

@@ -1,14 +1,8 @@
-import struct
-
 import numpy as np
 import pytest
+from helpers.idx_files import write_idx
 
 from keras_diffkd.datasets import load_classification
-
-
-def write_idx(path, array):
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    path.write_bytes(header + array.astype("uint8").tobytes())
 
 
 @pytest.fixture

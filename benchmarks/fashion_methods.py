@@ -1,0 +1,64 @@
+"""The methods that `fashion.py` compares, and the ablations.
+
+Every method is a function from the weight of its matching loss, a number or
+"balanced", to the methods of a `Distiller`, as in `digits_methods.py`.
+"""
+
+import digits_methods
+from digits_methods import BASELINE, DIFFKD, features
+
+from keras_diffkd import AFD, RTK, KDiffusion, LogitsKD
+
+KD_FEATURES = "KD + DiffKD (features)"
+# The student's last convolution, which KDiffusion re-parameterizes.
+CONVOLUTION = "stage3_block1_conv2"
+# Of the outputs that are stored of the teacher.
+STAGES = ["stage2", "features"]
+BALANCED = "balanced"
+
+
+def kd_features(weight):
+    """KD and DiffKD on the last feature map; a number is DiffKD's weight alone."""
+    kd_weight = BALANCED if weight == BALANCED else 1.0
+    return [LogitsKD(weight=kd_weight), features(weight)]
+
+
+def branches_alone(weight):
+    """KDiffusion's branches, which learn nothing from the teacher."""
+    del weight
+    return [
+        KDiffusion("features", CONVOLUTION, distill_weight=0.0, guidance_weight=0.0)
+    ]
+
+
+METHODS = {
+    **digits_methods.METHODS,
+    "AFD": lambda weight: [AFD(STAGES, STAGES, weight=weight)],
+    "RTK": lambda weight: [RTK(STAGES, STAGES, k=1, weight=weight)],
+    "KDiffusion": lambda weight: [
+        KDiffusion("features", CONVOLUTION, distill_weight=weight)
+    ],
+    KD_FEATURES: kd_features,
+}
+# Trained first, seed by seed.
+MAIN = [
+    BASELINE,
+    "KD",
+    "FitNet",
+    DIFFKD,
+    KD_FEATURES,
+    "DiffKD (features)",
+    "DiffKD (logits)",
+]
+# What denoising is worth: the same methods at the same weights.
+SAME_WEIGHT = ["FitNet", "DiffKD (features)"]
+SAME_WEIGHTS = (3.0, 10.0, 30.0)
+BRANCHES = "KDiffusion, branches alone"
+# Name: the methods, and the method whose tuned weight they take.
+VARIANTS = {
+    BRANCHES: (branches_alone, None),
+    **{
+        f"{DIFFKD}, {name}": (digits_methods.ABLATIONS[name], DIFFKD)
+        for name in ("N = 1", "N = 2", "no adaptive noise")
+    },
+}

@@ -1,0 +1,292 @@
+"""Turns the runs in benchmarks/runs/fashion into a section of docs/results.md.
+
+    python benchmarks/fashion_tables.py
+
+Rows that have fewer seeds than `--least_seeds` are left out and named below the table.
+Draws docs/fashion_gains.svg, too.
+"""
+
+import functools
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from comparison import differences_table, gains_table
+from fashion_methods import (
+    BALANCED,
+    BASELINE,
+    BRANCHES,
+    METHODS,
+    SAME_WEIGHT,
+    SAME_WEIGHTS,
+    VARIANTS,
+)
+from fashion_runs import (
+    LEARNING_RATES,
+    REGIMES,
+    STUDENTS,
+    TUNED,
+    TUNED_WEIGHTS,
+    TUNING_SEEDS,
+    Cell,
+    cell_file,
+    chosen_setting,
+    task_of,
+)
+from finished_runs import read_lines
+from gains_figure import draw_gains
+from report import write_section
+
+ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "benchmarks" / "runs" / "fashion"
+TITLE = "Fashion-MNIST: all methods"
+COMMON_RATE = f"{BASELINE}, common learning rate"
+CHOICES = (TUNED, BALANCED, 1.0)
+FIGURE = "fashion_gains.svg"
+PARAMETERS = {"20k": "20,146", "5k": "5,310"}
+OPTIMIZERS = {"sgd": "SGD, momentum 0.9, rate 0.05", "adamw": "AdamW, rate 0.001"}
+
+FOLDER = flags.DEFINE_string("folder", str(RUNS), "Folder of the runs.")
+SEEDS = flags.DEFINE_integer("least_seeds", 10, "Seeds of every row.", lower_bound=2)
+PAGE = flags.DEFINE_string("page", "docs/results.md", "The page of the section.")
+
+
+class CellResults:
+    """The reported students of one cell.
+
+    Args:
+        records: Dict from `Task` to record.
+        cell: A `Cell`.
+        seeds: Integer: the seeds below it make a row; with fewer there is none.
+
+    Attributes:
+        unfinished: Dict from the rows that are left out to how many seeds they have.
+    """
+
+    def __init__(self, records, cell, seeds):
+        self.cell = cell
+        self._records, self._seeds = records, seeds
+        self._by_setting = {}
+        for task, record in records.items():
+            if task.stage == "report" and task.seed < seeds:
+                setting = task.method, task.weight, task.learning_rate
+                self._by_setting.setdefault(setting, {})[task.seed] = record
+        self.unfinished = {}
+
+    def row(self, method, choice, of=None):
+        """Returns accuracies by seed of a method, or `None` if seeds are missing.
+
+        Args:
+            method: Name of a method or of a variant.
+            choice: How its weight is chosen: "tuned", "balanced" or a number.
+            of: The method whose tuned weight it is, if it is another.
+        """
+        found = self.found(method, choice, of)
+        if found is None or len(found) < self._seeds:
+            if found:
+                self.unfinished[row_name(method, choice)] = len(found)
+            return None
+        return np.array([found[seed]["accuracy"] for seed in range(self._seeds)])
+
+    def found(self, method, choice, of=None):
+        """Returns a dict from seed to record, or `None` if the weight is unknown."""
+        setting = chosen_setting(self._records, self.cell, of or method, choice)
+        return setting and self._by_setting.get((method, *setting), {})
+
+    def rows(self):
+        """Returns `(accuracies, weights)`, dicts by name; the baseline comes first."""
+        accuracies, weights = {}, {}
+        choices = {
+            BASELINE: [TUNED, 1.0],
+            **{name: CHOICES for name in METHODS if name != BASELINE},
+        }
+        for method, choice in (
+            (method, choice) for method, each in choices.items() for choice in each
+        ):
+            values = self.row(method, choice)
+            if values is not None:
+                name = row_name(method, choice)
+                accuracies[name] = values
+                weights[name] = self._weight(method, choice)
+        return accuracies, weights
+
+    def _weight(self, method, choice):
+        weight, rate = chosen_setting(self._records, self.cell, method, choice)
+        if method == BASELINE:
+            return f"rate {rate:g}"
+        if weight != BALANCED:
+            return f"{weight:g}"
+        settled = [record["balanced"] for record in self.found(method, choice).values()]
+        return ", ".join(
+            f"{np.mean([each[name] for each in settled]):.2g}" for name in settled[0]
+        )
+
+
+def row_name(method, choice):
+    """Returns the name of a row."""
+    if method == BASELINE:
+        return BASELINE if choice == TUNED else COMMON_RATE
+    return f"{method}, {choice if isinstance(choice, str) else f'weight {choice:g}'}"
+
+
+def cell_tables(results):
+    """Returns the tables of a cell as Markdown, or `""` if there is nothing to show."""
+    accuracies, weights = results.rows()
+    base = BASELINE if BASELINE in accuracies else COMMON_RATE
+    if base not in accuracies or len(accuracies) < 2:
+        return ""
+    parts = [gains_table(accuracies, base, {"weight": weights})]
+    kd = row_name("KD", TUNED)
+    if kd in accuracies:
+        parts += ["Against tuned KD:", gains_table(accuracies, kd)]
+    for text, pairs in (
+        ("Balanced weights (first) against tuned ones:", balanced_pairs(accuracies)),
+        ("Ablations, each against the same with more or less:", ablations(results)),
+    ):
+        if pairs:
+            parts += [text, differences_table(pairs)]
+    if results.unfinished:
+        names = [f"{name} ({n} seeds)" for name, n in results.unfinished.items()]
+        parts.append(f"Not finished: {', '.join(names)}.")
+    return "\n\n".join(parts)
+
+
+def balanced_pairs(accuracies):
+    """Returns the pairs of balanced and tuned rows, by method."""
+    pairs = {}
+    for method in METHODS:
+        names = row_name(method, BALANCED), row_name(method, TUNED)
+        if all(name in accuracies for name in names):
+            pairs[method] = tuple(accuracies[name] for name in names)
+    return pairs
+
+
+def ablations(results):
+    """Returns the pairs of the ablations of a cell that have all seeds."""
+    first, second = SAME_WEIGHT
+    pairs = {
+        f"{second} and {first}, weight {weight:g}": (
+            results.row(second, weight),
+            results.row(first, weight),
+        )
+        for weight in SAME_WEIGHTS
+    }
+    for name, (_, parent) in VARIANTS.items():
+        if parent is not None:
+            pairs[f"{name} and as in the table"] = (
+                results.row(name, TUNED, of=parent),
+                results.row(parent, TUNED),
+            )
+    branches = results.row(BRANCHES, 0.0)
+    pairs[f"KDiffusion, tuned and {BRANCHES}"] = (
+        results.row("KDiffusion", TUNED),
+        branches,
+    )
+    pairs[f"{BRANCHES} and {COMMON_RATE}"] = branches, results.row(BASELINE, 1.0)
+    return {
+        name: pair
+        for name, pair in pairs.items()
+        if all(values is not None for values in pair)
+    }
+
+
+def figure_panel(results):
+    """Returns the rows of a panel of `draw_gains`."""
+    accuracies, _ = results.rows()
+    base = accuracies.get(BASELINE, accuracies.get(COMMON_RATE))
+    panel = {}
+    for method, choice in itertools.product(METHODS, CHOICES):
+        values = accuracies.get(row_name(method, choice))
+        if method != BASELINE and values is not None and base is not None:
+            series = choice if isinstance(choice, str) else f"weight {choice:g}"
+            panel.setdefault(method, {})[series] = values, base
+    return panel
+
+
+def read_results(folder, seeds):
+    """Returns `(list of CellResults, machines)`.
+
+    Args:
+        folder: Folder of the runs.
+        seeds: Integer.
+    """
+    found, machines = [], {}
+    for student, regime, optimizer in itertools.product(
+        STUDENTS, REGIMES, LEARNING_RATES
+    ):
+        cell = Cell(regime, student, optimizer)
+        records = read_lines(cell_file(folder, cell))
+        if not records:
+            continue
+        # The teacher of the newest line is the one whose students are compared.
+        task = functools.partial(
+            task_of, teacher=records[-1]["teacher"], epochs=REGIMES[regime].epochs
+        )
+        tasks = {task(record): record for record in records}
+        tasks.pop(None, None)
+        machines |= dict.fromkeys(record["machine"] for record in tasks.values())
+        found.append(CellResults(tasks, cell, seeds))
+    return found, list(machines)
+
+
+def title_of(cell):
+    """Returns the title of a cell's tables."""
+    return (
+        f"{REGIMES[cell.regime].title}; student of {PARAMETERS[cell.student]} "
+        f"parameters; {OPTIMIZERS[cell.optimizer]}"
+    )
+
+
+def section(folder, seeds):
+    """Returns `(Markdown, panels of the figure)`, empty if nothing is finished.
+
+    Args:
+        folder: Folder of the runs.
+        seeds: Integer.
+    """
+    results, machines = read_results(folder, seeds)
+    tables, panels = [], {}
+    for each in results:
+        if text := cell_tables(each):
+            tables.append(f"**{title_of(each.cell)}**\n\n{text}")
+            panels[title_of(each.cell)] = figure_panel(each)
+    if not tables:
+        return "", {}
+    teacher = json.loads((folder / "teacher.json").read_text())
+    introduction = f"""\
+Teacher `fashion_teacher`, 176,090 parameters, trained on the first
+{teacher["examples"]:,} training images with flips, {teacher["epochs"]} epochs:
+{100 * teacher["test_accuracy"]:.2f}% of the test images. Students train without
+augmentation, batches of 128, a cosine, from stored outputs of the teacher (float16).
+
+Tuning, for every method: {len(TUNED_WEIGHTS)} weights of its matching loss
+({", ".join(f"{weight:g}" for weight in TUNED_WEIGHTS)}; of the student alone:
+{len(TUNED_WEIGHTS)} learning rates) with {len(TUNING_SEEDS)} seeds each, judged on the
+last 5,000 training images, which neither teacher nor these students train on. Reported:
+the 10,000 test images, {seeds} other seeds, which draw the labelled images, the
+weights and the order, the same for all methods. Mean ± standard deviation; gains over
+the student alone at its tuned learning rate, with 95% intervals; p: paired t-test,
+adjusted by Holm's method within each table. "balanced": the weights are those that the
+runs settled on. With unlabelled images, a quarter of each batch is labelled, and the
+task loss is the mean over these."""
+    origin = f"{'; '.join(machines)}. Commands: `python benchmarks/fashion.py "
+    origin += "--data_dir=FOLDER`, `python benchmarks/fashion_tables.py`."
+    figure = f"![Gains of all methods]({FIGURE})"
+    return "\n\n".join([introduction, figure, *tables, origin]), panels
+
+
+def main(argv):
+    """Prints the tables, writes them into the page and draws the figure."""
+    del argv
+    text, panels = section(Path(FOLDER.value), SEEDS.value)
+    if not text:
+        raise SystemExit(f"No row in {FOLDER.value} has {SEEDS.value} seeds yet.")
+    print(text)
+    write_section(PAGE.value, TITLE, text)
+    draw_gains(panels, Path(PAGE.value).with_name(FIGURE))
+
+
+if __name__ == "__main__":
+    app.run(main)

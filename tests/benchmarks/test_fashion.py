@@ -1,0 +1,307 @@
+"""The benchmark of Fashion-MNIST, tiny."""
+
+import functools
+import json
+from types import SimpleNamespace
+
+import fashion_runs
+import finished_runs
+import keras
+import numpy as np
+import pytest
+from fashion_data import FashionData, train_new_teacher
+from fashion_methods import BALANCED, BRANCHES, DIFFKD, METHODS, VARIANTS
+from fashion_runs import (
+    TUNED,
+    TUNED_RATES,
+    TUNING_SEEDS,
+    Cell,
+    Regime,
+    Task,
+    ablation_tasks,
+    cell_file,
+    report_tasks,
+    task_of,
+    train_cell,
+    tuned,
+    tuning_tasks,
+)
+from fashion_tables import CellResults, cell_tables, figure_panel, section
+from helpers.idx_files import write_idx
+from scipy import stats
+
+from keras_diffkd.features.taps import call_with_taps
+from keras_diffkd.models import build_model
+
+CELL = Cell("few", "20k", "sgd")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """120 images, of which 10 are held out, and a teacher that has seen 110."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("fashion")
+    for name, count in (("train", 120), ("t10k", 40)):
+        images = rng.integers(0, 256, (count, 28, 28))
+        write_idx(folder / f"{name}-images-idx3-ubyte", images)
+        write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(count) % 10)
+    train_new_teacher(folder, folder, epochs=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return FashionData(folder, folder / "teacher.weights.h5", folder / "cache")
+
+
+def test_stored_teacher_gives_what_the_teacher_gives(folder, data):
+    teacher = build_model("fashion_teacher", (28, 28, 1), 10)
+    teacher.load_weights(folder / "teacher.weights.h5")
+    names = ["stage2", "features", "logits"]
+    taps = keras.Model(teacher.input, [teacher.get_layer(n).output for n in names])
+    expected = taps.predict(data.images, verbose=0)
+    stored = data.teacher.model(["stage2", "features"])
+    inputs = {
+        f"stored_{name}": data.teacher.outputs[name].astype("float32")
+        for name in names[:2]
+    }
+    _, found = call_with_taps(stored, inputs, [*names[:2], None], training=False)
+    for ours, theirs in zip(found.values(), expected, strict=True):
+        ours = keras.ops.convert_to_numpy(ours)
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-3)
+    about = json.loads((folder / "teacher.json").read_text())
+    assert about["examples"] == 110
+
+
+def test_students_of_the_tuning_do_not_see_what_judges_them(data):
+    judged = {image.tobytes() for image in data.judged_on("tune")[0]}
+    assert len(judged) == 10
+    for stage, seen in (("tune", False), ("report", True)):
+        batches = data.batches(stage, Regime("", None, 1), 0, 55, ["features"])
+        images = [next(batches)[0]["image"] for _ in range(4)]
+        found = {image.tobytes() for batch in images for image in batch}
+        assert bool(found & judged) is seen
+    np.testing.assert_array_equal(data.judged_on("report")[1], np.arange(40) % 10)
+
+
+def test_labels_of_unlabelled_images_stay_hidden(data):
+    regime = Regime("", 4, 1, unlabelled=True)
+    where = {image.tobytes(): place for place, image in enumerate(data.images)}
+    logits = data.teacher.model(()).predict(data.teacher.outputs["features"], verbose=0)
+    decisions = np.argmax(logits, axis=-1)
+    labelled, unlabelled = set(), set()
+    batches = data.batches("report", regime, 3, 16, ["features"])
+    for inputs, labels, weights in (next(batches) for _ in range(20)):
+        places = [where[image.tobytes()] for image in inputs["image"]]
+        np.testing.assert_array_equal(weights, [1.0] * 4 + [0.0] * 12)
+        np.testing.assert_array_equal(labels[:4], data.labels[places[:4]])
+        np.testing.assert_array_equal(labels[4:], decisions[places[4:]])
+        np.testing.assert_array_equal(
+            inputs["stored_features"],
+            np.float32(data.teacher.outputs["features"][places]),
+        )
+        labelled.update(places[:4])
+        unlabelled.update(places[4:])
+    assert len(labelled) == 40
+    assert len(unlabelled) == 80
+    assert not labelled & unlabelled
+
+
+def records_of(tasks, accuracy):
+    return {task: {"accuracy": accuracy(task), "balanced": {}} for task in tasks}
+
+
+def test_equal_budgets_and_the_best_mean_wins():
+    methods = ["student alone", "KD"]
+    tasks = tuning_tasks(CELL, methods)
+    count = {m: sum(task.method == m for task in tasks) for m in methods}
+    assert count["KD"] == count["student alone"] == 5 * len(TUNING_SEEDS)
+    assert all(task.seed >= 1000 for task in tasks)
+    # The highest single value is not the highest mean.
+    accuracies = {(3.0, 1000): 0.8, (3.0, 1001): 0.8, (10.0, 1000): 0.9}
+    records = records_of(tasks, lambda t: accuracies.get((t.weight, t.seed), 0.1))
+    assert tuned(records, CELL, "KD") == (3.0, 0.05)
+    assert tuned(records, CELL, "student alone") == (0.0, TUNED_RATES["sgd"][0])
+    del records[tasks[-1]]
+    assert tuned(records, CELL, "KD") is None
+
+
+def all_records(seeds):
+    """Every method with its own gain, and the weight 10 as the best one."""
+    rng = np.random.default_rng(1)
+    noise = {seed: rng.normal(0, 0.003) for seed in range(2000)}
+
+    def accuracy(task):
+        place = list(METHODS).index(task.method) if task.method in METHODS else 7
+        bonus = 0.01 * (task.weight == 10.0) + 0.002 * (task.weight == BALANCED)
+        own = np.random.default_rng([task.seed, place]).normal(0, 0.001)
+        return 0.8 + 0.005 * place + bonus + noise[task.seed] + own
+
+    records = records_of(tuning_tasks(CELL, METHODS), accuracy)
+    choices = [TUNED, BALANCED, 1.0]
+    tasks = report_tasks(records, CELL, METHODS, choices, seeds)
+    records |= records_of(tasks, accuracy)
+    records |= records_of(ablation_tasks(records, CELL, METHODS, seeds), accuracy)
+    for task, record in records.items():
+        if task.weight == BALANCED:
+            record["balanced"] = {"a": 4.0 + task.seed, "b": 0.5}
+    return records
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_seed_by_seed_over_all_methods():
+    tasks = report_tasks({}, CELL, ["student alone", "KD"], [1.0, BALANCED], 2)
+    assert [(task.seed, task.method, task.weight) for task in tasks] == [
+        (seed, *rest)
+        for seed in range(2)
+        for rest in (
+            ("student alone", 0.0),
+            ("KD", 1.0),
+            ("student alone", 0.0),
+            ("KD", BALANCED),
+        )
+    ]
+
+
+def test_tables_agree_with_arithmetic():
+    records = all_records(4)
+    results = CellResults(records, CELL, 4)
+    text = cell_tables(results)
+
+    def values(method, weight):
+        rate = 0.05
+        if method == "student alone":
+            weight, rate = 0.0, TUNED_RATES["sgd"][0] if weight is None else rate
+        return np.array(
+            [
+                records[Task("report", *CELL, method, weight, rate, seed)]["accuracy"]
+                for seed in range(4)
+            ]
+        )
+
+    main_table, kd_table = text.split("Against tuned KD:")
+    row = next(
+        cells(line) for line in main_table.splitlines() if "| FitNet, tuned" in line
+    )
+    fitnet = 100 * values("FitNet", 10.0)
+    gain = fitnet - 100 * values("student alone", None)
+    half = stats.t.ppf(0.975, 3) * np.std(gain, ddof=1) / 2
+    assert row[1:4] == [
+        "10",
+        f"{fitnet.mean():.2f} ± {fitnet.std(ddof=1):.2f}",
+        f"{gain.mean():+.2f} ({gain.mean() - half:+.2f} to {gain.mean() + half:+.2f})",
+    ]
+    row = next(
+        cells(line) for line in kd_table.splitlines() if "| FitNet, tuned" in line
+    )
+    gain = fitnet - 100 * values("KD", 10.0)
+    assert row[2].startswith(f"{gain.mean():+.2f} (")
+    # The mean of what the seeds settled on.
+    row = next(
+        cells(line) for line in main_table.splitlines() if "| KD, balanced" in line
+    )
+    assert row[1] == "5.5, 0.5"
+    ablation = text.split("Ablations")[1]
+    row = next(cells(line) for line in ablation.splitlines() if "weight 30" in line)
+    gain = 100 * (values("DiffKD (features)", 30.0) - values("FitNet", 30.0))
+    assert row[3].startswith(f"{gain.mean():+.2f} (")
+    for name in VARIANTS:
+        assert name in ablation
+    assert "Not finished" not in text
+
+
+def test_rows_without_all_seeds_are_named_not_shown():
+    records = all_records(3)
+    missing = Task("report", *CELL, "DKD", 10.0, 0.05, 2)
+    del records[missing]
+    text = cell_tables(CellResults(records, CELL, 3))
+    assert "| DKD, tuned" not in text
+    assert "Not finished: DKD, tuned (2 seeds)." in text
+    assert cell_tables(CellResults({}, CELL, 3)) == ""
+
+
+def test_panel_holds_gains_of_all_methods():
+    results = CellResults(all_records(3), CELL, 3)
+    panel = figure_panel(results)
+    assert set(panel) == set(METHODS) - {"student alone"}
+    assert set(panel[DIFFKD]) == {"tuned", "balanced", "weight 1"}
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("method", ["AFD", "DKD", "DSKD", "KDiffusion", BRANCHES])
+def test_methods_read_what_is_stored(data, method):
+    """Some tap two outputs, or run the teacher's classifier."""
+    from fashion_training import make_distiller, taps_of
+
+    distiller = make_distiller(Task("tune", *CELL, method, 1.0, 0.05, 0), data)
+    taps = taps_of(distiller.methods)
+    assert taps == (["stage2", "features"] if method == "AFD" else ["features"])
+    regime = Regime("", None, 1)
+    inputs, labels, _ = next(data.batches("tune", regime, 0, 4, taps))
+    outputs, features = distiller.tapped_features(inputs, training=False)
+    assert outputs.shape == (4, 10)
+    teacher, student = features[0]
+    losses = distiller.methods[0].compute_losses(teacher, student, labels)
+    assert all(np.isfinite(float(loss)) for loss in losses.values())
+
+
+class ThisProcess:
+    """Stands for a pool of processes, which would each import TensorFlow."""
+
+    Pool = classmethod(lambda cls, *arguments, **options: cls())
+    imap_unordered = staticmethod(map)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.long
+def test_tunes_and_reports_and_goes_on(folder, data, monkeypatch):
+    from fashion_training import Files, train_student
+
+    regime = Regime("quick", 4, 1)
+    monkeypatch.setattr(fashion_runs, "TUNED_WEIGHTS", (1.0, 10.0))
+    monkeypatch.setattr(fashion_runs, "TUNED_RATES", {"sgd": (0.05, 0.1)})
+    monkeypatch.setattr(fashion_runs, "TUNING_SEEDS", (1000,))
+    monkeypatch.setitem(fashion_runs.REGIMES, "few", regime)
+    files = Files(folder, folder / "teacher.weights.h5", folder / "cache")
+    path = cell_file(folder, CELL)
+    one = SimpleNamespace(get_context=lambda kind: ThisProcess)
+    monkeypatch.setattr(finished_runs, "multiprocessing", one)
+
+    def run(stages):
+        about = {"teacher": fingerprint, "epochs": 1}
+        runs = finished_runs.FinishedRuns(path, functools.partial(task_of, **about))
+        job = functools.partial(train_student, files=files, regime=regime)
+        train = functools.partial(runs.run, job, workers=1)
+        methods = ["student alone", "KD"]
+        train_cell(train, runs.records, CELL, stages, methods, [TUNED], 2)
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    fingerprint = data.teacher.fingerprint
+    lines = run(["tune"])
+    assert [line["method"] for line in lines] == ["student alone"] * 2 + ["KD"] * 2
+    lines = run(["tune", "report"])
+    reported = lines[4:]
+    assert [(line["method"], line["seed"]) for line in reported] == [
+        ("student alone", 0),
+        ("KD", 0),
+        ("student alone", 1),
+        ("KD", 1),
+    ]
+    assert run(["tune", "report"]) == lines
+    text, panels = section(folder, 2)
+    means = [
+        f"{50 * sum(line['accuracy'] for line in pair):.2f} ±"
+        for pair in (reported[::2], reported[1::2])
+    ]
+    assert all(mean in text for mean in means)
+    assert "trained on the first\n110 training images" in text
+    assert [list(panel) for panel in panels.values()] == [["KD"]]
