@@ -1,5 +1,7 @@
 """Paired comparisons over seeds, as tables and as a figure."""
 
+import itertools
+
 import numpy as np
 from report import markdown_table
 from scipy import stats
@@ -34,7 +36,7 @@ def holm(p_values):
     return result
 
 
-def gains_table(accuracies, reference, extra=None, title="test accuracy, %"):
+def gains_table(accuracies, reference, extra=None, title="test accuracy, %", also=None):
     """Compares everything with one reference, seed by seed.
 
     Args:
@@ -42,30 +44,41 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %"):
         reference: The name that the others are compared with.
         extra: Optional dict from column title to a dict from name to text.
         title: Title of the column of accuracies.
+        also: Optional dict from column title to another reference, an array.
 
     Returns:
         A Markdown table: mean ± standard deviation, the mean gain with its 95%
         interval in points, and the p of the paired t-test, adjusted for the
-        number of comparisons by Holm's method.
+        number of comparisons with this reference by Holm's method.
     """
-    extra = extra or {}
-    others = [name for name in accuracies if name != reference]
-    pairs = [(accuracies[name], accuracies[reference]) for name in others]
-    compared = {
-        reference: ["", ""],
-        **dict(zip(others, _differences(pairs), strict=True)),
-    }
+    extra, also = extra or {}, also or {}
+    compared = [
+        _compared(accuracies, values)
+        for values in (accuracies[reference], *also.values())
+    ]
     rows = [
         [
             name,
             *(column[name] for column in extra.values()),
             mean_and_deviation(values),
-            *compared[name],
+            *itertools.chain(*(column[name] for column in compared)),
         ]
         for name, values in accuracies.items()
     ]
     header = ["", *extra, title, "gain, points", "p"]
+    header += [text for name in also for text in (name, "p")]
     return markdown_table(header, rows)
+
+
+def _compared(accuracies, reference):
+    """Returns a dict from name to two texts, empty for the reference itself."""
+    others = {
+        name: (values, reference)
+        for name, values in accuracies.items()
+        if not np.array_equal(values, reference)
+    }
+    texts = dict(zip(others, _differences(others.values()), strict=True))
+    return {name: texts.get(name, ["", ""]) for name in accuracies}
 
 
 def differences_table(pairs, title=""):

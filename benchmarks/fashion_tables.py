@@ -42,8 +42,7 @@ from report import write_section
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "benchmarks" / "runs" / "fashion"
 TITLE = "Fashion-MNIST: all methods"
-COMMON_RATE = f"{BASELINE}, common learning rate"
-CHOICES = (TUNED, BALANCED, 1.0)
+CHOICES = {TUNED: "Tuned weights", BALANCED: "Balanced weights", 1.0: "Weight 1"}
 FIGURE = "fashion_gains.svg"
 PARAMETERS = {"20k": "20,146", "5k": "5,310"}
 OPTIMIZERS = {"sgd": "SGD, momentum 0.9, rate 0.05", "adamw": "AdamW, rate 0.001"}
@@ -95,21 +94,14 @@ class CellResults:
         setting = chosen_setting(self._records, self.cell, of or method, choice)
         return setting and self._by_setting.get((method, *setting), {})
 
-    def rows(self):
-        """Returns `(accuracies, weights)`, dicts by name; the baseline comes first."""
-        accuracies, weights = {}, {}
-        choices = {
-            BASELINE: [TUNED, 1.0],
-            **{name: CHOICES for name in METHODS if name != BASELINE},
-        }
-        for method, choice in (
-            (method, choice) for method, each in choices.items() for choice in each
-        ):
-            values = self.row(method, choice)
-            if values is not None:
-                name = row_name(method, choice)
-                accuracies[name] = values
-                weights[name] = self._weight(method, choice)
+    def rows(self, choice):
+        """Returns `(accuracies, weights)` by method, the student alone first."""
+        chosen = {BASELINE: TUNED} | {m: choice for m in METHODS if m != BASELINE}
+        if choice != TUNED:
+            chosen[BASELINE] = 1.0
+        rows = {method: self.row(method, each) for method, each in chosen.items()}
+        accuracies = {name: row for name, row in rows.items() if row is not None}
+        weights = {name: self._weight(name, chosen[name]) for name in accuracies}
         return accuracies, weights
 
     def _weight(self, method, choice):
@@ -125,66 +117,44 @@ class CellResults:
 
 
 def row_name(method, choice):
-    """Returns the name of a row."""
-    if method == BASELINE:
-        return BASELINE if choice == TUNED else COMMON_RATE
+    """Returns the name of a row that is not finished."""
     return f"{method}, {choice if isinstance(choice, str) else f'weight {choice:g}'}"
 
 
 def cell_tables(results):
     """Returns the tables of a cell as Markdown, or `""` if there is nothing to show."""
-    accuracies, weights = results.rows()
-    base = BASELINE if BASELINE in accuracies else COMMON_RATE
-    if base not in accuracies or len(accuracies) < 2:
-        return ""
-    parts = [gains_table(accuracies, base, {"weight": weights})]
-    kd = row_name("KD", TUNED)
-    if kd in accuracies:
-        parts += ["Against tuned KD:", gains_table(accuracies, kd)]
+    parts, kd = [], results.row("KD", TUNED)
+    also = {} if kd is None else {"over tuned KD": kd}
+    for choice, text in CHOICES.items():
+        accuracies, weights = results.rows(choice)
+        if len(accuracies) > 1 and BASELINE in accuracies:
+            table = gains_table(accuracies, BASELINE, {"weight": weights}, also=also)
+            parts += [f"{text}:", table]
     for text, pairs in (
-        ("Balanced weights (first) against tuned ones:", balanced_pairs(accuracies)),
-        ("Ablations, each against the same with more or less:", ablations(results)),
+        ("Balanced weights (first) against tuned ones (second):", balanced(results)),
+        ("Ablations:", ablations(results)),
     ):
         if pairs:
             parts += [text, differences_table(pairs)]
-    if results.unfinished:
+    if parts and results.unfinished:
         names = [f"{name} ({n} seeds)" for name, n in results.unfinished.items()]
         parts.append(f"Not finished: {', '.join(names)}.")
     return "\n\n".join(parts)
 
 
-def balanced_pairs(accuracies):
+def balanced(results):
     """Returns the pairs of balanced and tuned rows, by method."""
-    pairs = {}
-    for method in METHODS:
-        names = row_name(method, BALANCED), row_name(method, TUNED)
-        if all(name in accuracies for name in names):
-            pairs[method] = tuple(accuracies[name] for name in names)
-    return pairs
-
-
-def ablations(results):
-    """Returns the pairs of the ablations of a cell that have all seeds."""
-    first, second = SAME_WEIGHT
-    pairs = {
-        f"{second} and {first}, weight {weight:g}": (
-            results.row(second, weight),
-            results.row(first, weight),
-        )
-        for weight in SAME_WEIGHTS
-    }
-    for name, (_, parent) in VARIANTS.items():
-        if parent is not None:
-            pairs[f"{name} and as in the table"] = (
-                results.row(name, TUNED, of=parent),
-                results.row(parent, TUNED),
-            )
-    branches = results.row(BRANCHES, 0.0)
-    pairs[f"KDiffusion, tuned and {BRANCHES}"] = (
-        results.row("KDiffusion", TUNED),
-        branches,
+    return complete(
+        {
+            method: (results.row(method, BALANCED), results.row(method, TUNED))
+            for method in METHODS
+            if method != BASELINE
+        }
     )
-    pairs[f"{BRANCHES} and {COMMON_RATE}"] = branches, results.row(BASELINE, 1.0)
+
+
+def complete(pairs):
+    """Returns the pairs of which both have all seeds."""
     return {
         name: pair
         for name, pair in pairs.items()
@@ -192,17 +162,38 @@ def ablations(results):
     }
 
 
+def ablations(results):
+    """Returns the pairs of the ablations of a cell."""
+    first, second = SAME_WEIGHT
+    pairs = {
+        f"{second} against {first}, weight {weight:g}": (
+            results.row(second, weight),
+            results.row(first, weight),
+        )
+        for weight in SAME_WEIGHTS
+    }
+    for name, (_, parent) in VARIANTS.items():
+        if parent is not None:
+            row = results.row(name, TUNED, of=parent)
+            pairs[f"{name}, against the tuned row"] = row, results.row(parent, TUNED)
+    branches, alone = results.row(BRANCHES, 0.0), results.row(BASELINE, 1.0)
+    kdiffusion = results.row("KDiffusion", TUNED)
+    pairs[f"KDiffusion, tuned, against {BRANCHES}"] = kdiffusion, branches
+    pairs[f"{BRANCHES}, against {BASELINE}"] = branches, alone
+    return complete(pairs)
+
+
 def figure_panel(results):
     """Returns the rows of a panel of `draw_gains`."""
-    accuracies, _ = results.rows()
-    base = accuracies.get(BASELINE, accuracies.get(COMMON_RATE))
     panel = {}
-    for method, choice in itertools.product(METHODS, CHOICES):
-        values = accuracies.get(row_name(method, choice))
-        if method != BASELINE and values is not None and base is not None:
-            series = choice if isinstance(choice, str) else f"weight {choice:g}"
-            panel.setdefault(method, {})[series] = values, base
-    return panel
+    for choice, text in CHOICES.items():
+        accuracies, _ = results.rows(choice)
+        for method, values in accuracies.items():
+            if method != BASELINE and BASELINE in accuracies:
+                gains = values, accuracies[BASELINE]
+                panel.setdefault(method, {})[text] = gains
+    # In the order of the methods, not of their weights.
+    return {method: panel[method] for method in METHODS if method in panel}
 
 
 def read_results(folder, seeds):
@@ -267,10 +258,11 @@ Tuning, for every method: {len(TUNED_WEIGHTS)} weights of its matching loss
 last 5,000 training images, which neither teacher nor these students train on. Reported:
 the 10,000 test images, {seeds} other seeds, which draw the labelled images, the
 weights and the order, the same for all methods. Mean ± standard deviation; gains over
-the student alone at its tuned learning rate, with 95% intervals; p: paired t-test,
-adjusted by Holm's method within each table. "balanced": the weights are those that the
-runs settled on. With unlabelled images, a quarter of each batch is labelled, and the
-task loss is the mean over these."""
+the student alone, with 95% intervals; p: paired t-test, adjusted by Holm's method for
+each table. Tuned weights compare with the student alone at its tuned learning rate, the
+other tables at the common one. Balanced: no search; the weights shown are those that
+the runs settled on. With unlabelled images, a quarter of each batch is labelled, and
+the task loss is the mean over these."""
     origin = f"{'; '.join(machines)}. Commands: `python benchmarks/fashion.py "
     origin += "--data_dir=FOLDER`, `python benchmarks/fashion_tables.py`."
     figure = f"![Gains of all methods]({FIGURE})"

@@ -20,7 +20,7 @@ def draw_gains(panels, path):
     matplotlib.rcParams["svg.hashsalt"] = "keras-diffkd"  # The same file every time.
     rows = [len(panel) for panel in panels.values()]
     figure = Figure(
-        figsize=(8, 1.1 * len(rows) + 0.36 * sum(rows)), layout="constrained"
+        figsize=(8, 1.2 * len(rows) + 0.36 * sum(rows)), layout="constrained"
     )
     all_axes = figure.subplots(
         len(rows), squeeze=False, gridspec_kw={"height_ratios": rows}
@@ -31,7 +31,7 @@ def draw_gains(panels, path):
     colors = dict(zip(names, COLORS, strict=False))
     for axes, (title, panel) in zip(all_axes[:, 0], panels.items(), strict=True):
         _draw_panel(axes, panel, colors)
-        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_title(title.replace("; ", "\n", 1), loc="left", fontsize=10)
     all_axes[-1, 0].set_xlabel(
         "gain over the student alone, points: mean and 95% interval"
     )

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from types import SimpleNamespace
 
 import fashion_runs
@@ -27,6 +28,7 @@ from fashion_runs import (
     tuning_tasks,
 )
 from fashion_tables import CellResults, cell_tables, figure_panel, section
+from gains_figure import draw_gains
 from helpers.idx_files import write_idx
 from scipy import stats
 
@@ -148,8 +150,10 @@ def all_records(seeds):
     return records
 
 
-def cells(line):
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def row_of(table, name):
+    """Returns the cells of the first row with this name."""
+    rows = ([c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines())
+    return next(cells for cells in rows if cells and cells[0] == name)
 
 
 def test_seed_by_seed_over_all_methods():
@@ -182,32 +186,25 @@ def test_tables_agree_with_arithmetic():
             ]
         )
 
-    main_table, kd_table = text.split("Against tuned KD:")
-    row = next(
-        cells(line) for line in main_table.splitlines() if "| FitNet, tuned" in line
-    )
+    tuned_table, balanced_table, _ = re.split("(?:Balanced weights|Weight 1):", text)
+    found = row_of(tuned_table, "FitNet")
     fitnet = 100 * values("FitNet", 10.0)
     gain = fitnet - 100 * values("student alone", None)
     half = stats.t.ppf(0.975, 3) * np.std(gain, ddof=1) / 2
-    assert row[1:4] == [
+    assert found[1:4] == [
         "10",
         f"{fitnet.mean():.2f} ± {fitnet.std(ddof=1):.2f}",
         f"{gain.mean():+.2f} ({gain.mean() - half:+.2f} to {gain.mean() + half:+.2f})",
     ]
-    row = next(
-        cells(line) for line in kd_table.splitlines() if "| FitNet, tuned" in line
-    )
     gain = fitnet - 100 * values("KD", 10.0)
-    assert row[2].startswith(f"{gain.mean():+.2f} (")
+    assert found[5].startswith(f"{gain.mean():+.2f} (")
+    assert row_of(tuned_table, "KD")[5] == ""
     # The mean of what the seeds settled on.
-    row = next(
-        cells(line) for line in main_table.splitlines() if "| KD, balanced" in line
-    )
-    assert row[1] == "5.5, 0.5"
+    assert row_of(balanced_table, "KD")[1] == "5.5, 0.5"
     ablation = text.split("Ablations")[1]
-    row = next(cells(line) for line in ablation.splitlines() if "weight 30" in line)
+    found = row_of(ablation, "DiffKD (features) against FitNet, weight 30")
     gain = 100 * (values("DiffKD (features)", 30.0) - values("FitNet", 30.0))
-    assert row[3].startswith(f"{gain.mean():+.2f} (")
+    assert found[3].startswith(f"{gain.mean():+.2f} (")
     for name in VARIANTS:
         assert name in ablation
     assert "Not finished" not in text
@@ -218,16 +215,22 @@ def test_rows_without_all_seeds_are_named_not_shown():
     missing = Task("report", *CELL, "DKD", 10.0, 0.05, 2)
     del records[missing]
     text = cell_tables(CellResults(records, CELL, 3))
-    assert "| DKD, tuned" not in text
+    tuned_table, others = text.split("Balanced weights:")
+    assert "| DKD " not in tuned_table
+    assert "| DKD " in others
     assert "Not finished: DKD, tuned (2 seeds)." in text
     assert cell_tables(CellResults({}, CELL, 3)) == ""
 
 
-def test_panel_holds_gains_of_all_methods():
+def test_figure_shows_gains_of_all_methods(tmp_path):
+    pytest.importorskip("matplotlib")
     results = CellResults(all_records(3), CELL, 3)
     panel = figure_panel(results)
     assert set(panel) == set(METHODS) - {"student alone"}
-    assert set(panel[DIFFKD]) == {"tuned", "balanced", "weight 1"}
+    draw_gains({"first; second": panel, "other": panel}, tmp_path / "gains.svg")
+    figure = (tmp_path / "gains.svg").read_text(encoding="utf-8")
+    assert figure.count(f"<!-- {DIFFKD} -->") == 2
+    assert set(panel[DIFFKD]) == {"Tuned weights", "Balanced weights", "Weight 1"}
 
 
 @pytest.mark.backend("tensorflow")
