@@ -92,7 +92,7 @@ def _dkd():
 
 def _ttm(**arguments):
     return TTM(
-        temperature=_temperature(10.0), weight=flags.DISTILL_WEIGHT.value, **arguments
+        temperature=_temperature(4.0), weight=flags.DISTILL_WEIGHT.value, **arguments
     )
 
 

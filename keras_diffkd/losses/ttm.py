@@ -6,7 +6,7 @@ from keras_diffkd.losses.counted import mean_of_counted, only_counted
 from keras_diffkd.losses.inputs import logits_pair
 
 
-def ttm(teacher_logits, student_logits, temperature=10.0, weighted=False, mask=None):
+def ttm(teacher_logits, student_logits, temperature=4.0, weighted=False, mask=None):
     """Computes `KL(q ‖ softmax(student))`, where `q = softmax(teacher / τ)`.
 
     With the teacher's probabilities `p`, `q = p^γ / U` with `γ = 1 / τ` and
@@ -33,7 +33,7 @@ def ttm(teacher_logits, student_logits, temperature=10.0, weighted=False, mask=N
     Example:
 
     >>> teacher = keras.ops.array([[20.0, 0.0, 0.0, 0.0]])
-    >>> abs(float(ttm(teacher, teacher / 10))) < 1e-6
+    >>> abs(float(ttm(teacher, teacher / 4))) < 1e-6
     True
 
     Source: Knowledge Distillation Based on Transformed Teacher Matching (ICLR 2024,

@@ -48,7 +48,7 @@ class TTM(LogitsMethod):
         teacher_tap=None,
         student_tap=None,
         *,
-        temperature=10.0,
+        temperature=4.0,
         weighted=False,
         weight=1.0,
         name="ttm",

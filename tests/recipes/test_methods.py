@@ -53,8 +53,8 @@ def test_ttm_and_wttm_soften_the_teacher_alone(parse):
     parse("--distill_weight=45")
     plain, weighted = build_methods(["ttm", "wttm"])
     assert isinstance(plain, TTM)
-    assert (plain.temperature, plain.weight, plain.weighted) == (10.0, 45.0, False)
-    assert (weighted.temperature, weighted.weighted) == (10.0, True)
+    assert (plain.temperature, plain.weight, plain.weighted) == (4.0, 45.0, False)
+    assert (weighted.temperature, weighted.weighted) == (4.0, True)
     assert weighted.name == "wttm"
 
 

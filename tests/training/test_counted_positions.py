@@ -158,7 +158,7 @@ def test_the_losses_are_those_of_the_positions_that_count(sentences, name):
         "kd": lambda: losses.kl_divergence(*pair, 4.0),
         "dist": lambda: losses.dist(*pair),
         "dkd": lambda: losses.dkd(*pair, y[counts]),
-        "ttm": lambda: losses.ttm(*pair, 10.0),
+        "ttm": lambda: losses.ttm(*pair, 4.0),
         "lskd": lambda: losses.kl_divergence(*pair, 4.0, standardize_logits=True),
     }[name]()
     np.testing.assert_allclose(actual[f"{name}/distill"], expected, rtol=1e-5)
