@@ -1,10 +1,10 @@
 """Trains one student of `fashion.py`, in a process of its own.
 
-A TensorFlow graph without XLA, of several steps, is the fastest of what was tried on
-one core of a CPU: XLA, on TensorFlow as on JAX, compiles for longer than a student of
-TensorFlow's graph trains in all, and does not train faster. A distiller used for seed
-after seed would save its tracing, a tenth of the time, but start with the state of the
-last one.
+A TensorFlow graph without XLA is the fastest on one core of a CPU: a student with DiffKD
+on features and logits takes 34 s of processor time, 5,000 images and 25 epochs; with
+XLA 58 s on TensorFlow, 70 s on JAX, in tracing and compiling as well as in steps. A
+distiller that is used for seed after seed would save its tracing, 3 s, but start with
+the state of the last one.
 """
 
 import dataclasses
