@@ -1,10 +1,10 @@
 """Trains one student of `fashion.py`, in a process of its own.
 
-A TensorFlow graph without XLA is the fastest on one core of a CPU. A student with DiffKD
-on features and logits, 5,000 images and 25 epochs, takes 34 s of processor time; with
-XLA 58 s on TensorFlow and 70 s on JAX, in compiling as well as in steps. A distiller
-that is used for seed after seed would save its tracing, 3 s, but start with the state
-of the last one.
+A TensorFlow graph without XLA is the fastest on one core of a CPU. A student with
+DiffKD on features and logits, 5,000 images and 25 epochs, takes 34 s of processor time;
+with XLA 58 s on TensorFlow and 70 s on JAX, in compiling as well as in steps. A
+distiller that is used for seed after seed would save its tracing, 3 s, but start with
+the state of the last one.
 """
 
 import dataclasses

@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import signal
+import sys
 import time
 from collections import defaultdict
 
@@ -46,6 +48,8 @@ class FinishedRuns:
         if not missing:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # A pool that is left ends its processes; a killed one would leave them behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated"))
         # A fresh process now and then: traced functions are never given back.
         with (
             multiprocessing.get_context("spawn").Pool(

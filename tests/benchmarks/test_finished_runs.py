@@ -1,12 +1,53 @@
 """Benchmarks that go on where they were interrupted."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import finished_runs
+import pytest
 from finished_runs import FinishedRuns, estimate
 
 
 def square(task):
     return {"task": task, "accuracy": task[1] ** 2, "seconds": 1.0}
+
+
+def wait_long(task):
+    (Path(task[0]) / "started").write_text(str(os.getpid()))
+    time.sleep(300)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for a process there")
+def test_ending_it_ends_its_processes(tmp_path):
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from pathlib import Path\n"
+        "from finished_runs import FinishedRuns\n"
+        "from test_finished_runs import wait_long\n"
+        "if __name__ == '__main__':\n"
+        "    runs = FinishedRuns(Path(sys.argv[3], 'runs.jsonl'), tuple)\n"
+        "    runs.run(wait_long, [(sys.argv[3], 0)], workers=1)\n"
+    )
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    folders = Path(finished_runs.__file__).parent, Path(__file__).parent
+    process = subprocess.Popen([sys.executable, path, *folders, tmp_path])
+    started = tmp_path / "started"
+    wait_until(lambda: started.exists() and started.read_text())
+    process.terminate()
+    assert process.wait(30) != 0
+    wait_until(lambda: not Path("/proc", started.read_text()).exists())
+
+
+def wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def task_of(record):
