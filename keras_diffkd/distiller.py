@@ -16,6 +16,7 @@ from keras_diffkd.preflight.models import check_arguments
 from keras_diffkd.preflight.run import check_fit
 from keras_diffkd.training import backend, task_loss
 from keras_diffkd.training.fit_watch import watched
+from keras_diffkd.training.loss_balance import make_loss_balance
 from keras_diffkd.training.record import TrainingRecord, check_compile
 from keras_diffkd.training.saving import Saving
 from keras_diffkd.training.trainer import Trainer
@@ -101,6 +102,7 @@ class Distiller(Trainer, Saving, keras.Model):
         self.task_loss_weight = task_loss_weight
         self._pairs = FeaturePairs(self.frozen_teacher, self.student, methods)
         self._pairs.build_methods()
+        self.loss_balance = make_loss_balance(self)
         self.record = TrainingRecord(self)
         self.built = True
 
@@ -242,8 +244,7 @@ class Distiller(Trainer, Saving, keras.Model):
         Args:
             x: Inputs, as for `fit`.
             y: Targets, as for `fit`.
-            *args: Further arguments of `fit`.
-            **kwargs: Further arguments of `fit`.
+            *args, **kwargs: Further arguments of `fit`.
 
         Returns:
             `keras_diffkd.preflight.Findings`: `warnings`, and `teacher_accuracy`.
@@ -256,27 +257,27 @@ class Distiller(Trainer, Saving, keras.Model):
         findings.raise_errors()
         return findings
 
-    def tapped_features(self, x, training=True):
+    def tapped_features(self, x, training=True, collector=None):
         """Runs both models once.
 
         Args:
             x: Batch of inputs.
             training: Boolean, whether the student runs in training mode.
+            collector: Optional `keras_diffkd.features.tapped_tensors.TappedTensors`.
 
         Returns:
             `(y_pred, features)`: the student's outputs and, for every method, the
             pair of the teacher's and the student's tapped features, channels last.
         """
-        return self._pairs.read(x, training)
+        return self._pairs.read(x, training, collector)
 
     def strip(self):
         """Returns the student alone, as a plain `keras.Model`.
 
-        It returns the trained model itself, not a copy; the student refers to neither
-        the teacher nor the methods, and its outputs equal the distiller's bit for bit.
-        Only a method that re-parameterizes the student (`KDiffusion`) trains a copy
-        of the given student. It then returns a new model on each call, whose outputs
-        equal the distiller's up to float error.
+        It returns the trained model itself, whose outputs equal the distiller's bit for
+        bit and which refers to neither the teacher nor the methods. Only a method that
+        re-parameterizes the student (`KDiffusion`) trains a copy of it. It then returns
+        a new model on each call, whose outputs equal the distiller's up to float error.
         """
         student = self.student
         for method in reversed(self.methods):

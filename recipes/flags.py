@@ -3,6 +3,24 @@
 from absl import flags
 from absl.flags import FLAGS
 
+from keras_diffkd.validation.arguments import check_number, is_balanced
+
+
+class WeightParser(flags.ArgumentParser):
+    """Parses the weight of a loss, a number of at least 0 or `balanced`."""
+
+    syntactic_help = "a number of at least 0, or 'balanced'"
+
+    def parse(self, argument):
+        if is_balanced(argument):
+            return argument
+        try:
+            check_number("weight", weight := float(argument), least=0)
+        except ValueError:
+            raise ValueError(f"must be {self.syntactic_help}") from None
+        return weight
+
+
 # Where things are.
 RUN_DIR = flags.DEFINE_string(
     "run_dir", None, "Folder of the run, which takes all files; required."
@@ -177,8 +195,12 @@ STANDARDIZE_LOGITS = flags.DEFINE_boolean(
 TASK_LOSS_WEIGHT = flags.DEFINE_float(
     "task_loss_weight", 1.0, "Weight of the labels' loss.", lower_bound=0.0
 )
-DISTILL_WEIGHT = flags.DEFINE_float(
-    "distill_weight", 1.0, "Weight of every method's matching loss.", lower_bound=0.0
+DISTILL_WEIGHT = flags.DEFINE(
+    WeightParser(),
+    "distill_weight",
+    1.0,
+    "Weight of every method's matching loss: a number, or 'balanced' to set it from "
+    "the gradients of the first 50 steps.",
 )
 DENOISE_WEIGHT = flags.DEFINE_float(
     "denoise_weight",

@@ -124,19 +124,24 @@ class FeaturePairs:
                     method.build(*shapes)
         findings.raise_errors()
 
-    def read(self, x, training=True):
+    def read(self, x, training=True, collector=None):
         """Runs both models once.
 
         Args:
             x: Batch of inputs.
             training: Boolean, whether the student runs in training mode.
+            collector: Optional `TappedTensors`, which collects the student's.
 
         Returns:
             `(y_pred, features)`: the student's outputs, and the pair of features of
             each method. A method with several taps has lists of features in the pair.
         """
         y_pred, of_student = call_with_taps(
-            self._student, x, taps_of(self._methods, "student"), training=training
+            self._student,
+            x,
+            taps_of(self._methods, "student"),
+            collector,
+            training=training,
         )
         if not self._methods:
             return y_pred, []

@@ -21,13 +21,14 @@ from keras_diffkd.features.paths import all_paths, find_layer, split_tap
 _records = threading.local()
 
 
-def call_with_taps(model, inputs, taps, **kwargs):
+def call_with_taps(model, inputs, taps, collector=None, **kwargs):
     """Runs `model` once and returns its outputs and the tapped features.
 
     Args:
         model: A `keras.Model`.
         inputs: Inputs of the model, or a dictionary that contains them.
         taps: Iterable of taps (`None`, names or paths).
+        collector: Optional `TappedTensors`, which collects the tapped tensors.
         **kwargs: Arguments of the model's call, `training=...` for example.
 
     Returns:
@@ -48,8 +49,15 @@ def call_with_taps(model, inputs, taps, **kwargs):
     """
     taps = list(dict.fromkeys(taps))
     layers = {tap: find_layer(model, tap) for tap in taps if split_tap(tap)[0]}
-    with _recording(layers.values()) as records:
+    paths = {id(layer): split_tap(tap)[0] for tap, layer in layers.items()}
+
+    def through(layer, outputs):
+        return collector.tap(paths[id(layer)], outputs)
+
+    with _recording(layers.values(), collector and through) as records:
         outputs = model(own_inputs(model, inputs), **kwargs)
+    if collector is not None and len(layers) < len(taps):
+        outputs = collector.tap("", outputs)
     features = {}
     for tap in taps:
         feature = outputs
@@ -154,20 +162,25 @@ def list_taps(model):
 
 
 @contextlib.contextmanager
-def _recording(layers):
+def _recording(layers, through=None):
     """Records the outputs of layers while the block runs.
 
     The records are separate for each thread, because the replicas of a mirrored
     strategy trace the same layers in several threads. All threads share the shadow.
+
+    Args:
+        layers: Iterable of layers.
+        through: Optional callable `(layer, outputs) -> outputs`, which may change what
+            the layers return.
     """
     layers = list(layers)
-    outer = getattr(_records, "active", None)
-    _records.active = {id(layer): [] for layer in layers}
+    outer = getattr(_records, "active", None), getattr(_records, "through", None)
+    _records.active, _records.through = {id(layer): [] for layer in layers}, through
     try:
         with _shadow.over(layers):
             yield _records.active
     finally:
-        _records.active = outer
+        _records.active, _records.through = outer
 
 
 @contextlib.contextmanager
@@ -192,6 +205,8 @@ def _recording_call(layer, original):
                     "`keras.remat`. Only the output of such a block can be tapped. Tap "
                     "the layer that contains the block, or the one after it."
                 )
+            if _records.through is not None:
+                outputs = _records.through(layer, outputs)
             active[id(layer)].append(outputs)
         return outputs
 

@@ -20,7 +20,7 @@ class KerasDistillation(DistillationMethod):
 
     Args:
         loss: A `keras.distillation.DistillationLoss` on one tensor of each model.
-        weight: Float or schedule, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs; by default from the loss's class, for
             example `"logits_distillation"`.
 
@@ -46,7 +46,7 @@ class KerasDistillation(DistillationMethod):
                 "`loss` must be a keras.distillation.DistillationLoss. Received: "
                 f"{type(loss).__name__}"
             )
-        check_weight("weight", weight)
+        check_weight("weight", weight, can_balance=True)
         super().__init__(
             getattr(loss, "teacher_layer_name", None),
             getattr(loss, "student_layer_name", None),

@@ -39,7 +39,7 @@ class AFD(DistillationMethod):
             or maps of three dimensions `(batch, depth, height, width, channels)`.
         student_tap: List of layers of the student, of any number.
         key_dim: Integer `d`, width of queries and keys.
-        weight: Float or schedule, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         feature_kind: `"auto"` (the tapped layers tell), `"tokens"` or `"sequence"`: the
             kind of features with three axes.
         name: String, prefix of the logs.
@@ -78,7 +78,7 @@ class AFD(DistillationMethod):
         check_several_taps(self)
         check_feature_kind(feature_kind)
         self.key_dim = check_integer("key_dim", key_dim, 1)
-        check_weight("weight", weight)
+        check_weight("weight", weight, can_balance=True)
         self.weight = weight
         self.feature_kind = feature_kind
 

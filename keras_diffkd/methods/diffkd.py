@@ -46,7 +46,7 @@ class DiffKD(PyramidMethod):
             0 and standard deviation 1 (LSKD). Needs three or more classes.
         denoise_weight: Float or schedule, weight of the diffusion model's own loss.
         reconstruction_weight: Float or schedule, weight of the autoencoder's own loss.
-        distill_weight: Float or schedule, weight of the distance.
+        distill_weight: Float, `"balanced"` or schedule, weight of the distance.
         resize: `None`, `"nearest"` or `"bilinear"` (linear over time): resizes the
             student's map or sequence to the teacher's size.
         feature_kind: `"auto"` (the tapped layers tell), `"tokens"` or `"sequence"`: the
@@ -76,6 +76,8 @@ class DiffKD(PyramidMethod):
     the authors' code. `resize`, `share_denoiser`, sequences and maps of three
     dimensions are ours.
     """
+
+    teacher_losses = ("denoise", "reconstruct")
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class DiffKD(PyramidMethod):
             latent_channels = check_integer("latent_channels", latent_channels, 1)
         check_weight("denoise_weight", denoise_weight)
         check_weight("reconstruction_weight", reconstruction_weight)
-        check_weight("distill_weight", distill_weight)
+        check_weight("distill_weight", distill_weight, can_balance=True)
         self.latent_channels = latent_channels
         self.kernel_size = kernel_size
         self.num_inference_steps = num_inference_steps

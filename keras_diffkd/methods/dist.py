@@ -21,7 +21,7 @@ class DIST(LogitsMethod):
             deviation 1 before the softmax (LSKD, arXiv 2403.01427): the student keeps
             a scale of its own. Needs three or more classes. The authors do not
             try it with DIST.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
     Losses: `distill`.

@@ -57,9 +57,9 @@ class DSKD(DistillationMethod):
             Without it, training easily diverges: denoising from the middle of the
             schedule enlarges a feature, and a student that follows its own enlarged
             feature grows without end.
-        distill_weight: Float or schedule, weight of the hashing loss.
-        mse_weight: Float or schedule, weight of the mean squared error of the same two
-            features; 0 for none.
+        distill_weight: Float, `"balanced"` or schedule, weight of the hashing loss.
+        mse_weight: Float, `"balanced"` or schedule, weight of the mean squared error of
+            the same two features; 0 for none.
         denoise_weight: Float or schedule, weight of the diffusion model's own loss.
         resize: `None`, `"nearest"` or `"bilinear"` (linear over time): resizes the
             student's map or sequence to the teacher's size.
@@ -89,6 +89,8 @@ class DSKD(DistillationMethod):
     denoising, the projection, the source of the diffusion model's training, the unit
     length and the running center of the hashes are our reading.
     """
+
+    teacher_losses = ("denoise",)
 
     def __init__(
         self,
@@ -123,8 +125,8 @@ class DSKD(DistillationMethod):
         check_choice("diffusion_source", diffusion_source, ("student", "teacher"))
         check_number("gamma", gamma, above=0, most=1)  # Here it cannot be `None`.
         check_number("guidance_scale", guidance_scale)
-        check_weight("distill_weight", distill_weight)
-        check_weight("mse_weight", mse_weight)
+        check_weight("distill_weight", distill_weight, can_balance=True)
+        check_weight("mse_weight", mse_weight, can_balance=True)
         check_weight("denoise_weight", denoise_weight)
         self.guidance_scale = guidance_scale
         self.diffusion_source = diffusion_source

@@ -25,7 +25,7 @@ class FitNet(PyramidMethod):
             feature pyramid), or a list of layers, gets one projection per level and
             the mean of their losses.
         student_tap: The same for the student; channels may differ.
-        weight: Float or schedule, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         resize: `None`, `"nearest"` or `"bilinear"` (linear over time): resizes the
             student's map or sequence to the teacher's size.
         feature_kind: `"auto"` (the tapped layers tell), `"tokens"` or `"sequence"`: the
@@ -64,7 +64,7 @@ class FitNet(PyramidMethod):
         super().__init__(teacher_tap, student_tap, name=name)
         check_interpolation(resize)
         check_feature_kind(feature_kind)
-        check_weight("weight", weight)
+        check_weight("weight", weight, can_balance=True)
         self.weight = weight
         self.resize = resize
         self.feature_kind = feature_kind

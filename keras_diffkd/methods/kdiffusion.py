@@ -49,7 +49,7 @@ class KDiffusion(DistillationMethod):
             are the timesteps of `DDIMSampler`: 375, 250, 125, 0 for four
             branches.
         shuffle: Whether to permute the levels in every step.
-        distill_weight: Float or schedule, weight of the matching loss.
+        distill_weight: Float, `"balanced"` or schedule, weight of the matching loss.
         guidance_weight: Float or schedule, weight of the teacher's cross-entropy. With
             0, the teacher needs no classifier after its tap.
         resize: `None`, `"nearest"` or `"bilinear"`: resizes the student's map to the
@@ -114,7 +114,7 @@ class KDiffusion(DistillationMethod):
         num_branches = check_integer(
             "num_branches", num_branches, 1, self.schedule.num_train_timesteps // 2
         )
-        check_weight("distill_weight", distill_weight)
+        check_weight("distill_weight", distill_weight, can_balance=True)
         check_weight("guidance_weight", guidance_weight)
         check_seed(seed)
         self.num_branches = num_branches

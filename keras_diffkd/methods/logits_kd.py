@@ -19,7 +19,7 @@ class LogitsKD(LogitsMethod):
             deviation 1 before the softmax (LSKD, arXiv 2403.01427): the student keeps
             a scale of its own. Needs three or more classes. The authors take
             `temperature=2` to 4 and `weight=9`.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
     Losses: `distill`.

@@ -20,7 +20,7 @@ class LogitsMethod(DistillationMethod):
         teacher_tap: `None` (the teacher's output) or the layer of its logits.
         student_tap: The same for the student.
         temperature: Positive float `τ`.
-        weight: Float or schedule, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
         standardize_logits: Whether the loss standardizes the logits.
 
@@ -44,7 +44,7 @@ class LogitsMethod(DistillationMethod):
         super().__init__(teacher_tap, student_tap, name=name)
         check_single_taps(self)
         check_number("temperature", temperature, above=0)
-        check_weight("weight", weight)
+        check_weight("weight", weight, can_balance=True)
         self.temperature = temperature
         self.weight = weight
         self.standardize_logits = standardize_logits

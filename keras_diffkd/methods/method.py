@@ -41,6 +41,8 @@ class DistillationMethod(keras.layers.Layer):
 
     # Names of results of `compute_losses` that are logged, and are not losses.
     metric_names = ()
+    # Names of losses without a gradient with respect to the student's features.
+    teacher_losses = ()
     # Whether `compute_losses` needs the labels.
     needs_targets = False
     # Whether both features are class scores before softmax.
@@ -90,8 +92,9 @@ class DistillationMethod(keras.layers.Layer):
     def loss_weights(self):
         """Dict from the name of each loss to its weight in the total loss.
 
-        A weight is a float, or a `keras.optimizers.schedules.LearningRateSchedule` of
-        the step. A float may change between two batches, a schedule before `fit`.
+        A weight is a float, a `keras.optimizers.schedules.LearningRateSchedule` of the
+        step, or `"balanced"`: training sets it (see `LossBalance`). A float may change
+        between two batches, a schedule before `fit`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no `loss_weights`.")
 

@@ -21,7 +21,7 @@ class RTK(AFD):
         k: Integer, how many of the teacher's features count for each sample. By
             default only the best one.
         key_dim: Integer, width of queries and keys.
-        weight: Float, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         feature_kind: As for `AFD`.
         name: String, prefix of the logs.
 

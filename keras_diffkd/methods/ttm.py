@@ -20,8 +20,8 @@ class TTM(LogitsMethod):
         temperature: Positive float `τ` of the teacher, `1 / γ` in the paper. The
             authors take 5 to 10 on CIFAR-100. The loss has no factor `τ²`.
         weighted: Whether to weigh the samples (WTTM).
-        weight: Float or schedule, weight of the loss in the total loss. The authors'
-            example for CIFAR-100 has 45.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
+            The authors' example for CIFAR-100 has 45.
         name: String, prefix of the logs.
 
     Losses: `distill`.

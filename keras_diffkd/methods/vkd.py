@@ -32,7 +32,7 @@ class VkD(PyramidMethod):
             channels; for generation) or `None`. It takes the batch of one replica.
             Whitening computes the eigenvectors of a `channels x channels` matrix in
             every step.
-        weight: Float or schedule, weight of the loss in the total loss.
+        weight: Float, `"balanced"` or schedule, weight of the loss in the total loss.
         name: String, prefix of the logs.
 
     Losses: `distill`.
@@ -65,7 +65,7 @@ class VkD(PyramidMethod):
     ):
         super().__init__(teacher_tap, student_tap, name=name)
         check_choice("normalization", normalization, NORMALIZATIONS)
-        check_weight("weight", weight)
+        check_weight("weight", weight, can_balance=True)
         self.normalization = normalization
         self.weight = weight
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_diffkd.keras_private.layers import all_layers
 from keras_diffkd.keras_private.trainer import learning_rate
-from keras_diffkd.validation.arguments import is_schedule
+from keras_diffkd.validation.arguments import is_balanced, is_schedule
 
 # Share of validation labels with classes missing in training that implies sorting.
 UNSEEN = 0.2
@@ -19,11 +19,20 @@ def check_weights(findings, distiller):
         for name, weight in method.loss_weights.items():
             weights[f"weight of {method.name}/{name}"] = weight
     for name, weight in weights.items():
+        if is_balanced(weight):
+            continue
         if not is_schedule(weight) and (not _is_number(weight) or weight < 0):
             findings.error(
                 f"The {name} must be a finite number of at least 0. "
                 f"Received: {weight!r}"
             )
+    if task == 0 and any(map(is_balanced, weights.values())):
+        findings.error(
+            'The weight "balanced" compares the gradient of a method\'s loss with that '
+            "of the task loss, whose weight is 0. Received: "
+            f"{weights}. Set a positive `task_loss_weight`, or numbers as weights of "
+            "the methods' losses."
+        )
     of_methods = list(weights.values())[1:]
     if all(weight == 0 for weight in weights.values()):
         findings.error(

@@ -14,18 +14,20 @@ class LossMeans:
     """Tracks the means of all losses over an epoch.
 
     Args:
-        methods: List of `DistillationMethod`s.
+        distiller: The `Distiller`.
 
     Attributes:
         trackers: Dict from the name of each loss in the logs to its
-            `keras.metrics.Mean`.
+            `keras.metrics.Mean`. The weights of losses to balance follow the losses.
     """
 
-    def __init__(self, methods):
+    def __init__(self, distiller):
         names = ["task_loss"]
-        for method in methods:
+        for method in distiller.methods:
             for name in (*method.loss_weights, *method.metric_names):
                 names.append(f"{method.name}/{name}")
+        if distiller.loss_balance is not None:
+            names += distiller.loss_balance.log_names
         self.trackers = {
             name: keras.metrics.Mean(name=name.replace("/", "_")) for name in names
         }

@@ -1,11 +1,14 @@
 """Keeps loss weights up to date in steps that were traced earlier."""
 
-import numbers
-
 import keras
 
 from keras_diffkd.keras_private.trainer import optimizer_step
-from keras_diffkd.validation.arguments import check_weight, is_schedule
+from keras_diffkd.validation.arguments import (
+    check_weight,
+    is_balanced,
+    is_number,
+    is_schedule,
+)
 
 
 class LossWeights:
@@ -36,19 +39,19 @@ class LossWeights:
         )
 
     def _numbers(self):
-        return [0.0 if is_schedule(w) else float(w) for w in self._seen.values()]
+        return [float(w) if is_number(w) else 0.0 for w in self._seen.values()]
 
     def need_new_step(self, distiller):
         """Returns whether the step must be rebuilt for changed weights."""
         weights = weights_of(distiller)
-        return _schedules(weights) != _schedules(self._seen) or (
+        return _without_numbers(weights) != _without_numbers(self._seen) or (
             self.labels_left_out and distiller.learns_from_labels()
         )
 
     def begin(self, distiller):
         """Stores the weights with which a step is built."""
         self.labels_left_out = False
-        self._store(weights_of(distiller))
+        self._store(distiller, weights_of(distiller))
 
     def refresh(self, distiller):
         """Updates the weights for the next execution.
@@ -66,9 +69,11 @@ class LossWeights:
                 "out a weight, change it before `fit` or between two calls of `fit`. "
                 f"Received: {weights} after {self._seen}"
             )
-        self._store(weights)
+        self._store(distiller, weights)
 
-    def _store(self, weights):
+    def _store(self, distiller, weights):
+        balance = distiller.loss_balance
+        balanced = [] if balance is None else balance.loss_names
         for name, weight in weights.items():
             if name not in self._seen:
                 raise ValueError(
@@ -76,25 +81,35 @@ class LossWeights:
                     f"and cannot get one now. Received: {weight}. Create the Distiller "
                     "with a positive weight, and set it to 0 until you need the loss."
                 )
-            check_weight(f"weight of {name}", weight)
+            if is_balanced(weight) and name not in balanced:
+                raise ValueError(
+                    f"The loss {name!r} had another weight when the Distiller was "
+                    f"created. Received: {weight!r}. Set a number, or create a new "
+                    "Distiller."
+                )
+            check_weight(f"weight of {name}", weight, can_balance=name in balanced)
         self._seen = {name: weights[name] for name in self._seen}
         self.variable.assign(self._numbers())
 
     def next(self, optimizer):
         """Returns the weights of the next step as a float32 vector."""
         values = self.variable + 0.0
-        schedules = _schedules(self._seen)
+        schedules = {n: w for n, w in self._seen.items() if is_schedule(w)}
         if not schedules:
             return values
-        weights = {**self.by_name(values), **at_step(schedules, optimizer)}
+        weights = {**self._scalars(values), **at_step(schedules, optimizer)}
         return keras.ops.stack(list(weights.values()))
 
-    def by_name(self, values):
+    def by_name(self, distiller, values):
         """Returns a dict from the name of each loss to its weight.
 
         Args:
+            distiller: The `Distiller`.
             values: Vector that `next` returned.
         """
+        return {**self._scalars(values), **balanced_weights(distiller, self._seen)}
+
+    def _scalars(self, values):
         scalars = keras.ops.unstack(values, len(self._seen))
         return dict(zip(self._seen, scalars, strict=True))
 
@@ -109,11 +124,25 @@ def weights_of(distiller):
     return {"task_loss": distiller.task_loss_weight, **of_methods}
 
 
+def balanced_weights(distiller, weights):
+    """Returns the current values of the weights that are `"balanced"`.
+
+    Args:
+        distiller: The `Distiller`.
+        weights: Dict from the name of each loss to its weight.
+    """
+    names = [name for name, weight in weights.items() if is_balanced(weight)]
+    if not names:
+        return {}
+    values = distiller.loss_balance.weights_by_name()
+    return {name: values[name] for name in names}
+
+
 def at_step(weights, optimizer):
     """Returns the weights, with each schedule evaluated at the optimizer's step.
 
     Args:
-        weights: Dict from name to number or schedule.
+        weights: Dict from name to number or schedule. Other weights are not changed.
         optimizer: A Keras optimizer, or `None` for the first step.
     """
     return {
@@ -138,8 +167,8 @@ def _step(optimizer):
     return optimizer_step(getattr(optimizer, "inner_optimizer", optimizer))
 
 
-def _schedules(weights):
-    return {name: weight for name, weight in weights.items() if is_schedule(weight)}
+def _without_numbers(weights):
+    return {name: weight for name, weight in weights.items() if not is_number(weight)}
 
 
 def numbers_of(model):
@@ -152,9 +181,7 @@ def numbers_of(model):
         f"{prefix}{name}": float(value)
         for prefix, owner in _owners(model).items()
         for name, value in vars(owner).items()
-        if name.endswith("weight")
-        and isinstance(value, numbers.Real)
-        and not isinstance(value, bool)
+        if name.endswith("weight") and is_number(value)
     }
 
 

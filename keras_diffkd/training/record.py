@@ -44,7 +44,7 @@ class TrainingRecord:
         self.max_skipped_steps = None
         self.preflight = True
         self.checked_data = CheckedData()
-        self.loss_means = LossMeans(distiller.methods)
+        self.loss_means = LossMeans(distiller)
         self.count = StepCount()
         self.loss_weights = LossWeights(distiller)
         self.gradients = None

@@ -1,6 +1,8 @@
 """Defines a training step as a pure function, the same on every backend."""
 
+from keras_diffkd.features.tapped_tensors import TappedTensors
 from keras_diffkd.training.counted_positions import counted_positions
+from keras_diffkd.training.loss_balance import balanced_losses, weights_in_logs
 from keras_diffkd.training.masks import with_masks
 from keras_diffkd.training.scope import StepScope, fold
 from keras_diffkd.training.state import (
@@ -22,13 +24,17 @@ def step(distiller, values, batch):
     Returns:
         `(scaled loss, StepResults)`.
     """
+    tapped = TappedTensors(values.offsets) if distiller.loss_balance else None
     with _scope(distiller, values) as scope:
-        y_pred, features = distiller.tapped_features(batch.x)
-        weights = distiller.record.loss_weights.by_name(values.loss_weights)
-        losses = losses_of(distiller, batch, y_pred, features, weights)
+        y_pred, features = distiller.tapped_features(batch.x, collector=tapped)
+        weights = distiller.record.loss_weights.by_name(distiller, values.loss_weights)
+        losses = losses_of(distiller, batch, y_pred, features, weights, tapped=tapped)
+        balanced = balanced_losses(
+            distiller, losses, weights, tapped, values.loss_scale
+        )
     remember_assigned(distiller, scope.found)
     state = [scope.new_value(variable) for variable in state_variables(distiller)]
-    results = StepResults(losses, with_masks(y_pred), state, features)
+    results = StepResults(losses, with_masks(y_pred), state, features, balanced)
     return losses["loss"] * values.loss_scale, results
 
 
@@ -44,7 +50,7 @@ def _scope(distiller, values):
     return StepScope(known, trained, distiller.teacher, values.seed)
 
 
-def losses_of(distiller, batch, y_pred, features, weights, training=True):
+def losses_of(distiller, batch, y_pred, features, weights, training=True, tapped=None):
     """Returns a dict of all losses, with their weighted sum as `loss`.
 
     Args:
@@ -54,20 +60,20 @@ def losses_of(distiller, batch, y_pred, features, weights, training=True):
         features: Pairs of features.
         weights: Dict from the name of every loss to its weight, a scalar.
         training: Boolean, whether the methods run in training mode.
+        tapped: Optional `TappedTensors`, which collects what the methods get.
     """
     losses = {"task_loss": distiller.unscaled_loss(batch, y_pred, training)}
     for method, (teacher, student) in zip(distiller.methods, features, strict=True):
+        mask = _mask(distiller, method, batch.y, y_pred, student)
+        if tapped is not None:
+            student = tapped.branch(method, student)
         results = method.compute_losses(
-            teacher,
-            student,
-            targets=batch.y,
-            training=training,
-            **_mask(distiller, method, batch.y, y_pred, student),
+            teacher, student, targets=batch.y, training=training, **mask
         )
         check_loss_names(method, results)
         losses |= {f"{method.name}/{name}": v for name, v in results.items()}
     total = sum(weight * losses[name] for name, weight in weights.items())
-    return {"loss": total, **losses}
+    return {"loss": total, **losses, **weights_in_logs(distiller, weights)}
 
 
 def _mask(distiller, method, y, y_pred, feature):

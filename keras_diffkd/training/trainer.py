@@ -4,7 +4,7 @@ import keras
 
 from keras_diffkd.keras_private.trainer import compile_loss_of
 from keras_diffkd.training import backend, logs, task_loss
-from keras_diffkd.training.loss_weights import at_step, weights_of
+from keras_diffkd.training.loss_weights import at_step, balanced_weights, weights_of
 from keras_diffkd.training.step import losses_of
 from keras_diffkd.training.values import Batch
 
@@ -56,7 +56,11 @@ class Trainer:
             total), `task_loss` and `<method>/<name>`, and the student's outputs.
         """
         y_pred, features = self.tapped_features(x, training=training)
-        weights = at_step(weights_of(self), self.optimizer if self.compiled else None)
+        weights = weights_of(self)
+        weights = {
+            **at_step(weights, self.optimizer if self.compiled else None),
+            **balanced_weights(self, weights),
+        }
         batch = Batch(x, y, sample_weight)
         return losses_of(self, batch, y_pred, features, weights, training), y_pred
 

@@ -23,6 +23,7 @@ class StepValues(typing.NamedTuple):
         seed: Integer folded into every seed generator, so that replicas with different
             integers draw different noise. 0 changes nothing.
         loss_scale: Float that multiplies the loss to differentiate.
+        offsets: List of zeros for `TappedTensors`, or `None`.
     """
 
     trainable: list
@@ -31,6 +32,7 @@ class StepValues(typing.NamedTuple):
     loss_weights: object
     seed: object = 0
     loss_scale: object = 1.0
+    offsets: object = None
 
 
 class StepResults(typing.NamedTuple):
@@ -43,9 +45,47 @@ class StepResults(typing.NamedTuple):
         state: New values of `state_variables(distiller)`, including the variables that
             the step found.
         features: Pairs of features that `Distiller.tapped_features` returned.
+        balanced: `BalancedLosses`, or `None` if no weight is balanced.
+        squared_norms: Tensor that `loss_balance.squared_gradient_norms` returned.
     """
 
     losses: dict
     y_pred: tuple
     state: list
     features: list
+    balanced: object = None
+    squared_norms: object = None
+
+
+class BalancedLosses(typing.NamedTuple):
+    """Describes the losses whose gradients determine the weights of matching losses.
+
+    Attributes:
+        is_measuring: Boolean scalar, whether this step measures gradients.
+        scalars: List of scaled losses to differentiate beside the total: the weighted
+            task loss, then the matching losses of methods with several losses.
+        tensors: List of the tensors of `TappedTensors`.
+        matching: List of `MatchingLoss`.
+    """
+
+    is_measuring: object
+    scalars: list
+    tensors: list
+    matching: list
+
+
+class MatchingLoss(typing.NamedTuple):
+    """Describes a loss whose weight is balanced.
+
+    Attributes:
+        tapped: Indices of the tensors in the student's network that it compares.
+        branches: Indices of the copies that its method gets.
+        weight: Its weight in the total loss, a scalar.
+        index: Index among the scalars to differentiate, or `None` if the gradient of
+            the total loss with respect to the branches is that of this loss alone.
+    """
+
+    tapped: list
+    branches: list
+    weight: object
+    index: object

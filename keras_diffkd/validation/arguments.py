@@ -50,13 +50,14 @@ def check_number(
     )
 
 
-def check_weight(name, value):
+def check_weight(name, value, can_balance=False):
     """Raises `ValueError` unless an argument is a valid loss weight.
 
     Args:
         name: String, the name of the argument.
         value: Value that was passed. It must be a finite number of at least 0, or a
             schedule that starts with one.
+        can_balance: Boolean, whether it may be `"balanced"`.
 
     Example:
 
@@ -66,11 +67,14 @@ def check_weight(name, value):
     ...
     ValueError: `weight` must be a finite number of at least 0. Received: weight=-1.0
     """
+    if can_balance and is_balanced(value):
+        return
     if is_schedule(value):
         check_number(f"{name}(0)", float(keras.ops.convert_to_numpy(value(0))), least=0)
     elif not isinstance(value, numbers.Real):
+        balanced = '"balanced", ' if can_balance else ""
         raise ValueError(
-            f"`{name}` must be a finite number of at least 0, or a "
+            f"`{name}` must be a finite number of at least 0, {balanced}or a "
             "keras.optimizers.schedules.LearningRateSchedule. Received: "
             f"{name}={value!r}"
         )
@@ -81,6 +85,16 @@ def check_weight(name, value):
 def is_schedule(weight):
     """Returns whether a loss weight is a schedule over the training steps."""
     return isinstance(weight, keras.optimizers.schedules.LearningRateSchedule)
+
+
+def is_number(weight):
+    """Returns whether a loss weight is a real number."""
+    return isinstance(weight, numbers.Real) and not isinstance(weight, bool)
+
+
+def is_balanced(weight):
+    """Returns whether training sets a loss weight itself (see `LossBalance`)."""
+    return isinstance(weight, str) and weight == "balanced"
 
 
 def check_integer(name, value, least, most=None):

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+from keras_diffkd.training.loss_balance import log_name
+from keras_diffkd.validation.arguments import is_balanced
+
 from .. import flags
 from ..methods import build_methods
 
@@ -26,16 +29,24 @@ class Share:
     share: float
 
 
-def loss_weights():
+def loss_weights(lines):
     """Returns the weight of every loss, by its name in `metrics.jsonl`.
 
     The flags must be those of the run; see `experiment.adopt`.
+
+    Args:
+        lines: list of dicts, a `metrics.jsonl`. Its last line holds the weights that
+            training has set itself.
     """
     weights = {"task_loss": flags.TASK_LOSS_WEIGHT.value}
     for method in build_methods(flags.METHOD.value):
         for name, weight in method.loss_weights.items():
             weights[f"{method.name}/{name}"] = weight
-    return weights
+    settled = lines[-1] if lines else {}
+    return {
+        name: settled.get(log_name(name), 1.0) if is_balanced(weight) else weight
+        for name, weight in weights.items()
+    }
 
 
 def loss_shares(line, weights):
@@ -69,8 +80,11 @@ def named_losses(lines, weights):
         weights: dict from loss to weight.
     """
     logged = {name for line in lines for name in line}
+    settled = {log_name(name) for name in weights}
     others = sorted(
-        name for name in logged if "/" in name and not name.endswith("/gamma")
+        name
+        for name in logged
+        if "/" in name and not name.endswith("/gamma") and name not in settled
     )
     return list(dict.fromkeys([n for n in weights if n in logged] + others))
 

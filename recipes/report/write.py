@@ -90,7 +90,7 @@ def write_report(run, path=None, *, data=None):
 def _contents(record, data):
     """Returns the contents of the template, by its names."""
     networks = {} if data is None else _networks(record, data)
-    weights = loss_weights()
+    weights = loss_weights(record.distilled)
     seeds = _with_pretrained_teacher(record, networks, data)
     results = summarize(seeds, (TEACHER, ALONE, DISTILLED))
     gain = gain_over(seeds, DISTILLED, ALONE)

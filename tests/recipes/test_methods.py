@@ -1,4 +1,5 @@
 import pytest
+from absl.flags import IllegalFlagValueError
 
 from keras_diffkd import DSKD, TTM, DiffKD, FitNet, KDiffusion, LogitsKD, VkD
 from keras_diffkd.recipes import flags
@@ -28,6 +29,16 @@ def test_baselines(parse):
     assert (kd.temperature, kd.weight) == (4.0, 0.3)
     assert isinstance(fitnet, FitNet)
     assert (fitnet.resize, fitnet.weight) == ("bilinear", 0.3)
+
+
+def test_a_weight_is_a_number_or_balanced(parse):
+    parse("--distill_weight=balanced")
+    kd, features, logits = build_methods(["kd", "diffkd"])
+    assert (kd.weight, features.distill_weight) == ("balanced", "balanced")
+    assert (logits.distill_weight, logits.denoise_weight) == ("balanced", 1.0)
+    for text in ("-1", "nan", "balance", ""):
+        with pytest.raises(IllegalFlagValueError, match="number of at least 0, or 'b"):
+            parse(f"--distill_weight={text}")
 
 
 def test_relatives_of_diffkd(parse):

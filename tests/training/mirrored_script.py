@@ -50,7 +50,7 @@ def make_methods():
         num_inference_steps=2,
         name="diffkd",
     )
-    return [FitNet("features", "features"), LogitsKD(), diffkd]
+    return [FitNet("features", "features", weight="balanced"), LogitsKD(), diffkd]
 
 
 def make_student(statistics):

@@ -12,6 +12,7 @@ from keras_diffkd.keras_private.trainer import keep_variables
 from keras_diffkd.training import logs
 from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
+from keras_diffkd.training.loss_balance import balanced_state
 from keras_diffkd.training.masks import masked
 from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.task_loss import num_label_classes
@@ -192,9 +193,10 @@ def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
         ),
         batch,
     )
-    new_values = results.state
     if len(state_variables(distiller)) > len(changed):
         raise _MoreIsAssignedError
+    norms = results.squared_norms
+    new_values = balanced_state(distiller, changed, results.state, norms)
     skipped = jax.numpy.array(False)
     if record.count.can_skip:
         skipped = has_overflowed(distiller, finite)

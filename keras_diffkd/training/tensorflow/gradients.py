@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_diffkd.keras_private.layers import all_layers
 from keras_diffkd.training.finite import finiteness
+from keras_diffkd.training.loss_balance import with_gradient_norms
 from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.step import step
 from keras_diffkd.training.tensorflow.fused_batch_norm import fused
@@ -17,7 +18,8 @@ def make_gradient_function(distiller, jit_compile):
     without features (see `finite`). Variables, optimizer and metrics are not part of
     it, because inside an XLA cluster they would tie the step to one device.
     """
-    if _must_synchronize(distiller, jit_compile):
+    synchronizes = _must_synchronize(distiller, jit_compile)
+    if synchronizes:
         jit_compile = False
     if jit_compile == "auto":
         jit_compile = _can_compile(distiller) and bool(
@@ -26,15 +28,28 @@ def make_gradient_function(distiller, jit_compile):
 
     def gradients_of(share, values, batch):
         trainable = values.trainable
-        with sharing(share), tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape = tf.GradientTape(
+            persistent=distiller.loss_balance is not None,
+            watch_accessed_variables=False,
+        )
+        with sharing(share), tape:
             tape.watch(trainable)
             with fused(*(() if jit_compile else _networks(distiller))):
                 loss, results = step(distiller, values, batch)
-        gradients = tape.gradient(loss, trainable)
+        balanced = results.balanced
+        tensors = balanced.tensors if balanced else []
+        gradients, of_tensors = tape.gradient(loss, [trainable, tensors])
         # Gradients of embeddings are sparse slices, which XLA cannot return.
         gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
         finite = finiteness(distiller, batch.x, gradients, results)
-        return gradients, finite, results._replace(features=None)
+        results = with_gradient_norms(
+            results,
+            of_tensors,
+            lambda i: tape.gradient(balanced.scalars[i], tensors),
+            # Replicas cannot wait for each other in a conditional part of the step.
+            is_conditional=not synchronizes,
+        )
+        return gradients, finite, results
 
     if not jit_compile:
         return gradients_of

@@ -66,6 +66,13 @@ class Replicas:
             return tensor
         return tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
 
+    def sum_squares(self, squares):
+        """Sums squared norms of gradients over the replicas, each with its share."""
+        if self.count == 1 or squares is None:
+            return squares
+        squares = self.zero_if_idle(squares) * self.share**2
+        return self.context.all_reduce("SUM", squares)
+
     def any(self, flag):
         """Returns whether a boolean scalar is true on a replica with samples."""
         if self.count == 1:

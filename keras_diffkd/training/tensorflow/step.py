@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_diffkd.keras_private.trainer import loss_tracker_of
 from keras_diffkd.training import logs, task_loss
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
+from keras_diffkd.training.loss_balance import balanced_state
 from keras_diffkd.training.masks import masked, with_masks
 from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.tensorflow.build import build_loss_and_metrics
@@ -70,7 +71,9 @@ def train_step(distiller, data):
     )
     state = state_variables(distiller)  # The step may have found more of them.
     gradients = [replicas.zero_if_idle(gradient) for gradient in gradients]
-    skipped, new_state = tf.constant(False), results.state
+    norms = replicas.sum_squares(results.squared_norms)
+    skipped = tf.constant(False)
+    new_state = balanced_state(distiller, state, results.state, norms)
     if record.count.can_skip:
         skipped = replicas.any(has_overflowed(distiller, finite))
         new_state = keep_if_skipped(skipped, values_of(state), new_state)

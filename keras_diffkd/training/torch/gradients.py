@@ -4,6 +4,7 @@ import keras
 import torch
 
 from keras_diffkd.training.finite import finiteness
+from keras_diffkd.training.loss_balance import with_gradient_norms
 from keras_diffkd.training.step import step
 
 
@@ -17,9 +18,16 @@ def make_gradient_function(distiller, jit_compile):
     def gradients_of(values, batch):
         trainable = [value.detach().requires_grad_() for value in values.trainable]
         loss, results = step(distiller, values._replace(trainable=trainable), batch)
-        gradients = list(torch.autograd.grad(loss, trainable, allow_unused=True))
+        balanced = results.balanced
+        tensors = balanced.tensors if balanced else []
+        gradients = _gradients(loss, [*trainable, *tensors], retain_graph=bool(tensors))
+        gradients, of_tensors = gradients[: len(trainable)], gradients[len(trainable) :]
         finite = finiteness(distiller, batch.x, gradients, results)
-        results = results._replace(features=None)
+        results = with_gradient_norms(
+            results,
+            of_tensors,
+            lambda i: _gradients(balanced.scalars[i], tensors, retain_graph=True),
+        )
         return gradients, *keras.tree.map_structure(_detached, (finite, results))
 
     return torch.compile(gradients_of) if jit_compile is True else gradients_of
@@ -31,6 +39,15 @@ def gradient(function, x):
     with torch.enable_grad():
         value = function(x)
     return torch.autograd.grad(value, x)[0]
+
+
+def _gradients(loss, tensors, retain_graph):
+    """Returns the gradients of a loss, `None` for tensors without one."""
+    sources = [tensor for tensor in tensors if tensor.requires_grad]
+    found = iter(
+        torch.autograd.grad(loss, sources, retain_graph=retain_graph, allow_unused=True)
+    )
+    return [next(found) if tensor.requires_grad else None for tensor in tensors]
 
 
 def _detached(tensor):

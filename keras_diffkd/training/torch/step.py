@@ -9,6 +9,7 @@ import torch
 from keras_diffkd.training import logs
 from keras_diffkd.training.divergence import diverged, is_healthy
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
+from keras_diffkd.training.loss_balance import balanced_state
 from keras_diffkd.training.masks import masked
 from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.task_loss import num_label_classes
@@ -60,7 +61,9 @@ def train_step(distiller, data):
     state = state_variables(distiller)  # The step may have found more of them.
     with torch.no_grad():
         count = record.count
-        skipped, new_state = torch.tensor(False), results.state
+        skipped = torch.tensor(False)
+        norms = results.squared_norms
+        new_state = balanced_state(distiller, state, results.state, norms)
         if count.can_skip:
             skipped = has_overflowed(distiller, finite)
             new_state = keep_if_skipped(skipped, [v.value for v in state], new_state)
