@@ -119,7 +119,8 @@ def test_a_saved_distiller_goes_on(batch, tmp_path):
     "make",
     [
         lambda: DSKD(DETECTOR_LEVELS[0], DETECTOR_LEVELS[0], guidance_scale=0),
-        lambda: VkD(DETECTOR_TAP, DETECTOR_TAP),
+        # The pyramid, whose gradients are measured at all levels together.
+        lambda: VkD(DETECTOR_TAP, DETECTOR_TAP, weight="balanced"),
         lambda: AFD(DETECTOR_LEVELS, DETECTOR_LEVELS, key_dim=4),
     ],
 )
@@ -129,6 +130,8 @@ def test_methods_on_the_levels_of_a_detector(batch, make):
     for name in method.loss_weights:
         assert np.isfinite(logs[f"{method.name}/{name}"]).all()
         assert logs[f"{method.name}/{name}"][0] > 0
+    if method.loss_weights["distill"] == "balanced":
+        assert logs["vkd/distill_weight"][-1] not in (0.0, 1.0)
 
 
 @on_tensorflow
