@@ -32,6 +32,8 @@ COMMANDS = {
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "ai-edge-litert>=2.0"]
 hub = ["keras-hub>=0.32", "pycocotools>=2.0.11"]
 plot = ["jinja2>=3.1", "matplotlib>=3.9", "scipy>=1.13"]
+# KerasTuner imports tensorboard on TensorFlow, which does not bring it.
+tune = ["keras-tuner>=1.4.8", "tensorboard>=2.20"]
 
 setup(
     name="keras-diffkd",
@@ -66,6 +68,7 @@ setup(
         "export": export,
         "hub": hub,
         "plot": plot,
+        "tune": tune,
         "jax": ["jax>=0.10"],
         "torch": ["torch>=2.13"],
         "cuda": ["tensorflow[and-cuda]>=2.21"],
@@ -74,6 +77,7 @@ setup(
             *export,
             *hub,
             *plot,
+            *tune,
             "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.6",
