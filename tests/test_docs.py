@@ -95,6 +95,21 @@ def test_your_data(tmp_path, monkeypatch, rng):
     assert task_loss == 0  # The last example has no labels.
 
 
+@pytest.mark.backend("tensorflow")
+def test_choosing_a_method(tmp_path, monkeypatch, rng):
+    pytest.importorskip("keras_tuner")
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(
+        "choosing_a_method.md",
+        replace=('"max_trials": 20', '"max_trials": 1'),
+        teacher=models.build_model("digits_teacher", (8, 8, 1), 10),
+        train=random_batch(rng, 80),
+        loss=cross_entropy(),
+    )
+    assert len(names["tuner"].oracle.trials) == 1
+    assert len(names["distiller"].history.epoch) == 20
+
+
 def compiled(distiller):
     distiller.compile("adam", cross_entropy())
     return distiller

@@ -1,3 +1,5 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -17,7 +19,10 @@ def make_distiller(*methods):
     return distiller
 
 
-def test_pictures_and_events_at_the_first_and_every_few_epochs(rng, tmp_path):
+def test_pictures_and_events_at_the_first_and_every_few_epochs(
+    rng, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # It is not needed.
     x, y = random_batch(rng)
     distiller = make_distiller(
         DiffKD("features", "features", latent_channels=8, name="features"),
