@@ -5,10 +5,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The processes of pytest-xdist take all cores already.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-# The tests' programs compile for longer than they run: JAX's half as long with this.
+# The tests' programs compile for longer than they run: half as long with this.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false",
 )
 
 from pathlib import Path
@@ -21,6 +22,10 @@ from helpers.garbage import collect_less
 collect_less()
 TESTS = Path(__file__).parent
 BACKEND = keras.backend.backend()
+if BACKEND == "tensorflow":
+    from helpers.graphs import optimize_no_graphs
+
+    optimize_no_graphs()
 # What these test is made with TensorFlow, whatever trains.
 TENSORFLOW_FOLDERS = ("datasets", "export", "recipes")
 
