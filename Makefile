@@ -21,7 +21,8 @@ EVERY_BACKEND := tests/losses/test_kl.py::test_value_and_gradient \
 	tests/interop/test_pytorch.py \
 	tests/test_distiller.py::test_fit_logs_named_losses_and_lowers_them \
 	tests/training/test_scope.py::test_state_that_a_layer_reads_after_it_has_assigned_it \
-	tests/methods/test_all_methods.py::test_trains_saves_and_leaves_a_clean_student[kd] \
+	tests/test_distiller.py::test_saved_distillers_load_without_the_teachers_weights \
+	tests/test_distiller.py::test_strip_is_the_student_bit_for_bit \
 	tests/resuming/test_training_backup.py::test_an_interrupted_training_ends_as_if_it_had_not_been[2]
 # No exports, data sets, commands, replicas or other processes.
 FAST := tests/losses tests/layers tests/diffusion tests/metrics tests/interop \
