@@ -11,7 +11,12 @@ from helpers.small_models import cross_entropy, random_batch, small_cnn
 from keras_diffkd import DiffKD, Distiller, FitNet, LogitsKD, TrainingDivergedError
 from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
 
-DIFFKD = {"teacher_tap": "features", "student_tap": "features", "latent_channels": 8}
+DIFFKD = {
+    "teacher_tap": "features",
+    "student_tap": "features",
+    "latent_channels": 8,
+    "num_inference_steps": 1,
+}
 
 
 def make_distiller(teacher, methods, **compile_arguments):
