@@ -47,7 +47,7 @@ def make_methods():
         "features",
         "features",
         latent_channels=8,
-        num_inference_steps=2,
+        num_inference_steps=1,
         name="diffkd",
     )
     return [FitNet("features", "features", weight="balanced"), LogitsKD(), diffkd]
@@ -78,6 +78,7 @@ def train(replicas, jit_compile, statistics, samples=33):
             cross_entropy(),
             metrics=["accuracy"],
             jit_compile=jit_compile,
+            preflight=jit_compile is False,
         )
     logs = distiller.fit(
         x,

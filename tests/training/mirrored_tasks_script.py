@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from helpers.devices import mirrored_on_two_devices
 from helpers.garbage import collect_less
+from helpers.graphs import optimize_no_graphs
 from helpers.small_models import cross_entropy
 from helpers.small_tasks import (
     DETECTOR_TAP,
@@ -25,6 +26,7 @@ from keras_diffkd import DiffKD, Distiller, LogitsKD
 
 collect_less()
 STRATEGY = mirrored_on_two_devices()
+optimize_no_graphs()
 HALF = 4
 
 

@@ -11,11 +11,13 @@ import keras
 import numpy as np
 from helpers.devices import mirrored_on_two_devices
 from helpers.garbage import collect_less
+from helpers.graphs import optimize_no_graphs
 
 from keras_diffkd import Distiller, LogitsKD
 
 collect_less()
 STRATEGY = mirrored_on_two_devices()
+optimize_no_graphs()
 SGD, AdamW = keras.optimizers.SGD, keras.optimizers.AdamW
 scaled = keras.optimizers.LossScaleOptimizer
 OPTIMIZERS = {
