@@ -122,7 +122,7 @@ class FeatureDiffusion(keras.layers.Layer):
             The denoised float32 tensor, and γ: a tensor of shape `(batch,)`, or the
             float that the layer was made with.
         """
-        x, gamma = self._mixed(x, noise, training)
+        x, gamma = self._mixed(keras.ops.cast(x, "float32"), noise, training)
 
         def predict(x, timesteps):
             return self.denoiser(x, timesteps, training=training)

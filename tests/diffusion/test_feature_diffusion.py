@@ -60,7 +60,7 @@ def test_denoising_follows_a_gradient(rng):
         return np.mean((keras.ops.convert_to_numpy(denoised) - goal) ** 2)
 
     def towards(x):
-        return goal - x
+        return keras.ops.convert_to_tensor(goal) - x
 
     assert distance(gradient=towards) < distance()
     assert distance(gradient=towards, guidance_scale=0.0) == pytest.approx(distance())
