@@ -264,7 +264,8 @@ def _selected(model, tap, feature):
             f"dictionary of tensors. Received: {type(feature).__name__}. Tap a layer "
             "that returns a tensor."
         )
-    return feature
+    # JAX does not take the dictionaries that Keras makes of a layer's attributes.
+    return dict(feature) if isinstance(feature, dict) else feature
 
 
 def check_is_tensor(model, tap, feature):

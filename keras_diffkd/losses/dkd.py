@@ -112,5 +112,7 @@ def non_target_divergence(teacher, student, target, temperature):
 
 def mask_target(logits, target):
     """Returns the logits with the target class far below all others."""
-    lowest = keras.ops.min(logits, axis=-1, keepdims=True)
+    # Without a gradient, which would be 0: XLA may compute the logits twice, with other
+    # roundings, and then find no minimum among them to give the gradient to.
+    lowest = keras.ops.stop_gradient(keras.ops.min(logits, axis=-1, keepdims=True))
     return keras.ops.where(target > 0, lowest - 1e4, logits)
