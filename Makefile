@@ -32,9 +32,7 @@ RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-TESTS := test-tensorflow test-part-jax test-part-torch
-
-.PHONY: demo test test-fast $(TESTS) test-jax test-torch test-kills \
+.PHONY: demo test test-fast test-tensorflow test-part-jax test-part-torch test-jax test-torch test-kills \
 	test-runtimes docs lint format clean
 .DELETE_ON_ERROR:
 
@@ -57,9 +55,13 @@ $(BACKENDS): $(STAMP) requirements-backends.lock
 		-c requirements.lock -r requirements-backends.lock
 	touch $(BACKENDS)
 
-# One after the other, whatever fails: each failure is seen.
+# Whatever fails: each failure is seen. The parts take one core each.
 test: lint $(BACKENDS)
-	+$(MAKE) --no-print-directory --keep-going --jobs=1 $(TESTS)
+	+@status=0; \
+	$(MAKE) --no-print-directory test-tensorflow || status=1; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target \
+		test-part-jax test-part-torch || status=1; \
+	exit $$status
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -n auto --dist=worksteal $(FAST)

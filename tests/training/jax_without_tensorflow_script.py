@@ -21,7 +21,16 @@ x, y = random_batch(np.random.default_rng(0), 64)
 distiller = Distiller(
     small_cnn(12),
     small_cnn(6),
-    [DiffKD("features", "features", latent_channels=8, name="maps"), LogitsKD()],
+    [
+        DiffKD(
+            "features",
+            "features",
+            latent_channels=8,
+            num_inference_steps=1,
+            name="maps",
+        ),
+        LogitsKD(),
+    ],
 )
 distiller.compile(
     keras.optimizers.SGD(0.05, momentum=0.9), cross_entropy(), metrics=["accuracy"]

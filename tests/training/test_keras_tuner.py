@@ -54,14 +54,15 @@ def weights_of(distiller):
     return {name: float(weight) for name, weight in weights.items()}
 
 
-@pytest.fixture
-def data(rng):
-    return random_batch(rng, 8 * STEPS)
+@pytest.fixture(scope="module")
+def data():
+    return random_batch(np.random.default_rng(0), 8 * STEPS)
 
 
-@pytest.fixture
-def tuner(data, tmp_path):
-    tuner = keras_tuner.GridSearch(Search(), "val_accuracy", directory=tmp_path)
+@pytest.fixture(scope="module")
+def tuner(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    tuner = keras_tuner.GridSearch(Search(), "val_accuracy", directory=folder)
     tuner.search(*data, validation_data=data, **FIT)
     return tuner
 
