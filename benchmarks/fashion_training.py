@@ -133,19 +133,16 @@ def fit(distiller, task, data, regime):
         preflight=False,
     )
     taps = taps_of(distiller.methods)
-    history = distiller.fit(
+    distiller.fit(
         data.batches(task.stage, regime, task.seed, batch_size, taps),
         epochs=regime.epochs,
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
-    ).history
-    ending = "_weight"
-    return {
-        name.removesuffix(ending): values[-1]
-        for name, values in history.items()
-        if name.endswith(ending)
-    }
+    )
+    balance = distiller.loss_balance
+    weights = {} if balance is None else balance.weights_by_name()
+    return {name: float(weight) for name, weight in weights.items()}
 
 
 def make_optimizer(task, steps):

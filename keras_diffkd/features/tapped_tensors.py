@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.features.pairs import taps_of
 from keras_diffkd.features.paths import split_tap
 from keras_diffkd.keras_private.layers import mask_of, set_mask
 
@@ -9,8 +10,8 @@ from keras_diffkd.keras_private.layers import mask_of, set_mask
 class TappedTensors:
     """Collects tensors of the student in a forward pass, to compute gradients there.
 
-    A tapped tensor is in the network, which goes on with it. A branch is a copy that
-    only one method gets: a gradient with respect to it does not include other uses.
+    A tapped tensor is part of the network. A branch is a copy for one method: a
+    gradient with respect to it does not include other uses of the tensor.
 
     Args:
         offsets: Optional list of tensors of zeros that are added to the collected
@@ -35,7 +36,7 @@ class TappedTensors:
             outputs: Structure of tensors.
 
         Returns:
-            The structure with which the network goes on.
+            The structure that the next layers take.
         """
         outputs, self._tapped[path] = self._collect(outputs, lambda tensor: tensor)
         return outputs
@@ -80,9 +81,8 @@ class TappedTensors:
 
     def tapped_by(self, method):
         """Returns the positions in `tensors` of the tensors that a method taps."""
-        taps = method.student_tap
         found = set()
-        for tap in taps if isinstance(taps, (list, tuple)) else [taps]:
+        for tap in taps_of([method], "student"):
             path, key = split_tap(tap)
             indices = self._tapped[path]
             found.update(keras.tree.flatten(indices[key] if key else indices))

@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd import losses
 from keras_diffkd.methods.logits_method import LogitsMethod
+from keras_diffkd.methods.method import config_of_arguments
 from keras_diffkd.validation.arguments import check_number
 
 
@@ -87,9 +88,4 @@ class DIST(LogitsMethod):
         return {"distill": loss}
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "beta": self.beta,
-            "gamma": self.gamma,
-            "standardize_logits": self.standardize_logits,
-        }
+        return config_of_arguments(self, DIST.__init__)

@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd import losses
 from keras_diffkd.methods.logits_method import LogitsMethod
+from keras_diffkd.methods.method import config_of_arguments
 from keras_diffkd.validation.arguments import check_number
 
 
@@ -99,9 +100,4 @@ class DKD(LogitsMethod):
         return {"distill": loss}
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "alpha": self.alpha,
-            "beta": self.beta,
-            "standardize_logits": self.standardize_logits,
-        }
+        return config_of_arguments(self, DKD.__init__)

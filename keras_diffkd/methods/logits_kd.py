@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd import losses
 from keras_diffkd.methods.logits_method import LogitsMethod
+from keras_diffkd.methods.method import config_of_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -78,5 +79,4 @@ class LogitsKD(LogitsMethod):
         return {"distill": loss}
 
     def get_config(self):
-        config = super().get_config()
-        return {**config, "standardize_logits": self.standardize_logits}
+        return config_of_arguments(self, LogitsKD.__init__)

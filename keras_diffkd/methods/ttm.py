@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd import losses
 from keras_diffkd.methods.logits_method import LogitsMethod
+from keras_diffkd.methods.method import config_of_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -76,4 +77,4 @@ class TTM(LogitsMethod):
         return {"distill": loss}
 
     def get_config(self):
-        return {**super().get_config(), "weighted": self.weighted}
+        return config_of_arguments(self, TTM.__init__)

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.training.loss_weights import weights_of
 from keras_diffkd.training.values import BalancedLosses, MatchingLoss
 from keras_diffkd.validation.arguments import is_balanced
 
@@ -89,12 +90,7 @@ def log_name(loss_name):
 
 def make_loss_balance(distiller):
     """Returns a `LossBalance`, or `None` if no weight of a method is balanced."""
-    names = [
-        f"{method.name}/{name}"
-        for method in distiller.methods
-        for name, weight in method.loss_weights.items()
-        if is_balanced(weight)
-    ]
+    names = [n for n, weight in weights_of(distiller).items() if is_balanced(weight)]
     return LossBalance(names) if names else None
 
 

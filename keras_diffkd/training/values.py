@@ -46,7 +46,7 @@ class StepResults(typing.NamedTuple):
             the step found.
         features: Pairs of features that `Distiller.tapped_features` returned.
         balanced: `BalancedLosses`, or `None` if no weight is balanced.
-        squared_norms: Tensor that `loss_balance.squared_gradient_norms` returned.
+        squared_norms: Tensor that `loss_balance.with_gradient_norms` added, or `None`.
     """
 
     losses: dict
