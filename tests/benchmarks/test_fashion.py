@@ -29,7 +29,7 @@ from fashion_runs import (
 )
 from fashion_tables import CellResults, cell_tables, figure_panel, section
 from gains_figure import draw_gains
-from helpers.idx_files import write_idx
+from helpers.idx_files import write_idx_folder
 from scipy import stats
 
 from keras_diffkd.features.taps import call_with_taps
@@ -43,10 +43,8 @@ def folder(tmp_path_factory):
     """120 images, of which 10 are held out, and a teacher that has seen 110."""
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("fashion")
-    for name, count in (("train", 120), ("t10k", 40)):
-        images = rng.integers(0, 256, (count, 28, 28))
-        write_idx(folder / f"{name}-images-idx3-ubyte", images)
-        write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(count) % 10)
+    images = [rng.integers(0, 256, (count, 28, 28)) for count in (120, 40)]
+    write_idx_folder(folder, *images)
     train_new_teacher(folder, folder, epochs=1)
     return folder
 

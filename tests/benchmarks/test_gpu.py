@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpu_tables import as_text, common_seeds
-from helpers.idx_files import write_idx
+from helpers.idx_files import write_idx_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,10 +18,8 @@ ROOT = Path(__file__).parents[2]
 def data(tmp_path, rng):
     folder = tmp_path / "idx"
     folder.mkdir()
-    for name, count in (("train", 64), ("t10k", 32)):
-        images = rng.integers(0, 256, (count, 28, 28))
-        write_idx(folder / f"{name}-images-idx3-ubyte", images)
-        write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(count) % 10)
+    images = [rng.integers(0, 256, (count, 28, 28)) for count in (64, 32)]
+    write_idx_folder(folder, *images)
     return folder
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers.idx_files import write_idx
+from helpers.idx_files import write_idx_folder
 
 from keras_diffkd.datasets import load_classification
 
@@ -12,9 +12,7 @@ def arrays(rng):
 
 @pytest.fixture
 def folder(tmp_path, arrays):
-    for name, images in zip(("train", "t10k"), arrays, strict=True):
-        write_idx(tmp_path / f"{name}-images-idx3-ubyte", images)
-        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(len(images)) % 3)
+    write_idx_folder(tmp_path, *arrays, classes=3)
     return tmp_path
 
 

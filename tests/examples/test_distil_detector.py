@@ -1,15 +1,13 @@
 """The detector example as a newcomer runs it: a process, without a network."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from helpers.scripts import run_example
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "distil_detector.py"
 pytestmark = pytest.mark.backend("tensorflow")
@@ -18,24 +16,15 @@ pytestmark = pytest.mark.backend("tensorflow")
 @pytest.mark.long
 def test_from_images_with_boxes_to_exported_files(tmp_path, data_dir):
     pytest.importorskip("keras_hub")
-    result = subprocess.run(
-        [
-            sys.executable,
-            SCRIPT,
-            "--dataset=digit_scenes/small",
-            "--epochs=1",
-            "--steps_per_epoch=2",
-            "--batch_size=8",
-            f"--data_dir={data_dir}",
-            f"--output_dir={tmp_path}",
-        ],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
+    printed = run_example(
+        SCRIPT,
+        "--dataset=digit_scenes/small",
+        "--epochs=1",
+        "--steps_per_epoch=2",
+        "--batch_size=8",
+        f"--data_dir={data_dir}",
+        f"--output_dir={tmp_path}",
     )
-    assert result.returncode == 0, result.stderr
-    printed = result.stdout
     assert "64 images for training, 32 for the test, 10 classes" in printed
     assert "diffkd/distill" in printed
     for name in ("teacher", "student"):

@@ -1,29 +1,19 @@
 """The example as a newcomer runs it: a process, without a network."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from helpers.scripts import run_example
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "distil_own_images.py"
 pytestmark = pytest.mark.backend("tensorflow")
 
 
 def run(*arguments):
-    result = subprocess.run(
-        [sys.executable, SCRIPT, "--epochs=1", *arguments],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return run_example(SCRIPT, "--epochs=1", *arguments)
 
 
 @pytest.mark.long

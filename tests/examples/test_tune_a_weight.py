@@ -1,14 +1,12 @@
 """The example as a newcomer runs it: a process, without a network."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from helpers.scripts import run_example
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "tune_a_weight.py"
 pytestmark = pytest.mark.backend("tensorflow")
@@ -16,15 +14,7 @@ SETTING = r"(?:kd|diffkd), weight (?:balanced|[\d.]+), learning rate [\d.]+"
 
 
 def run(*arguments):
-    result = subprocess.run(
-        [sys.executable, SCRIPT, "--epochs=1", *arguments],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return run_example(SCRIPT, "--epochs=1", *arguments)
 
 
 @pytest.mark.long

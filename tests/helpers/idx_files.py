@@ -2,6 +2,8 @@
 
 import struct
 
+import numpy as np
+
 
 def idx_bytes(array):
     """Returns an array of uint8 as the content of an IDX file."""
@@ -9,6 +11,16 @@ def idx_bytes(array):
     return header + array.astype("uint8").tobytes()
 
 
-def write_idx(path, array):
-    """Writes an array of uint8 as an IDX file."""
-    path.write_bytes(idx_bytes(array))
+def write_idx_folder(folder, train, test, classes=10):
+    """Writes the four files of a data set, with the classes in turn as labels.
+
+    Args:
+        folder: An existing folder, as a `Path`.
+        train: Images, an array of values from 0 to 255.
+        test: The same.
+        classes: Integer.
+    """
+    for name, images in (("train", train), ("t10k", test)):
+        labels = np.arange(len(images)) % classes
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            (folder / f"{name}-{kind}-ubyte").write_bytes(idx_bytes(array))

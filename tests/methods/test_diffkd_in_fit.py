@@ -82,7 +82,8 @@ def test_tokens_and_maps_in_any_combination(teacher, student, rng):
     method = DiffKD(
         tap[teacher], tap[student], latent_channels=8, num_inference_steps=1
     )
-    distil(teacher(8), student(8), [method], rng)
+    history = distil(teacher(8), student(8), [method], rng)
+    assert {"diffkd/distill", "diffkd/reconstruct"} <= set(history)
 
 
 def test_several_at_once_keep_their_names(rng):

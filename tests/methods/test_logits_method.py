@@ -1,4 +1,4 @@
-"""What the methods on logits have in common."""
+"""Behavior that all methods on logits share."""
 
 import json
 

@@ -91,6 +91,6 @@ def test_the_best_distiller_is_loaded_with_its_balanced_weights(tuner, data):
     np.testing.assert_array_equal(
         best.predict(data[0], verbose=0), saved.predict(data[0], verbose=0)
     )
-    # It goes on measuring where the trial ended.
+    # It continues to measure where the trial ended.
     best.fit(*data, **FIT)
     assert int(best.loss_balance.steps) == 2 * STEPS
