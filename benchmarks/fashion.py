@@ -4,8 +4,8 @@
     python benchmarks/fashion_tables.py
 
 The first command trains and the second one writes docs/results.md. Every finished
-student is a line in `benchmarks/runs/fashion`, and the same command goes on where it
-was interrupted. `FOLDER` has the four IDX files of Fashion-MNIST, for example those of
+student is a line in `benchmarks/runs/fashion`, and the same command resumes after an
+interruption. `FOLDER` has the four IDX files of Fashion-MNIST, for example those of
 Debian's package `dataset-fashion-mnist`. The most important students come first:
 
 1. of each method, the stage `tune`: five weights (of the student alone: five learning

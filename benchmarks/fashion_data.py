@@ -15,7 +15,7 @@ from keras_diffkd.features.weights_fingerprint import hash_weights
 from keras_diffkd.idx import balanced_subset
 from keras_diffkd.models import build_model
 
-# What the teacher's outputs are stored of; stage 1 would take 376 MB.
+# Layers of the teacher whose outputs are stored; stage 1 would take 376 MB.
 STORED = ("stage2", "features")
 # Of a batch of the regime with unlabelled images.
 LABELLED_SHARE = 0.25

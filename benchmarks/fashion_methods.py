@@ -12,7 +12,7 @@ from keras_diffkd import AFD, RTK, KDiffusion, LogitsKD
 KD_FEATURES = "KD + DiffKD (features)"
 # The student's last convolution, which KDiffusion re-parameterizes.
 CONVOLUTION = "stage3_block1_conv2"
-# Of the outputs that are stored of the teacher.
+# The teacher's layers whose outputs are stored.
 STAGES = ["stage2", "features"]
 BALANCED = "balanced"
 
@@ -50,7 +50,7 @@ MAIN = [
     "DiffKD (features)",
     "DiffKD (logits)",
 ]
-# What denoising is worth: the same methods at the same weights.
+# Measures the worth of denoising: both methods at the same weights.
 SAME_WEIGHT = ["FitNet", "DiffKD (features)"]
 SAME_WEIGHTS = (3.0, 10.0, 30.0)
 BRANCHES = "KDiffusion, branches alone"

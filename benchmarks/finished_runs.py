@@ -11,7 +11,7 @@ from collections import defaultdict
 class FinishedRuns:
     """Does tasks in worker processes and keeps one JSON line of each.
 
-    A benchmark that was interrupted goes on from there: no task is done twice.
+    An interrupted benchmark resumes there: it does no task twice.
 
     Args:
         path: File of the JSON lines.

@@ -2,7 +2,7 @@
 
 import keras
 
-# What the authors add to the standard deviation.
+# Added to the standard deviation, as in the authors' code.
 EPSILON = 1e-7
 
 
