@@ -45,7 +45,7 @@ CASES = {
     ("--jit_compile=yes",): "should be one of <auto|true|false>",
     ("--flagfile=mnist.flags",): "there is no experiment file 'mnist.flags'",
     ("--flagfile=~no_such_user/mine.flags",): "no experiment file '~no_such_user",
-    ("digits",): "unexpected argument 'digits'",
+    ("digits",): "Received 'digits' without a flag",
     ("--student=",): "--student is required",
     ("--learning_rate=-1", "--method=magic", "--image_size=large"): "3 problems",
 }

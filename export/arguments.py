@@ -185,9 +185,10 @@ def check_class_names(labels, serving):
     if not fits and are_scores:
         shapes = {spec.name: tuple(spec.shape) for spec in serving.outputs}
         raise ValueError(
-            "Expected one label for each logit of the one output, or of `cls_logits`; "
-            f"of a single unit, two will do as well. Received: {len(labels)} labels "
-            f"for outputs of shape {shapes}"
+            "Expected one label for each class, which is a logit of the student's only "
+            "output or of its output `cls_logits`. A single logit takes one label or "
+            f"two, for no and yes. Received: {len(labels)} labels for outputs of shape "
+            f"{shapes}"
         )
     if not all(isinstance(label, str) for label in labels):
         raise ValueError(f"Expected `labels` to be strings. Received: {labels!r}")

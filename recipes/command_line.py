@@ -71,8 +71,8 @@ def parse_flags(name, main, argv):
         rest = flags.FLAGS([argv[0], *resolve_flagfiles(argv[1:])])
         if len(rest) > 1:
             raise ValueError(
-                f"unexpected argument {rest[1]!r}. Flags are written --name=value; "
-                f"see {name} --help"
+                f"Received {rest[1]!r} without a flag. Write each flag as "
+                f"--name=value; {name} --help lists them"
             )
     except (ValueError, OSError, flags.Error) as error:
         _exit_with_error(name, error)

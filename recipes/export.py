@@ -137,8 +137,8 @@ def add_report(run, folder, data):
     missing = missing_packages()
     if missing:
         return (
-            f"No report.html: {' and '.join(missing)} missing. "
-            "pip install 'keras-diffkd[plot]' and export again"
+            f"No report.html: {' and '.join(missing)} missing. Run "
+            "`pip install matplotlib jinja2 scipy` and export again"
         )
     try:
         with quiet():

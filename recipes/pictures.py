@@ -18,7 +18,7 @@ def draw_predictions(networks, data, path, count=4):
         count: int, images (rows).
 
     Raises:
-        ImportError: if matplotlib is missing (`pip install keras-diffkd[plot]`).
+        ImportError: if matplotlib is missing (extra `plot`).
     """
     figure = predictions_figure(networks, data, count)
     path = Path(path)
@@ -50,7 +50,7 @@ def columns_figure(images, columns, data):
         `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: if matplotlib is missing (`pip install keras-diffkd[plot]`).
+        ImportError: if matplotlib is missing (extra `plot`).
     """
     from matplotlib.figure import Figure
 

@@ -94,8 +94,8 @@ class Format(abc.ABC):
         if missing:
             raise ImportError(
                 f"The format '{self.name}' needs {', '.join(missing)}, which cannot be "
-                f"imported. Install the {self.extra} extra: "
-                f"`pip install keras-diffkd[{self.extra}]`"
+                f"imported. Install the extra '{self.extra}': in a clone of "
+                f"keras-diffkd, run `pip install '.[{self.extra}]'`"
             )
 
     def find_obstacles(self, serving):

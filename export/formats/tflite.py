@@ -222,8 +222,8 @@ def _check_scale_of_pixels(spec):
     wanted = {"scale": 1.0, "zero_point": 0}
     if spec.quantization != wanted:
         raise ExportError(
-            "The quantizer gave the input of pixels another scale. Expected: "
-            f"{wanted}. Received: {spec.quantization}. Export with input='float32'"
+            "The quantizer rescaled the raw pixels of the input. Expected: "
+            f"{wanted}. Received: {spec.quantization}. Export with input='float32'."
         )
 
 

@@ -66,9 +66,8 @@ def check_target(output_dir, source):
     old, new = _experiment(manifest.source), _experiment(source)
     if old != new:
         raise ValueError(
-            "The output folder holds the export of another experiment. Expected: "
-            f"source['experiment'] to be {old!r}. Received: {new!r} for "
-            f"'{output_dir}'. {advice}"
+            f"'{output_dir}' holds the export of another experiment, {old!r}. "
+            f"Received: the experiment {new!r}. {advice}"
         )
 
 

@@ -246,11 +246,11 @@ def _check_labels(serving, labels, num_examples):
         fits = prediction.kind != "number" and are_integers and not several
     if not fits:
         raise ValueError(
-            "Expected integer labels (class indices; of a student with one or several "
-            f"sigmoid outputs 0 or 1) of shape {shape[:-1] or shape}, or of shape "
-            f"{shape} for several sigmoid outputs; other targets need `metrics`, such "
-            f"as those of regression. Received: {given.dtype.name} of shape "
-            f"{given.shape}"
+            f"Expected integer labels of shape {shape[:-1] or shape}: class indices, "
+            "or 0 and 1 for a single sigmoid output. Several sigmoid outputs need "
+            f"labels of 0 and 1 of shape {shape}. Received: {given.dtype.name} of "
+            f"shape {given.shape}. Pass `metrics` for other targets, such as those of "
+            "a regression."
         )
     return labels
 

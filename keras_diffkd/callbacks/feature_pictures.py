@@ -32,7 +32,7 @@ class FeaturePictures(keras.callbacks.Callback):
     Raises:
         ValueError: If an argument is out of range, or, when training begins, if
             the model is not a `Distiller` with such a method.
-        ImportError: If matplotlib is missing (`pip install keras-diffkd[plot]`).
+        ImportError: If matplotlib is missing (extra `plot`).
 
     Example:
 

@@ -25,7 +25,7 @@ def only(found, preferred, expectation, features):
         return preferred
     if len(found) != 1:
         raise ValueError(
-            f"{expectation} Found {sorted(found) or 'none'} among the features "
+            f"{expectation} Received {sorted(found) or 'none'} among the features "
             f"{sorted(features)}."
         )
     return found[0]

@@ -38,7 +38,8 @@ def load_diffkd_weights(method, state_dict):
         raise ValueError(
             "The state dict does not fit this DiffKD (latent_channels="
             f"{method.latent_channels}, adapt_noise={method.adapt_noise}). "
-            f"Missing: {missing}. Unknown: {unknown}"
+            f"Missing: {missing}. Unknown: {unknown}. Create DiffKD with the arguments "
+            "of the training that wrote the state dict."
         )
     values = {}
     for name, variable in targets.items():

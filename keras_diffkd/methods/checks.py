@@ -22,7 +22,8 @@ def check_methods(methods, teacher):
         )
     if methods and teacher is None:
         raise ValueError(
-            f"The methods {names} need a `teacher`. Received: teacher=None"
+            f"The methods {names} need a `teacher`. Received: teacher=None. Pass the "
+            "teacher model, or `methods=[]` to train the student alone."
         )
 
 

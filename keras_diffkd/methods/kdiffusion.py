@@ -235,9 +235,10 @@ def _check_convolution(layer, tap):
     constrained = layer.kernel_constraint or layer.bias_constraint
     if constrained or layer.lora_enabled or layer.data_format != "channels_last":
         raise ValueError(
-            "KDiffusion merges branches into a convolution with channels last, without "
-            "constraints on its weights and without LoRA. Received: "
+            "KDiffusion needs a convolution with channels last, without constraints on "
+            "its weights and without LoRA. Received: "
             f"student_tap={tap!r}, data_format={layer.data_format!r}, "
             f"kernel_constraint={layer.kernel_constraint}, "
-            f"bias_constraint={layer.bias_constraint}, lora={layer.lora_enabled}"
+            f"bias_constraint={layer.bias_constraint}, lora={layer.lora_enabled}. Tap "
+            "another convolution, or build the student without them."
         )

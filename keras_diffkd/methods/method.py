@@ -96,7 +96,10 @@ class DistillationMethod(keras.layers.Layer):
         step, or `"balanced"`: training sets it (see `LossBalance`). A float may change
         between two batches, a schedule before `fit`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no `loss_weights`.")
+        raise NotImplementedError(
+            f"{type(self).__name__} must define the property `loss_weights`: a dict "
+            "from the name of each loss to its weight."
+        )
 
     def compute_losses(
         self, teacher_features, student_features, targets=None, training=True

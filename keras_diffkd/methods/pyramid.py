@@ -76,13 +76,19 @@ class PyramidMethod(DistillationMethod):
 
     def build_feature(self, teacher_shape, student_shape):
         """Creates the layers for one feature."""
-        raise NotImplementedError(f"{type(self).__name__} has no `build_feature`.")
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `build_feature(teacher_shape, "
+            "student_shape)`, which creates the layers for one feature."
+        )
 
     def feature_losses(
         self, teacher_features, student_features, targets=None, training=True
     ):
         """Returns the named losses of one feature; see `compute_losses`."""
-        raise NotImplementedError(f"{type(self).__name__} has no `feature_losses`.")
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `feature_losses(teacher_features, "
+            "student_features, targets, training)`, which returns a dict of losses."
+        )
 
     def compute_losses(
         self,

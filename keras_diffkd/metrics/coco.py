@@ -157,5 +157,5 @@ def _import_pycocotools():
         )
     except ImportError as error:
         raise ImportError(
-            "`coco_map` needs pycocotools: pip install keras-diffkd[hub]"
+            "`coco_map` needs pycocotools. Run `pip install pycocotools`"
         ) from error

@@ -114,7 +114,7 @@ def build_model(name, input_shape, num_classes):
     channels)`, after the last activation. `logits` is the output, float32 under any
     dtype policy.
 
-    With KerasHub (`pip install keras-diffkd[hub]`), there are detectors:
+    With KerasHub (extra `hub`), there are detectors:
     `retinanet_resnet18`, `retinanet_resnet50`, `retinanet_resnet101`; segmenters:
     `deeplabv3_resnet18`, `deeplabv3_resnet50`, `deeplabv3_resnet101`; and small ones
     for `digit_scenes`: `retinanet_scenes_teacher`, `retinanet_scenes_student`,

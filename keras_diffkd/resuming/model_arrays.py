@@ -75,10 +75,11 @@ class ModelArrays:
             build_metrics(model, batch)
         if not self._metrics_fit(snapshot):
             raise ValueError(
-                "The metrics of the model must be those of the interrupted training. "
-                f"Received: {len(model.metrics_variables)} variables of metrics, "
-                f"expected: {_num_metrics(snapshot)}. With skip_data=False, build them "
-                "before `fit` by evaluating a batch. A Distiller builds them itself."
+                "The metrics of the model differ from those of the interrupted "
+                f"training. Expected: {_num_metrics(snapshot)} variables of metrics. "
+                f"Received: {len(model.metrics_variables)}. Compile the model with the "
+                "same metrics. With skip_data=False, also call `evaluate` on one batch "
+                "before `fit`, unless the model is a Distiller."
             )
         self._restore_replicated(snapshot, "metrics", model.metrics_variables)
 

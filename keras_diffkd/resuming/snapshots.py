@@ -121,9 +121,8 @@ class Snapshots:
             return snapshot
         if reasons:
             raise ValueError(
-                "All snapshots of this training are damaged, and it does not start "
-                f"over by itself: {'; '.join(reasons)}. Restore one from a copy, or "
-                f"delete {self.directory} to start over."
+                f"All snapshots of this training are damaged: {'; '.join(reasons)}. "
+                f"Restore one from a copy, or delete {self.directory} to start over."
             )
         return None
 

@@ -64,10 +64,10 @@ class LossWeights:
             return
         if self.need_new_step(distiller):
             raise ValueError(
-                "While `fit` runs, a loss weight that is a number can only change to "
-                "another number. To set a schedule, or to give labels that were left "
-                "out a weight, change it before `fit` or between two calls of `fit`. "
-                f"Received: {weights} after {self._seen}"
+                "While `fit` runs, a loss weight can only change from one number to "
+                f"another. Expected: numbers in place of {self._seen}. Received: "
+                f"{weights}. Set a schedule, or the first weight of a loss of labels, "
+                "before `fit` or between two calls of `fit`."
             )
         self._store(distiller, weights)
 
@@ -83,9 +83,9 @@ class LossWeights:
                 )
             if is_balanced(weight) and name not in balanced:
                 raise ValueError(
-                    f"The loss {name!r} had another weight when the Distiller was "
-                    f"created. Received: {weight!r}. Set a number, or create a new "
-                    "Distiller."
+                    f"The weight of the loss {name!r} cannot become 'balanced' after "
+                    f"the Distiller was created. Received: {weight!r}. Set a number, "
+                    "or create a new Distiller."
                 )
             check_weight(f"weight of {name}", weight, can_balance=name in balanced)
         self._seen = {name: weights[name] for name in self._seen}

@@ -16,5 +16,5 @@ def import_keras_hub(what):
         return importlib.import_module("keras_hub")
     except ImportError as error:
         raise ImportError(
-            f"{what} needs KerasHub: pip install keras-diffkd[hub]"
+            f"{what} needs KerasHub. Run `pip install keras-hub`"
         ) from error

@@ -57,7 +57,7 @@ def write_report(run, path=None, *, data=None):
         `Path` of the file.
 
     Raises:
-        ImportError: if a package is missing (`pip install keras-diffkd[plot]`).
+        ImportError: if a package is missing (extra `plot`).
         FileNotFoundError: if the folder is not a run.
 
     Example:
@@ -69,8 +69,8 @@ def write_report(run, path=None, *, data=None):
     missing = missing_packages()
     if missing:
         raise ImportError(
-            f"The report needs {' and '.join(missing)}: "
-            "pip install 'keras-diffkd[plot]'"
+            f"The report needs {' and '.join(missing)}. Run "
+            "`pip install matplotlib jinja2 scipy`"
         )
     path = Path(path or run.export / "report.html")
     record = read_record(run, path.parent)

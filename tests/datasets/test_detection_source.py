@@ -65,7 +65,10 @@ def test_several_classes_without_a_label(make_scenes):
     ("changes", "message"),
     [
         ({"things": tfds.features.Sequence({"kind": np.int64})}, "one sequence of obj"),
-        ({"things": tfds.features.Sequence(tfds.features.BBoxFeature())}, "Found none"),
+        (
+            {"things": tfds.features.Sequence(tfds.features.BBoxFeature())},
+            "Received none",
+        ),
         (
             {"things": tfds.features.Sequence({"box": tfds.features.BBoxFeature()})},
             "one `tfds.features.ClassLabel`",
@@ -79,7 +82,7 @@ def test_several_classes_without_a_label(make_scenes):
             "must have boxes in the format .*XYWH",
         ),
         ({"picture": tfds.features.Image(dtype=np.uint16)}, "no image to train on"),
-        ({"left": tfds.features.Image()}, r"no image.*Found \['left', 'picture'\]"),
+        ({"left": tfds.features.Image()}, r"no image.*Received \['left', 'picture'\]"),
     ],
 )
 def test_data_sets_that_are_not_for_detection(make_data_set, changes, message):

@@ -78,17 +78,17 @@ def test_masks_whose_classes_nobody_knows(make_masks):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "depth"}, "not a semantic segmentation data set.*Found none"),
-        ({"mask": LABELED, "depth": LABELED}, r"Found \['depth', 'segmentation_of"),
+        ({"name": "depth"}, "not a semantic segmentation data set.*Received none"),
+        ({"mask": LABELED, "depth": LABELED}, r"Received \['depth', 'segmentation_of"),
         (
             {"mask": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16)},
-            "Found none",
+            "Received none",
         ),
         (
             {"mask": tfds.features.LabeledImage(labels=256)},
             "at most 255 classes. Received: 256",
         ),
-        ({"left": tfds.features.Image()}, r"no image.*Found \['left', 'picture'\]"),
+        ({"left": tfds.features.Image()}, r"no image.*Received \['left', 'picture'\]"),
     ],
 )
 def test_data_sets_that_are_not_for_segmentation(make_masks, options, message):

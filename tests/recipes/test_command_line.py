@@ -49,7 +49,7 @@ def test_help_shows_flags_that_two_commands_have(parse, capsys, command):
         ("--flagfile=nowhere.flags", "no experiment file 'nowhere.flags'"),
         ("--flagfile=", "no experiment file ''"),
         ("--flagfile", "no experiment file ''"),
-        ("digits", "unexpected argument 'digits'"),
+        ("digits", "Received 'digits' without a flag"),
     ],
 )
 def test_mistakes_are_one_line(parse, capsys, argument, message):

@@ -120,7 +120,7 @@ def test_a_schedule_cannot_take_the_place_of_a_number_while_training_runs(data):
         def on_train_batch_end(self, batch, logs=None):
             self.model.methods[0].weight = ramp(4)
 
-    with pytest.raises(ValueError, match="can only change to another number"):
+    with pytest.raises(ValueError, match="can only change from one number"):
         train(make_distiller(), data, callbacks=[Schedule()])
 
 

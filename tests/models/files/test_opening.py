@@ -213,7 +213,7 @@ def test_preset_folder_is_checked_before_keras_hub_reads_it(keras_file, tmp_path
 def test_model_of_keras_hub_without_keras_hub(keras_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     layer = {**hostile("Any"), "module": "keras_hub.src.models", "registered_name": "a"}
-    with pytest.raises(ImportError, match=r"pip install keras-diffkd\[hub\]"):
+    with pytest.raises(ImportError, match="pip install keras-hub"):
         load_model(str(keras_file.with_layer(layer).write()))
 
 

@@ -213,8 +213,8 @@ def test_missing_packages_are_named(write_run, monkeypatch):
     packages = {"no_such_package": "NoSuch", "jinja2": "Jinja2"}
     monkeypatch.setattr(write_module, "PACKAGES", packages)
     assert missing_packages() == ["NoSuch"]
-    with pytest.raises(ImportError, match=r"NoSuch.*pip install.*plot"):
+    with pytest.raises(ImportError, match=r"NoSuch.*pip install matplotlib"):
         write_report(run)
     line = export.add_report(run, run.export, data=None)
-    assert line.startswith("No report.html: NoSuch missing. pip install")
+    assert line.startswith("No report.html: NoSuch missing. Run `pip install")
     assert "\n" not in line
