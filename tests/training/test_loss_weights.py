@@ -141,7 +141,7 @@ def test_labels_that_were_left_out_can_count_in_the_next_fit(data):
     assert logs["task_loss"][0] > 0
     distiller = make_distiller()
     distiller.task_loss_weight = 0.0
-    with pytest.raises(ValueError, match="labels that were left out"):
+    with pytest.raises(ValueError, match="first weight of a loss of labels"):
         train(distiller, [x], epochs=2, callbacks=[Labels()])
 
 
