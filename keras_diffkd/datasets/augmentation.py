@@ -2,6 +2,10 @@
 
 import tensorflow as tf
 
+# Raise it when an augmentation gives another image for the same seed: stored outputs of
+# a teacher belong to the old images.
+VERSION = 1
+
 
 def crop(image, size, seed):
     """Shifts an image at random, by zero padding and a crop of the same size.

@@ -55,3 +55,7 @@ class BalancedSource:
         examples = self._source.read(split).enumerate()
         chosen = examples.filter(lambda index, _: tf.gather(self._is_chosen, index))
         return chosen.map(lambda _, example: example)
+
+    def read_numbered(self, split, file_seed=None):
+        """Returns a `tf.data.Dataset` of (number in the subset, example of `read`)."""
+        return self.read(split, file_seed).enumerate()

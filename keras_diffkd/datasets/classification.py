@@ -4,8 +4,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from keras_diffkd.datasets.augmentation import AUGMENTATIONS, center
+from keras_diffkd.datasets.augmentation import AUGMENTATIONS, VERSION, center
 from keras_diffkd.datasets.balanced_source import BalancedSource
+from keras_diffkd.datasets.fixed_views import FixedViews
 from keras_diffkd.datasets.idx_source import IDX_NAMES, IdxSource, idx_folder
 from keras_diffkd.datasets.known import CONVENTIONS, Conventions
 from keras_diffkd.datasets.normalization import Normalization
@@ -39,6 +40,7 @@ class ClassificationData:
         label_names: List of strings, one per class.
         normalization: `{"mean": [...], "std": [...], "input_range": [0, 255]}`,
             per channel: `image = (pixel / 255 - mean) / std`.
+        views: `FixedViews` of the training images, or `None` without `views`.
     """
 
     train: tf.data.Dataset
@@ -50,6 +52,7 @@ class ClassificationData:
     image_shape: tuple
     label_names: list
     normalization: dict
+    views: FixedViews | None = None
 
 
 def load_classification(
@@ -62,6 +65,8 @@ def load_classification(
     test_split=None,
     examples_per_class=None,
     augment=None,
+    views=None,
+    view_seed=None,
     seed=0,
     start_step=0,
     shard=None,
@@ -96,6 +101,12 @@ def load_classification(
             "random_resized_crop" (with flips), or "none". Defaults to the augmentation
             in the literature on the data set. For other data sets, the default is
             "crop" if all images have the same size, and "random_resized_crop" if not.
+        views: Integer, the number of fixed augmented views of each training image. The
+            epochs use them in turn, so that a teacher's outputs on them can be stored
+            (see `keras_diffkd.teacher_cache`). Defaults to a new view in each epoch.
+        view_seed: Non-negative integer for the augmentation with `views`. A view
+            depends only on it, on the number of the image in `train_split` and on the
+            number of the view. Defaults to `seed`.
         seed: Non-negative integer for order and augmentation.
         start_step: Integer, the number of the first training batch. A resumed training
             continues there without decoding the batches that it skips.
@@ -125,6 +136,10 @@ def load_classification(
     TensorShape([64, 8, 8, 1])
     """
     check_arguments(batch_size, seed, start_step, shard)
+    if views is not None:
+        check_integer("views", views, 1)
+    view_seed = seed if view_seed is None else view_seed
+    check_integer("view_seed", view_seed, 0)
     source = open_source(name, data_dir, download)
     known = CONVENTIONS.get(source.name, Conventions())
     test_split = test_split or known.test_split or source.default_test_split()
@@ -136,7 +151,8 @@ def load_classification(
         num_train = train_source.num_examples
     channels = source.image_shape[-1]
     size = _target_size(image_size, source.image_shape)
-    augmentation = _augmentation(augment or known.augment, source.image_shape)
+    augment = _augmentation(augment or known.augment, source.image_shape)
+    augmentation = AUGMENTATIONS[augment]
     normalize = Normalization.of(known, channels)
 
     def training_example(seeds, example):
@@ -149,17 +165,33 @@ def load_classification(
         image = center(source.decode(image), size)
         return normalize(image), source.check_label(label)
 
-    return ClassificationData(
-        train=train_batches(
-            train_source,
-            train_split,
-            num_train,
+    stream = train_source, train_split, num_train
+    order = {"seed": seed, "start_step": start_step, "shard": shard}
+    fixed = None
+    if views is not None:
+        fixed = FixedViews(
+            *stream,
             training_example,
             batch_size=batch_size,
-            seed=seed,
-            start_step=start_step,
-            shard=shard,
-        ),
+            per_image=views,
+            seed=view_seed,
+            order=order,
+            description={
+                "data_set": source.full_name,
+                "split": str(train_split),
+                "examples_per_class": examples_per_class,
+                "subset_seed": None if examples_per_class is None else seed,
+                "image_shape": [*size, channels],
+                "normalization": normalize.as_dict(),
+                "augmentation": augment,
+                "augmentation_version": VERSION,
+            },
+        )
+
+    return ClassificationData(
+        train=train_batches(*stream, training_example, batch_size=batch_size, **order)
+        if fixed is None
+        else fixed.train(),
         test=test_batches(source, test_split, test_example, batch_size),
         steps_per_epoch=max(1, num_train // batch_size),
         num_train_examples=num_train,
@@ -168,6 +200,7 @@ def load_classification(
         image_shape=(*size, channels),
         label_names=source.label_names,
         normalization=normalize.as_dict(),
+        views=fixed,
     )
 
 
@@ -201,4 +234,4 @@ def _augmentation(name, image_shape):
             f"augment={name!r} needs images of the same size, but those of this data "
             "set differ in size. Use 'random_resized_crop' or 'none'."
         )
-    return AUGMENTATIONS[name]
+    return name

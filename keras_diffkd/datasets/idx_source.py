@@ -92,6 +92,15 @@ class IdxSource:
             examples = examples.concatenate(part)
         return examples
 
+    def read_numbered(self, split, file_seed=None):
+        """Returns a `tf.data.Dataset` of (number in the split, example of `read`)."""
+        return self.read(split, file_seed).enumerate()
+
+    @property
+    def full_name(self):
+        """Returns the name of the data set and the fingerprint of its files."""
+        return idx_full_name(self.name, self._folder)
+
     def count(self, split):
         """Returns the number of examples of a split.
 

@@ -64,6 +64,8 @@ class ClassificationSource(TfdsSource):
                 "uint8 image and one class label with known classes. Received: "
                 f"{self._image!r} and {label!r}."
             )
+        self._decoders = {self._image_key: tfds.decode.SkipDecoding()}
+        self._pair = operator.itemgetter(self._image_key, self._label_key)
         self.image_shape = tuple(self._image.shape)
         self.num_classes = label.num_classes
         self.label_names = list(label.names)
@@ -79,9 +81,19 @@ class ClassificationSource(TfdsSource):
         Raises:
             ValueError: If the split is unknown or empty.
         """
-        decoders = {self._image_key: tfds.decode.SkipDecoding()}
-        examples = self._examples(split, file_seed, decoders)
-        return examples.map(operator.itemgetter(self._image_key, self._label_key))
+        examples = self._examples(split, file_seed, self._decoders)
+        return examples.map(self._pair)
+
+    def read_numbered(self, split, file_seed=None):
+        """Returns a `tf.data.Dataset` of (number, example of `read`).
+
+        The number is that of the example in the split, file by file, regardless of
+        the order of reading. Without `file_seed`, the numbers are in order.
+
+        Arguments and errors are those of `read`.
+        """
+        examples = self._numbered_examples(split, file_seed, self._decoders)
+        return examples.map(lambda number, example: (number, self._pair(example)))
 
     def count(self, split):
         """Checks the first labels of a split and returns its number of examples.

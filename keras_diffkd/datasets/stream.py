@@ -10,7 +10,17 @@ _BUFFER_BYTES = 2**31
 
 
 def train_batches(
-    source, split, num_examples, prepare, *, batch_size, seed, start_step, shard
+    source,
+    split,
+    num_examples,
+    prepare,
+    *,
+    batch_size,
+    seed,
+    start_step,
+    shard,
+    views=None,
+    view_seed=None,
 ):
     """Returns an infinite dataset of training batches.
 
@@ -21,21 +31,26 @@ def train_batches(
         split: Split or slice of one.
         num_examples: Integer, the number of examples in `split`.
         prepare: Callable that receives a seed (int64 tensor of shape `(2,)`, different
-            for each example of each epoch) and an example of `source.read`.
+            for each example of each epoch) and an example of `source.read`. With
+            `views`, the seed is `view_seed` and the number of the view.
         batch_size: Integer, the global batch size.
         seed: Non-negative integer.
         start_step: Integer, the number of the first batch.
         shard: `None`, or `(index, count)` of a worker.
+        views: Integer, the number of fixed views of an example, which take turns over
+            the epochs. `None` stands for a new view in each epoch.
+        view_seed: Non-negative integer, for `views`.
     """
     examples = _shuffled_epochs(
-        source, split, num_examples, seed, first=start_step * batch_size
+        source, split, num_examples, seed, start_step * batch_size, views
     )
+    first_seed = seed if views is None else view_seed
     index, count = shard or (0, 1)
     # Sharding precedes decoding, so that a worker decodes only its own examples.
     examples = examples.shard(count, index)
 
     def prepare_seeded(number, example):
-        return prepare(tf.stack([tf.constant(seed, tf.int64), number]), example)
+        return prepare(tf.stack([tf.constant(first_seed, tf.int64), number]), example)
 
     examples = examples.map(prepare_seeded, tf.data.AUTOTUNE)
     return _batches(examples, batch_size // count, infinite=True)
@@ -49,11 +64,36 @@ def test_batches(source, split, prepare, batch_size):
     return _batches(examples, batch_size, infinite=False)
 
 
-def _shuffled_epochs(source, split, num_examples, seed, first):
-    """Returns an infinite dataset of (index, example), starting at index `first`.
+def views_in_order(
+    source, split, num_examples, prepare, *, batch_size, views, view_seed, first
+):
+    """Returns batches of all views, from number `first` on. The last may be smaller.
 
-    The order of an epoch depends on its number, not on the state after earlier epochs,
-    so that whole epochs can be skipped.
+    The arguments are those of `train_batches`. The order is that of the numbers: the
+    first view of each example, then the second.
+    """
+    examples = tf.data.Dataset.range(views).flat_map(
+        lambda view: source.read_numbered(split).map(_numbered_view(view, num_examples))
+    )
+
+    def prepare_seeded(number, example):
+        return prepare(tf.stack([tf.constant(view_seed, tf.int64), number]), example)
+
+    examples = examples.skip(first).map(prepare_seeded, tf.data.AUTOTUNE)
+    return _batches(examples, batch_size, infinite=False)
+
+
+def _numbered_view(view, num_examples):
+    """Returns a function that turns the number of an example into that of its view."""
+    return lambda number, example: (view * num_examples + number, example)
+
+
+def _shuffled_epochs(source, split, num_examples, seed, first, views):
+    """Returns an infinite dataset of (number, example), starting at index `first`.
+
+    The number is the index, or with `views` the number of the example's view. The order
+    of an epoch depends on the number of the epoch, not on the state after earlier
+    epochs, so that whole epochs can be skipped.
     """
     buffer_size = min(num_examples, _buffer_limit(source.image_shape))
 
@@ -67,10 +107,13 @@ def _shuffled_epochs(source, split, num_examples, seed, first):
                 [2], [seed, number], minval=None, maxval=None, dtype=tf.int64
             )
         )
-        examples = source.read(split, file_seed)
-        return examples.shuffle(
+        read = source.read if views is None else source.read_numbered
+        examples = read(split, file_seed).shuffle(
             buffer_size, seed=order_seed, reshuffle_each_iteration=False
-        ).enumerate(number * num_examples)
+        )
+        if views is None:
+            return examples.enumerate(number * num_examples)
+        return examples.map(_numbered_view(number % views, num_examples))
 
     first_epoch, inside = divmod(first, num_examples)
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max // num_examples)

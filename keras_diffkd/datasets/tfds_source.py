@@ -1,7 +1,10 @@
 """Reads examples with encoded images from a prepared TFDS data set."""
 
 import contextlib
+import os
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
@@ -40,7 +43,35 @@ class TfdsSource:
             "validation" if "test" not in splits and "validation" in splits else "test"
         )
 
-    def _examples(self, split, file_seed, decoders):
+    def _numbered_examples(self, split, file_seed, decoders):
+        """Returns (number in the split, example), with the arguments of `_examples`.
+
+        The number counts the examples file by file, regardless of the order of reading.
+        Without `file_seed`, the numbers are in order.
+        """
+        if file_seed is None:
+            # One file after the other.
+            config = {"interleave_cycle_length": 1}
+            return self._examples(split, None, decoders, **config).enumerate()
+        examples = self._examples(split, file_seed, decoders, add_tfds_id=True)
+        files = self._builder.info.splits[split].file_instructions
+        names = [os.path.basename(file.filename) for file in files]
+        if len(set(names)) < len(names):
+            # Two slices of one file: the identity of an example would be ambiguous.
+            return self._numbered_examples(split, None, decoders)
+        begins = np.cumsum([0, *(file.take for file in files[:-1])])
+        firsts = [begin - file.skip for begin, file in zip(begins, files, strict=True)]
+
+        def numbered(example):
+            identity = example.pop("tfds_id")
+            name = tf.strings.regex_replace(identity, r"^.*/|__\d+$", "")
+            inside = tf.strings.regex_replace(identity, r"^.*__", "")
+            first = tf.constant(firsts, tf.int64)[tf.argmax(tf.equal(names, name))]
+            return first + tf.strings.to_number(inside, tf.int64), example
+
+        return examples.map(numbered)
+
+    def _examples(self, split, file_seed, decoders, **settings):
         """Returns the examples of a split as dictionaries.
 
         Args:
@@ -48,6 +79,7 @@ class TfdsSource:
             file_seed: Integer or int64 tensor that determines the order of the files,
                 or `None` for the order of the data set.
             decoders: As in `tfds.core.DatasetBuilder.as_dataset`.
+            **settings: Further arguments of `tfds.ReadConfig`.
 
         Raises:
             ValueError: If the split is unknown or empty.
@@ -61,6 +93,7 @@ class TfdsSource:
             shuffle_reshuffle_each_iteration=False,
             try_autocache=False,
             enable_ordering_guard=False,
+            **settings,
         )
         try:
             with _without_warnings():
