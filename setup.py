@@ -54,6 +54,7 @@ setup(
     },
     install_requires=[
         "absl-py>=2.1",
+        "array_record>=0.8",
         # tensorflow-datasets imports it without asking for it.
         "importlib_resources>=6.0",
         "h5py>=3.10",

@@ -72,9 +72,12 @@ def views_in_order(
     The arguments are those of `train_batches`. The order is that of the numbers: the
     first view of each example, then the second.
     """
-    examples = tf.data.Dataset.range(views).flat_map(
-        lambda view: source.read_numbered(split).map(_numbered_view(view, num_examples))
-    )
+
+    @tf.autograph.experimental.do_not_convert
+    def examples_of(view):
+        return source.read_numbered(split).map(_numbered_view(view, num_examples))
+
+    examples = tf.data.Dataset.range(views).flat_map(examples_of)
 
     def prepare_seeded(number, example):
         return prepare(tf.stack([tf.constant(view_seed, tf.int64), number]), example)

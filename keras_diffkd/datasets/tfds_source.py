@@ -49,16 +49,16 @@ class TfdsSource:
         The number counts the examples file by file, regardless of the order of reading.
         Without `file_seed`, the numbers are in order.
         """
+        # One file after the other.
+        config = {"interleave_cycle_length": 1}
+        in_order = self._examples(split, None, decoders, **config).enumerate()
         if file_seed is None:
-            # One file after the other.
-            config = {"interleave_cycle_length": 1}
-            return self._examples(split, None, decoders, **config).enumerate()
-        examples = self._examples(split, file_seed, decoders, add_tfds_id=True)
+            return in_order
         files = self._builder.info.splits[split].file_instructions
         names = [os.path.basename(file.filename) for file in files]
-        if len(set(names)) < len(names):
-            # Two slices of one file: the identity of an example would be ambiguous.
-            return self._numbered_examples(split, None, decoders)
+        if len(names) == 1 or len(set(names)) < len(names):
+            # With two slices of a file, an example's identity would be ambiguous.
+            return in_order
         begins = np.cumsum([0, *(file.take for file in files[:-1])])
         firsts = [begin - file.skip for begin, file in zip(begins, files, strict=True)]
 
@@ -69,6 +69,7 @@ class TfdsSource:
             first = tf.constant(firsts, tf.int64)[tf.argmax(tf.equal(names, name))]
             return first + tf.strings.to_number(inside, tf.int64), example
 
+        examples = self._examples(split, file_seed, decoders, add_tfds_id=True)
         return examples.map(numbered)
 
     def _examples(self, split, file_seed, decoders, **settings):

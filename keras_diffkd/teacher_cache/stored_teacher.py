@@ -1,0 +1,92 @@
+"""Makes a small model that gives stored outputs as the teacher would."""
+
+import keras
+
+from keras_diffkd.features.head import TeacherHead
+
+PREFIX = "stored_"
+
+
+def input_name(tap):
+    """Returns the entry of a batch that holds a stored output; `None`: the logits."""
+    # Names of layers have no slash.
+    return PREFIX + ("logits" if tap is None else f"tap_{tap.replace('/', '.')}")
+
+
+@keras.saving.register_keras_serializable(package="keras_diffkd")
+def stored_outputs(batch):
+    """Returns the stored outputs of a batch: the `teacher_preprocess` of a distiller.
+
+    Args:
+        batch: Dict of the images and of stored outputs, from `TeacherCache.batches`.
+
+    Raises:
+        TypeError: If the batch is not such a dict.
+
+    Example:
+
+    >>> stored_outputs({"image": 1, "stored_logits": 2})
+    {'stored_logits': 2}
+    """
+    found = {}
+    if isinstance(batch, dict):
+        found = {name: batch[name] for name in batch if name.startswith(PREFIX)}
+    if not found:
+        raise TypeError(
+            "A batch for a stored teacher must be a dictionary with its outputs. "
+            "Received: images alone. Train on `cache.batches(data.views, distiller)`."
+        )
+    return found
+
+
+def make_stored_teacher(shapes, taps, head_of=None, head_tap=None):
+    """Builds a model of stored outputs whose layers have the names of the taps.
+
+    Args:
+        shapes: Dict from `None` (the logits) and each tap to the shape of an output.
+        taps: List of the taps that methods read.
+        head_of: The teacher, for `head_tap`.
+        head_tap: Tap after which a method runs the teacher's layers, or `None`.
+
+    Returns:
+        A `keras.Model`. The names of its inputs are those of `input_name`. With
+        `head_tap`, the teacher's own layers compute the logits from that feature.
+    """
+    last = head_tap
+    inputs = {
+        tap: keras.Input(shapes[tap], name=input_name(tap))
+        for tap in [*taps, last]
+        if tap != last
+    }
+    inputs[last] = keras.Input(shapes[last], name=input_name(last))
+    taken = {tuple(tap.split("/")): inputs[tap] for tap in taps if tap != last}
+    # A tapped layer must run for the logits: each of them is an input of this one.
+    *_, x = keras.layers.Identity(name="stored")([*_nested(taken), inputs[last]])
+    if head_tap is not None:
+        x = keras.layers.Identity(name=head_tap)(x)
+        for part in TeacherHead(head_of, head_tap).parts:
+            x = part(x, training=False)
+    inputs = list(inputs.values())
+    return keras.Model(
+        inputs if len(inputs) > 1 else inputs[0], x, name="stored_teacher"
+    )
+
+
+def _nested(tensors):
+    """Returns the tensors after layers with the names in their paths.
+
+    Args:
+        tensors: Dict from path, a tuple of names, to tensor.
+    """
+    outputs = []
+    for name in dict.fromkeys(path[0] for path in tensors):
+        inside = {path[1:]: x for path, x in tensors.items() if path[0] == name}
+        if () in inside:
+            outputs.append(keras.layers.Identity(name=name)(inside[()]))
+            continue
+        inputs = [keras.Input(x.shape[1:]) for x in inside.values()]
+        model = keras.Model(
+            inputs, _nested(dict(zip(inside, inputs, strict=True))), name=name
+        )
+        outputs += keras.tree.flatten(model(list(inside.values())))
+    return outputs

@@ -1,0 +1,234 @@
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from helpers.digit_networks import network
+from helpers.small_models import cross_entropy
+
+from keras_diffkd import AFD, DSKD, DiffKD, Distiller, FitNet, LogitsKD, VkD
+from keras_diffkd.teacher_cache import TeacherCache, stored_outputs
+from keras_diffkd.teacher_cache.stored_teacher import make_stored_teacher
+
+FEW = {"train_split": "train[:320]"}
+METHODS = {
+    "outputs": lambda: [
+        LogitsKD(),
+        DiffKD("features", "features", latent_channels=8, num_inference_steps=1),
+        AFD(["stem", "features"], ["stem", "features"]),
+    ],
+    "head": lambda: [DSKD("features", "features")],
+}
+
+
+def deeper(width):
+    """A network with two maps, whose first is named like those of the zoo."""
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Conv2D(width, 3, padding="same", name="stem")(image)
+    x = keras.layers.Conv2D(width, 3, strides=2, padding="same")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.ReLU(name="features")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(10, name="logits")(x))
+
+
+def train(distiller, batches, steps=4):
+    distiller.compile(keras.optimizers.SGD(0.02), cross_entropy(), preflight=False)
+    keras.utils.set_random_seed(3)
+    logs = distiller.fit(
+        batches, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0
+    )
+    student = distiller.strip()
+    return [keras.ops.convert_to_numpy(w) for w in student.weights], logs.history
+
+
+def distil(data, teacher, make_methods, cache=None):
+    keras.utils.set_random_seed(2)
+    student, methods = deeper(4), make_methods()
+    if cache is None:
+        return train(Distiller(teacher, student, methods), data.train)
+    distiller = Distiller(
+        cache.teacher(methods, head_of=teacher),
+        student,
+        methods,
+        teacher_preprocess=stored_outputs,
+    )
+    return train(distiller, cache.batches(data.views, distiller))
+
+
+@pytest.fixture
+def deep_teacher():
+    keras.utils.set_random_seed(1)
+    return deeper(8)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_trains_as_with_the_teacher_itself(name, build, load, deep_teacher):
+    """Bit for bit, from the end of the epoch of the first view on."""
+    data = load(views=2, start_step=3, **FEW)
+    cache = build(
+        teacher=deep_teacher,
+        views=data.views,
+        taps=["stem", "features"],
+        dtype="float32",
+    )
+    live, logs = distil(data, deep_teacher, METHODS[name])
+    cached, of_cache = distil(data, deep_teacher, METHODS[name], cache)
+    if keras.backend.backend() == "tensorflow":
+        assert logs == of_cache
+        for ours, theirs in zip(cached, live, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(cached, live, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_half_precision_and_means_change_little(build, load, deep_teacher):
+    data = load(**FEW)
+    cache = build(teacher=deep_teacher, views=data.views, pooled=["features"])
+
+    def methods():
+        return [LogitsKD(), VkD("features", "features")]
+
+    live, _ = distil(data, deep_teacher, methods)
+    cached, _ = distil(data, deep_teacher, methods, cache)
+    for ours, theirs in zip(cached, live, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=1e-3)
+
+
+def test_a_nested_teacher(build, load):
+    backbone = keras.Model(*_backbone(), name="backbone")
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.GlobalAveragePooling2D()(backbone(image))
+    teacher = keras.Model(image, keras.layers.Dense(10)(x))
+    data = load(**FEW)
+    cache = build(teacher=teacher, views=data.views, taps=["backbone/a", "backbone/b"])
+
+    def methods():
+        return [VkD("backbone/a", "stem"), FitNet("backbone/b", "features"), LogitsKD()]
+
+    weights, _ = distil(data, teacher, methods, cache)
+    assert all(np.isfinite(weight).all() for weight in weights)
+
+
+def _backbone():
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="a")(image)
+    return image, keras.layers.Conv2D(8, 3, 2, padding="same", name="b")(x)
+
+
+def test_the_distiller_can_be_saved(built, load, tmp_path):
+    cache, methods = built, [LogitsKD()]
+    distiller = Distiller(
+        cache.teacher(methods), network(4), methods, teacher_preprocess=stored_outputs
+    )
+    train(distiller, cache.batches(load().views, distiller), steps=1)
+    distiller.save(tmp_path / "distiller.keras")
+    loaded = keras.models.load_model(tmp_path / "distiller.keras")
+    assert loaded.frozen_teacher.preprocess is stored_outputs
+
+
+def test_images_alone_are_refused_by_name(built, load):
+    methods = [LogitsKD()]
+    distiller = Distiller(
+        built.teacher(methods), network(4), methods, teacher_preprocess=stored_outputs
+    )
+    with pytest.raises((TypeError, ValueError), match="cache.batches"):
+        train(distiller, load().train)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ([DiffKD("features", "features")], r"does not hold the taps \['features'\]"),
+        ([DSKD("part/features", "features")], r"the taps \['part/features'\]"),
+    ],
+)
+def test_methods_that_read_more(built, methods, message):
+    with pytest.raises(ValueError, match=message):
+        built.teacher(methods)
+
+
+def test_a_head_needs_the_teacher_and_the_whole_feature(build, load, teacher):
+    cache = build(views=load(**FEW).views, pooled=["features"])
+    methods = [DSKD("features", "features")]
+    with pytest.raises(ValueError, match="Pass the teacher as `head_of`"):
+        cache.teacher(methods)
+    with pytest.raises(ValueError, match="needs the whole feature 'features'"):
+        cache.teacher(methods, teacher)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"views": 2}, "data views: 1 in the cache, now 2"),
+        ({"view_seed": 6}, "data view_seed: 5 in the cache, now 6"),
+        ({"augment": "none"}, 'augmentation: "crop" in the cache, now "none"'),
+        ({"train_split": "train[:500]"}, "data split.*num_images: 1352"),
+        ({"image_size": 16}, r"image_shape: \[8, 8, 1\] in the cache, now \[16"),
+        ({"examples_per_class": 5}, "examples_per_class: null in the cache, now 5"),
+    ],
+)
+def test_other_data_is_named(built, load, options, message):
+    with pytest.raises(ValueError, match=message):
+        built.check(views=load(**options).views)
+
+
+def test_another_teacher_is_named(built, load, make_teacher, teacher):
+    # The order of the images and the size of the batches do not matter.
+    built.check(teacher, load(seed=9, view_seed=5, batch_size=32).views)
+    with pytest.raises(ValueError, match=r"teacher weights \(SHA-256\)"):
+        built.check(make_teacher(2))
+    with pytest.raises(ValueError, match='preprocess: null in the cache, now "_back'):
+        built.check(teacher, preprocess=_backbone)
+
+
+def spoil_shard(folder):
+    [path] = folder.glob("*.array_record")
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 1
+    path.write_bytes(data)
+
+
+def spoil_manifest(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (spoil_shard, "is damaged: its SHA-256"),
+        (lambda f: next(f.glob("*.array_record")).unlink(), "lacks outputs-00000"),
+        (lambda f: (f / "manifest.json").unlink(), "is not a teacher cache"),
+        (lambda f: (f / "manifest.json").write_text("{"), "manifest.json is damaged"),
+        (lambda f: spoil_manifest(f, format="2"), "Received: '2'"),
+        (lambda f: spoil_manifest(f, shards=[]), "0 of 1352 views"),
+        (lambda f: spoil_manifest(f, shards=[{}]), "manifest.json is damaged"),
+        (lambda f: spoil_manifest(f, contents=None), "manifest.json is damaged"),
+    ],
+    ids=["bit", "file", "manifest", "json", "format", "unfinished", "shard", "part"],
+)
+def test_damage_is_named(built, tmp_path, damage, message):
+    shutil.copytree(built.folder, tmp_path / "cache")
+    damage(tmp_path / "cache")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        TeacherCache(tmp_path / "cache")
+
+
+def test_views_that_do_not_exist(built):
+    with pytest.raises(IndexError, match="has views 0 to 1351. Received: 3 to 1352"):
+        built.read([3, 1352])
+
+
+def test_a_stored_teacher_has_the_layers_of_the_taps():
+    shapes = {None: (10,), "a": (2,), "part/b": (4, 4, 3), "part/c": (3,)}
+    model = make_stored_teacher(shapes, ["a", "part/b", "part/c"])
+    assert [tensor.name for tensor in model.inputs] == [
+        "stored_tap_a",
+        "stored_tap_part.b",
+        "stored_tap_part.c",
+        "stored_logits",
+    ]
+    assert model.get_layer("part").get_layer("b").output.shape == (None, 4, 4, 3)
+    assert not model.weights
