@@ -5,7 +5,8 @@ Every method is a function from the weight of its matching loss, a number or
 """
 
 import digits_methods
-from digits_methods import BASELINE, DIFFKD, features
+from digits_methods import BASELINE, DIFFKD, both, features
+from fashion_variants import ramped, separate
 
 from keras_diffkd import AFD, RTK, KDiffusion, LogitsKD
 
@@ -54,6 +55,7 @@ MAIN = [
 SAME_WEIGHT = ["FitNet", "DiffKD (features)"]
 SAME_WEIGHTS = (3.0, 10.0, 30.0)
 BRANCHES = "KDiffusion, branches alone"
+PRETRAINED = f"{DIFFKD}, diffusion model trained first"
 # Name: the methods, and the method whose tuned weight they take.
 VARIANTS = {
     BRANCHES: (branches_alone, None),
@@ -61,4 +63,7 @@ VARIANTS = {
         f"{DIFFKD}, {name}": (digits_methods.ABLATIONS[name], DIFFKD)
         for name in ("N = 1", "N = 2", "no adaptive noise")
     },
+    PRETRAINED: (both, DIFFKD),
+    f"{DIFFKD}, denoiser apart": (separate, DIFFKD),
+    f"{DIFFKD}, rising weight": (ramped, DIFFKD),
 }

@@ -17,8 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from fashion_data import STORED, FashionData
-from fashion_methods import METHODS, VARIANTS
+from fashion_methods import METHODS, PRETRAINED, VARIANTS
 from fashion_runs import STUDENTS
+from fashion_variants import PRETRAINING_STEPS, diffusion_alone
 from gpu_fashion import BATCH_SIZE
 from report import describe_machine
 
@@ -123,8 +124,20 @@ def fit(distiller, task, data, regime):
     labelled = len(np.unique(labels)) * per_class if per_class else len(labels)
     batch_size = min(BATCH_SIZE, labelled)
     steps = regime.steps_per_epoch or labelled // batch_size
+    train = functools.partial(train_steps, distiller, task, data, regime, batch_size)
+    if task.method == PRETRAINED:
+        with diffusion_alone(distiller):
+            train(make_optimizer(task), 1, PRETRAINING_STEPS)
+    train(make_optimizer(task, steps * regime.epochs), regime.epochs, steps)
+    balance = distiller.loss_balance
+    weights = {} if balance is None else balance.weights_by_name()
+    return {name: float(weight) for name, weight in weights.items()}
+
+
+def train_steps(distiller, task, data, regime, batch_size, optimizer, epochs, steps):
+    """Compiles and trains, from the first batch on."""
     distiller.compile(
-        make_optimizer(task, steps * regime.epochs),
+        optimizer,
         # The mean over the labelled images, the others have weight 0.
         keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
@@ -135,19 +148,18 @@ def fit(distiller, task, data, regime):
     taps = taps_of(distiller.methods)
     distiller.fit(
         data.batches(task.stage, regime, task.seed, batch_size, taps),
-        epochs=regime.epochs,
+        epochs=epochs,
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
     )
-    balance = distiller.loss_balance
-    weights = {} if balance is None else balance.weights_by_name()
-    return {name: float(weight) for name, weight in weights.items()}
 
 
-def make_optimizer(task, steps):
-    """Returns the optimizer of a task, with a cosine."""
-    schedule = keras.optimizers.schedules.CosineDecay(task.learning_rate, steps)
+def make_optimizer(task, steps=None):
+    """Returns the optimizer of a task, with a cosine over `steps` if it is given."""
+    schedule = task.learning_rate
+    if steps is not None:
+        schedule = keras.optimizers.schedules.CosineDecay(task.learning_rate, steps)
     if task.optimizer == "adamw":
         return keras.optimizers.AdamW(schedule)
     return keras.optimizers.SGD(schedule, momentum=0.9)

@@ -11,7 +11,14 @@ import keras
 import numpy as np
 import pytest
 from fashion_data import FashionData, train_new_teacher
-from fashion_methods import BALANCED, BRANCHES, DIFFKD, METHODS, VARIANTS
+from fashion_methods import (
+    BALANCED,
+    BRANCHES,
+    DIFFKD,
+    METHODS,
+    PRETRAINED,
+    VARIANTS,
+)
 from fashion_runs import (
     TUNED,
     TUNED_RATES,
@@ -32,6 +39,7 @@ from gains_figure import draw_gains
 from helpers.idx_files import write_idx_folder
 from scipy import stats
 
+from keras_diffkd import DiffKD
 from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.models import build_model
 
@@ -247,6 +255,62 @@ def test_methods_read_what_is_stored(data, method):
     teacher, student = features[0]
     losses = distiller.methods[0].compute_losses(teacher, student, labels)
     assert all(np.isfinite(float(loss)) for loss in losses.values())
+
+
+@pytest.mark.backend("tensorflow")
+def test_pretraining_moves_the_diffusion_model_alone(data):
+    from fashion_training import make_distiller, train_steps
+    from fashion_variants import diffusion_alone
+
+    task = Task("tune", *CELL, PRETRAINED, 3.0, 0.05, 0)
+    distiller = make_distiller(task, data)
+    diffkd = distiller.methods[0]
+    parts = {
+        "student": distiller.student,
+        "projection": diffkd.student_projection,
+        "denoiser": diffkd.diffusion.denoiser,
+        "autoencoder": diffkd.autoencoder,
+    }
+    before = {name: part.get_weights() for name, part in parts.items()}
+    with diffusion_alone(distiller):
+        train_steps(distiller, task, data, Regime("", None, 1), 10, "sgd", 1, 13)
+    moved = {
+        name
+        for name, part in parts.items()
+        if not all(map(np.array_equal, part.get_weights(), before[name]))
+    }
+    assert moved == {"denoiser", "autoencoder"}
+    assert diffkd.distill_weight == 3.0
+    assert distiller.task_loss_weight == 1.0
+
+
+@pytest.mark.backend("tensorflow")
+def test_a_denoiser_apart_learns_from_the_diffusion_loss_alone():
+    import tensorflow as tf
+    from fashion_variants import separate
+
+    method, _ = separate(1.0)
+    method.build((None, 2, 2, 8), (None, 2, 2, 3))
+    teacher, student = np.float32(np.random.default_rng(0).normal(size=(2, 4, 2, 2, 8)))
+    whole = DiffKD.from_config(method.get_config())
+    whole.build((None, 2, 2, 8), (None, 2, 2, 3))
+    whole.set_weights(method.get_weights())
+    draws = {"init_noise": np.zeros((4, 2, 2, 32), "float32")}
+    found = {}
+    for each in (method, whole):
+        with tf.GradientTape() as tape:
+            losses = each.compute_losses(teacher, student[..., :3], **draws)
+        weights = each.diffusion.denoiser.trainable_variables
+        found[each] = (
+            float(losses["distill"]),
+            tape.gradient(
+                losses["distill"], [each.student_projection.kernel.value, *weights]
+            ),
+        )
+    np.testing.assert_allclose(found[method][0], found[whole][0], rtol=1e-5)
+    np.testing.assert_allclose(found[method][1][0], found[whole][1][0], rtol=1e-3)
+    assert not any(gradient is not None for gradient in found[method][1][1:])
+    assert any(gradient is not None for gradient in found[whole][1][1:])
 
 
 class ThisProcess:
