@@ -23,6 +23,7 @@ for name, folder in MAPPED.items():
 
 COMMANDS = {
     "diffkd-train-teacher": "train_teacher",
+    "diffkd-cache-teacher": "cache_teacher",
     "diffkd-distill": "distill",
     "diffkd-evaluate": "evaluate",
     "diffkd-export": "export",

@@ -1,12 +1,11 @@
 """Wrong inputs to training from Python: what is given, and to whom."""
 
-import dataclasses
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import tensorflow as tf
+from wrong_input_caches import CACHES
 from wrong_input_models import (
+    Case,
     distiller,
     images_and_labels,
     network,
@@ -20,24 +19,6 @@ from keras_diffkd import DiffKD, FitNet, LogitsKD
 
 X, Y = images_and_labels()
 ONE_HOT = np.eye(10, dtype="float32")[Y]
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One wrong input.
-
-    Attributes:
-        given: String, what is wrong, for the table.
-        says: Regular expression: what our message has to say.
-        ours: Callable that hands it to keras-diffkd, without training.
-        stock: Callable that hands it to `keras.distillation.Distiller` and trains;
-            `None` if there is nothing like it.
-    """
-
-    given: str
-    says: str
-    ours: Callable
-    stock: Callable | None
 
 
 def fit_case(given, says, x=X, y=Y, fit=None, stock_models=None, **models):
@@ -477,5 +458,6 @@ SECTIONS = {
     "Images": IMAGES,
     "Weights of samples and classes": WEIGHTS,
     "Settings": SETTINGS,
+    "Teacher caches": CACHES,
 }
 CASES = [case for cases in SECTIONS.values() for case in cases]

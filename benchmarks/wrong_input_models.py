@@ -1,5 +1,8 @@
 """Models and data for which everything is right, to be spoiled one thing at a time."""
 
+import dataclasses
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
@@ -7,6 +10,24 @@ from keras_diffkd import Distiller, LogitsKD
 
 CLASSES = 10
 SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One wrong input.
+
+    Attributes:
+        given: String, what is wrong, for the table.
+        says: Regular expression: what our message has to say.
+        ours: Callable that hands it to keras-diffkd, without training.
+        stock: Callable that hands it to `keras.distillation.Distiller` and trains;
+            `None` if there is nothing like it.
+    """
+
+    given: str
+    says: str
+    ours: Callable
+    stock: Callable | None
 
 
 def images_and_labels():

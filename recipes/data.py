@@ -44,7 +44,15 @@ def load_data(start_step=0):
         shard=cluster.shard(),
         download=flags.DOWNLOAD.value,
         **_balance(),
+        **_views(),
     )
+
+
+def _views():
+    """Returns `--cache_views` as arguments of the loader, if it is set."""
+    if flags.CACHE_VIEWS.value is None:
+        return {}
+    return {"views": flags.CACHE_VIEWS.value, "view_seed": flags.CACHE_SEED.value}
 
 
 def _balance():
@@ -77,6 +85,7 @@ def data_fingerprint(data):
         "train_split": flags.TRAIN_SPLIT.value,
         "test_split": flags.TEST_SPLIT.value,
         **_balance(),
+        **_views(),
         "num_train_examples": data.num_train_examples,
         "num_test_examples": data.num_test_examples,
         "image_shape": list(data.image_shape),

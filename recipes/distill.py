@@ -17,13 +17,13 @@ from pathlib import Path
 import keras
 from absl import flags as absl_flags
 
-from keras_diffkd.models import with_dtype_policy
+from keras_diffkd.teacher_cache import stored_outputs
 
-from . import cluster, flags
+from . import cluster, flags, teacher_cache
 from .command_line import run_command
 from .data import load_data
 from .methods import build_methods
-from .networks import build_network, keep_teacher, load_teacher
+from .networks import build_network, keep_teacher, load_teacher, teaching
 from .preflight import check_flags, check_training
 from .run.directory import RunDirectory
 from .training import build_distiller, claim, prepare, train
@@ -42,10 +42,15 @@ SEEDS = absl_flags.DEFINE_integer(
 )
 
 
+# Part of the help of this command.
+absl_flags.adopt_module_key_flags(teacher_cache)
+
+
 def main(argv):
     """Trains the student that the flags describe, once for every seed."""
     del argv
     models = ("student",) if flags.METHOD.value == ["none"] else ("teacher", "student")
+    teacher_cache.prepare_flags(seeds=SEEDS.value)
     check_flags(("run_dir", "dataset", *models), method=True)
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))
@@ -98,11 +103,29 @@ def train_run(run):
         print(f"{run.student} is finished; nothing to do")
         return
 
+    cache = None
+    if flags.TEACHER_CACHE.value and methods and student in unfinished:
+        if not teacher_cache.is_built():
+            check_before_build(run)
+        # Outside the strategy, which would run the teacher on each device.
+        cache = teacher_cache.open_or_build(run, methods)
     with cluster.scope():
-        train_stages(run, unfinished, baseline, student, methods)
+        train_stages(run, unfinished, baseline, student, methods, cache)
 
 
-def train_stages(run, unfinished, baseline, student, methods):
+def check_before_build(run):
+    """Checks the distillation that a cache is for, before the cache is built."""
+    data, methods = load_data(), build_methods(flags.METHOD.value)
+    teacher = teaching(load_teacher(run, data, methods))
+    distiller = build_distiller(build_student(data), data, teacher, methods)
+    distiller.preflight(data.train, epochs=flags.EPOCHS.value)
+    # Stored means over positions are not what every method compares.
+    methods = build_methods(flags.METHOD.value)
+    stored = teacher_cache.plan(teacher, data, methods).teacher(methods, teacher)
+    build_distiller(build_student(data), data, stored, methods, stored_outputs)
+
+
+def train_stages(run, unfinished, baseline, student, methods, cache):
     """Builds and trains the stages that are not finished."""
     data = load_data()
     # Models that do not fit each other fail here, before anything is written.
@@ -111,11 +134,10 @@ def train_stages(run, unfinished, baseline, student, methods):
         alone = build_distiller(build_student(data), data)
     if student in unfinished:
         teacher = load_teacher(run, data, methods) if methods else None
-        distiller = build_distiller(
-            build_student(data), data, teaching(teacher), methods
-        )
+        distiller = distil_from(cache, teacher, data, methods)
     # The check of the distiller includes that of the student alone.
-    check_training(distiller or alone, data, flags.TEACHER.value)
+    distilled = teacher_cache.with_stored_outputs(data, cache, distiller)
+    check_training(distiller or alone, distilled, flags.TEACHER.value)
     if alone is not None:
         with claim(baseline):
             train(alone, baseline, data)
@@ -123,14 +145,23 @@ def train_stages(run, unfinished, baseline, student, methods):
         with claim(student):
             if methods and cluster.is_chief():
                 keep_teacher(run, teacher)
-            train(distiller, student, data)
+            train(distiller, student, distilled, cache)
 
 
-def teaching(teacher):
-    """Returns the teacher with the dtype policy of `--teacher_dtype`."""
-    if teacher is None or flags.TEACHER_DTYPE.value is None:
-        return teacher
-    return with_dtype_policy(teacher, flags.TEACHER_DTYPE.value)
+def distil_from(cache, teacher, data, methods):
+    """Builds a distiller with the teacher, or with its stored outputs.
+
+    Args:
+        cache: `TeacherCache`, or `None`.
+        teacher: `keras.Model`, or `None` without methods.
+        data: `ClassificationData`.
+        methods: list of distillation methods.
+    """
+    teacher = teaching(teacher)
+    if cache is None:
+        return build_distiller(build_student(data), data, teacher, methods)
+    stored = cache.teacher(methods, teacher)
+    return build_distiller(build_student(data), data, stored, methods, stored_outputs)
 
 
 def build_student(data):

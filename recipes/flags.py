@@ -112,6 +112,26 @@ TEACHER_DTYPE = flags.DEFINE_enum(
     "unset: the policy of its file.",
 )
 
+TEACHER_CACHE = flags.DEFINE_string(
+    "teacher_cache",
+    None,
+    "Folder of the teacher's stored outputs, built on first use (docs/teacher_cache.md)"
+    "; unset: run the teacher in each step. For --task=classification.",
+)
+CACHE_VIEWS = flags.DEFINE_integer(
+    "cache_views",
+    None,
+    "Augmented views of each training image, used in turn over the epochs; unset: 4 "
+    "with --teacher_cache, and a new view in each epoch without it.",
+    lower_bound=1,
+)
+CACHE_SEED = flags.DEFINE_integer(
+    "cache_seed",
+    0,
+    "Seed of the augmentation with --cache_views, the same for all --seeds.",
+    lower_bound=0,
+)
+
 # The method.
 METHOD = flags.DEFINE_list(
     "method",

@@ -3,7 +3,11 @@
 import shutil
 from pathlib import Path
 
-from keras_diffkd.models import pretrained_preprocessing, with_preprocessing
+from keras_diffkd.models import (
+    pretrained_preprocessing,
+    with_dtype_policy,
+    with_preprocessing,
+)
 
 from . import flags, tasks
 from .run.checksums import check_checksum
@@ -82,6 +86,13 @@ def load_teacher(run, data, methods):
         input_shape=data.image_shape,
         num_classes=data.num_classes if compares_logits else None,
     )
+
+
+def teaching(teacher):
+    """Returns the teacher with the dtype policy of `--teacher_dtype`."""
+    if teacher is None or flags.TEACHER_DTYPE.value is None:
+        return teacher
+    return with_dtype_policy(teacher, flags.TEACHER_DTYPE.value)
 
 
 def keep_teacher(run, teacher):

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_diffkd.export.records.table import align_columns
 from keras_diffkd.preflight import COLUMNS, feature_rows
+from keras_diffkd.teacher_cache import stored_outputs
 from keras_diffkd.validation.findings import Findings
 
 from . import cluster, flags, tasks
@@ -96,9 +97,12 @@ def check_normalization(findings, normalization):
         findings: `Findings` that looked at the data.
         normalization: dict of `ClassificationData.normalization`.
     """
-    if findings.look is None or not isinstance(findings.look.x, np.ndarray):
+    images = None if findings.look is None else findings.look.x
+    if isinstance(images, dict):
+        # All that is not stored is the image.
+        [images] = [images[name] for name in images.keys() - stored_outputs(images)]
+    if not isinstance(images, np.ndarray):
         return
-    images = findings.look.x
     mean, std = (np.array(normalization[key]) for key in ("mean", "std"))
     low, high = (0.0 - mean) / std, (1.0 - mean) / std
     between = tuple(range(images.ndim - 1))

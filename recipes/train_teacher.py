@@ -23,6 +23,8 @@ from .training import build_distiller, claim, prepare, train
 def main(argv):
     """Trains the teacher that the flags describe."""
     del argv
+    # The teacher sees a new view in each epoch, also with an experiment's flags.
+    flags.FLAGS["cache_views"].value = None
     check_flags(("run_dir", "dataset", "teacher"), method=False)
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))

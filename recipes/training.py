@@ -23,6 +23,7 @@ from .run.metrics_log import MetricsLog
 from .run.model_files import save_model
 from .run.progress import Progress
 from .schedules import build_optimizer
+from .teacher_cache import cache_fingerprint, with_stored_outputs
 
 
 def prepare():
@@ -37,7 +38,7 @@ def prepare():
     keras.config.set_dtype_policy(flags.PRECISION.value)
 
 
-def build_distiller(student, data, teacher=None, methods=()):
+def build_distiller(student, data, teacher=None, methods=(), teacher_preprocess=None):
     """Builds and compiles the distiller of a student, with a teacher or alone.
 
     Args:
@@ -45,6 +46,7 @@ def build_distiller(student, data, teacher=None, methods=()):
         data: `ClassificationData`.
         teacher: built `keras.Model`, needed if there are methods.
         methods: list of distillation methods.
+        teacher_preprocess: callable on a batch, in front of the teacher, or `None`.
 
     Returns:
         A compiled `Distiller`. The student itself is not compiled, and its file has
@@ -57,6 +59,7 @@ def build_distiller(student, data, teacher=None, methods=()):
         teacher=teacher,
         student=student,
         methods=methods,
+        teacher_preprocess=teacher_preprocess,
         task_loss_weight=flags.TASK_LOSS_WEIGHT.value if methods else 1.0,
     )
     task = tasks.current()
@@ -72,13 +75,14 @@ def build_distiller(student, data, teacher=None, methods=()):
     return distiller
 
 
-def train(distiller, stage, data):
+def train(distiller, stage, data, cache=None):
     """Trains the rest of `--epochs` and saves the student of the stage.
 
     Args:
         distiller: compiled `Distiller`.
         stage: `Stage` whose folder takes metrics, events and snapshots.
         data: the `ClassificationData` that `build_distiller` took.
+        cache: `TeacherCache` whose outputs the distiller's teacher takes, or `None`.
 
     Raises:
         TrainingDivergedError: if a step is not finite, whose batch is then in
@@ -91,13 +95,13 @@ def train(distiller, stage, data):
         stage.checkpoints,
         save_freq=flags.SAVE_EVERY.value or None,
         skip_data=False,
-        fingerprint={"data": data_fingerprint(data)},
+        fingerprint={"data": data_fingerprint(data), **cache_fingerprint(cache)},
     )
     at = _position(backup)
     if at.step:
         inside = f", step {at.step_in_epoch}" if at.step_in_epoch else ""
         _say(f"Resuming {stage.folder} after epoch {at.epoch}{inside}")
-        data = load_data(start_step=at.step)
+        data = with_stored_outputs(load_data(start_step=at.step), cache, distiller)
     records = stage if cluster.is_chief() else _in_scratch_folder(stage)
     # The random draws do not depend on earlier trainings in this process.
     keras.utils.set_random_seed(flags.SEED.value)

@@ -10,6 +10,7 @@ from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import Distiller, LogitsKD, models
 from keras_diffkd.features.taps import output_specs
+from keras_diffkd.teacher_cache.records import RecordLayout
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -108,6 +109,29 @@ def test_choosing_a_method(tmp_path, monkeypatch, rng):
     )
     assert len(names["tuner"].oracle.trials) == 1
     assert len(names["distiller"].history.epoch) == 20
+
+
+@pytest.mark.backend("tensorflow")
+def test_teacher_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "teacher_cache.md").read_text(encoding="utf-8")
+    names = run_blocks(
+        "teacher_cache.md",
+        replace=("views=8", 'views=2, train_split="train[:320]"'),
+        teacher=models.build_model("digits_teacher", (8, 8, 1), 10),
+        student=models.build_model("digits_student", (8, 8, 1), 10),
+        loss=cross_entropy(),
+    )
+    assert len(names["cache"]) == 640
+    for row, arguments in {
+        "10 logits": (10,),
+        "100 logits": (100,),
+        "1,000 logits, `--cache_top_k=100`": (1000, "float16", 100),
+        "1,000 logits, all": (1000,),
+        "10 logits and the mean of that map": (10, "float16", None, {"x": (128,)}),
+    }.items():
+        size = RecordLayout(*arguments).dtype.itemsize
+        assert f"| {row} | {size:,} |" in page
 
 
 def compiled(distiller):

@@ -17,7 +17,7 @@ PUBLIC = (
     *("keras_diffkd", "keras_diffkd.callbacks", "keras_diffkd.datasets"),
     *("keras_diffkd.diffusion", "keras_diffkd.export", "keras_diffkd.layers"),
     *("keras_diffkd.losses", "keras_diffkd.metrics", "keras_diffkd.models"),
-    *("keras_diffkd.preflight", "keras_diffkd.training"),
+    *("keras_diffkd.preflight", "keras_diffkd.teacher_cache", "keras_diffkd.training"),
 )
 RELATIVE_LINK = re.compile(r"\]\((?!https?://)[\w./]+\.md")
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from keras_diffkd.atomic_files import sync
 from keras_diffkd.teacher_cache import manifest as manifests
-from keras_diffkd.teacher_cache.cache import TeacherCache, layout_of
+from keras_diffkd.teacher_cache.cache import TeacherCache
 from keras_diffkd.teacher_cache.outputs import TeacherOutputs
-from keras_diffkd.teacher_cache.records import MAX_VIEWS
+from keras_diffkd.teacher_cache.records import MAX_VIEWS, RecordLayout
 from keras_diffkd.teacher_cache.shards import shard_bytes, write_shard
+from keras_diffkd.teacher_cache.stored_teacher import stored_teacher
 
 # A shard that is interrupted is computed again.
 _SHARD_BYTES = 2**26
@@ -91,7 +92,7 @@ class CacheBuilder:
             "features": {tap: list(s) for tap, s in self._outputs.features.items()},
             "pooled": list(pooled),
         }
-        self._layout = layout_of(contents)
+        self._layout = RecordLayout.of(contents)
         self.bytes_per_view = self._layout.dtype.itemsize
         if len(views) > MAX_VIEWS:
             raise ValueError(
@@ -121,6 +122,10 @@ class CacheBuilder:
             f"{self._views.num_images:,} images x {self._views.per_image} views x "
             f"{self.bytes_per_view:,} bytes, {self.num_bytes:,} bytes on the disk"
         )
+
+    def teacher(self, methods, head_of=None):
+        """Returns the model that `TeacherCache.teacher` will return."""
+        return stored_teacher(self._manifest["contents"], methods, head_of, self.folder)
 
     def build(self, progress=None):
         """Computes and writes what is missing.

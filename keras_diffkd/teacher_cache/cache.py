@@ -6,21 +6,10 @@ import numpy as np
 
 from keras_diffkd.datasets.stored_outputs import add_stored_outputs
 from keras_diffkd.features.own_inputs import own_inputs
-from keras_diffkd.features.pairs import taps_of
 from keras_diffkd.teacher_cache import manifest as manifests
 from keras_diffkd.teacher_cache.records import RecordLayout
 from keras_diffkd.teacher_cache.shards import ShardReader, sha256
-from keras_diffkd.teacher_cache.stored_teacher import input_name, make_stored_teacher
-
-
-def layout_of(contents):
-    """Returns the `RecordLayout` of the part `contents` of a manifest."""
-    return RecordLayout(
-        contents["classes"],
-        contents["dtype"],
-        contents["top_k"],
-        {tap: tuple(shape) for tap, shape in contents["features"].items()},
-    )
+from keras_diffkd.teacher_cache.stored_teacher import input_name, stored_teacher
 
 
 class TeacherCache:
@@ -71,7 +60,7 @@ class TeacherCache:
         self.manifest = manifests.read_manifest(folder)
         contents, shards = self.manifest["contents"], self.manifest["shards"]
         self.taps = list(contents["features"])
-        self._layout = layout_of(contents)
+        self._layout = RecordLayout.of(contents)
         data = self.manifest["data"]
         self._check_complete(shards, data["num_images"] * data["views"])
         self._reader = ShardReader(
@@ -140,42 +129,7 @@ class TeacherCache:
         Raises:
             ValueError: If the methods read what is not stored.
         """
-        wanted = list(dict.fromkeys(t for t in taps_of(methods, "teacher") if t))
-        missing = [tap for tap in wanted if tap not in self.taps]
-        if missing:
-            raise ValueError(
-                f"The teacher cache {self.folder} does not hold the taps {missing}, "
-                f"which the methods read. Received: logits and {self.taps}. Build "
-                f"another cache with these taps ({', '.join(wanted)})."
-            )
-        return make_stored_teacher(
-            self._layout.shapes, wanted, head_of, self._head_tap(methods, head_of)
-        )
-
-    def _head_tap(self, methods, head_of):
-        users = [method for method in methods if method.needs_teacher_head]
-        if not users:
-            return None
-        taps = {method.teacher_tap for method in users}
-        name = users[0].name
-        if head_of is None:
-            raise ValueError(
-                f"Method {name!r} runs the teacher's classifier, which a cache does "
-                "not hold. Pass the teacher as `head_of`."
-            )
-        if len(taps) > 1 or "/" in (tap := taps.pop()):
-            raise ValueError(
-                f"Method {name!r} runs the teacher's classifier after its tap. With a "
-                "cache, that must be one layer of the teacher itself. Received: "
-                f"{sorted(m.teacher_tap for m in users)}. Train with the teacher "
-                "itself."
-            )
-        if tap in self.manifest["contents"]["pooled"]:
-            raise ValueError(
-                f"Method {name!r} needs the whole feature {tap!r}, but the cache holds "
-                "its mean over positions. Build another cache with this tap in `taps`."
-            )
-        return tap
+        return stored_teacher(self.manifest["contents"], methods, head_of, self.folder)
 
     def read(self, numbers, taps=None):
         """Returns a dict from `None` (the logits) and each tap to a float32 array.

@@ -74,6 +74,20 @@ def read_manifest(folder):
     return manifest
 
 
+def is_finished(folder):
+    """Returns whether a folder holds a cache to which nothing is left to add.
+
+    Raises:
+        ValueError: If the manifest is damaged, or of another version.
+    """
+    if not (Path(folder) / FILE_NAME).exists():
+        return False
+    manifest = read_manifest(folder)
+    data = manifest["data"]
+    done = sum(shard["views"] for shard in manifest["shards"])
+    return done == data["num_images"] * data["views"]
+
+
 def _check_types(manifest):
     for name in ("teacher", "data", "contents"):
         if not isinstance(manifest[name], dict):

@@ -64,6 +64,16 @@ class RecordLayout:
         ]
         self.dtype = np.dtype([number, *logits, *taps])
 
+    @classmethod
+    def of(cls, contents):
+        """Returns the layout that the part `contents` of a manifest describes."""
+        return cls(
+            contents["classes"],
+            contents["dtype"],
+            contents["top_k"],
+            {tap: tuple(shape) for tap, shape in contents["features"].items()},
+        )
+
     def encode(self, numbers, outputs):
         """Returns the records of a batch, as a list of `bytes`.
 

@@ -3,6 +3,8 @@
 import keras
 
 from keras_diffkd.features.head import TeacherHead
+from keras_diffkd.features.pairs import taps_of
+from keras_diffkd.teacher_cache.records import RecordLayout
 
 PREFIX = "stored_"
 
@@ -37,6 +39,59 @@ def stored_outputs(batch):
             "Received: images alone. Train on `cache.batches(data.views, distiller)`."
         )
     return found
+
+
+def stored_teacher(contents, methods, head_of, folder):
+    """Returns the model of `TeacherCache.teacher`.
+
+    Args:
+        contents: Dict, the part of the manifest about what is stored.
+        methods: List of distillation methods.
+        head_of: The teacher, for methods that run its classifier, or `None`.
+        folder: Folder of the cache, for errors.
+
+    Raises:
+        ValueError: If the methods read what is not stored.
+    """
+    stored = list(contents["features"])
+    wanted = list(dict.fromkeys(tap for tap in taps_of(methods, "teacher") if tap))
+    missing = [tap for tap in wanted if tap not in stored]
+    if missing:
+        raise ValueError(
+            f"The teacher cache {folder} does not hold the taps {missing}, which the "
+            f"methods read. Received: logits and {stored}. Build another cache with "
+            f"the taps {wanted}."
+        )
+    head_tap = _head_tap(contents, methods, head_of)
+    shapes = RecordLayout.of(contents).shapes
+    return make_stored_teacher(shapes, wanted, head_of, head_tap)
+
+
+def _head_tap(contents, methods, head_of):
+    """Returns the tap after which a method runs the teacher's layers, or `None`."""
+    users = [method for method in methods if method.needs_teacher_head]
+    if not users:
+        return None
+    taps = {method.teacher_tap for method in users}
+    name = users[0].name
+    if head_of is None:
+        raise ValueError(
+            f"Method {name!r} runs the teacher's classifier, which a cache does not "
+            "hold. Pass the teacher as `head_of`."
+        )
+    if len(taps) > 1 or "/" in (tap := taps.pop()):
+        raise ValueError(
+            f"Method {name!r} runs the teacher's classifier after its tap. With a "
+            "cache, that must be one layer of the teacher itself. Received: "
+            f"{sorted(method.teacher_tap for method in users)}. Train with the "
+            "teacher itself."
+        )
+    if tap in contents["pooled"]:
+        raise ValueError(
+            f"Method {name!r} needs the whole feature {tap!r}. Received: its mean over "
+            "positions. Build another cache that stores this tap whole."
+        )
+    return tap
 
 
 def make_stored_teacher(shapes, taps, head_of=None, head_tap=None):

@@ -59,6 +59,7 @@ def _lines_from(level, text):
 
 
 train_teacher = functools.partial(_run, "train_teacher")
+cache_teacher = functools.partial(_run, "cache_teacher")
 distill = functools.partial(_run, "distill")
 evaluate = functools.partial(_run, "evaluate")
 export = functools.partial(_run, "export")

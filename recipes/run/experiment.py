@@ -19,6 +19,8 @@ _PLACE = (
     "picture_every",
     "max_skipped_steps",
     "save_every",
+    # A snapshot knows whether its training read a cache, and which outputs.
+    "teacher_cache",
 )
 # Flags that only the user of a command sets, never a file of a run.
 _TRUST = ("allow_classes", "allow_unsafe_formats")
@@ -26,6 +28,8 @@ _TRUST = ("allow_classes", "allow_unsafe_formats")
 _DISTILLATION = (
     "student",
     "teacher_dtype",
+    "cache_views",
+    "cache_seed",
     "method",
     "teacher_tap",
     "student_tap",

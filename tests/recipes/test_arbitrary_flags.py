@@ -10,11 +10,21 @@ from helpers.strategies import FEW, written
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_diffkd.recipes import distill, evaluate, export, flags, train_teacher, verify
+from keras_diffkd.recipes import (
+    cache_teacher,
+    distill,
+    evaluate,
+    export,
+    flags,
+    teacher_cache,
+    train_teacher,
+    verify,
+)
 from keras_diffkd.recipes.command_line import guarded, parse_flags
 from keras_diffkd.recipes.preflight import check_flags
 
 MODULES = {
+    "diffkd-cache-teacher": cache_teacher,
     "diffkd-distill": distill,
     "diffkd-train-teacher": train_teacher,
     "diffkd-evaluate": evaluate,
@@ -25,7 +35,7 @@ NEEDED = ("--run_dir=/nowhere", "--dataset=digits", "--teacher=t", "--student=s"
 
 
 def names_of(command):
-    own = absl_flags.FLAGS.get_flags_for_module(MODULES[command].__name__)
+    own = absl_flags.FLAGS.get_key_flags_for_module(MODULES[command].__name__)
     return sorted({flag.name for flag in (*own, *flags.shared())})
 
 
@@ -49,10 +59,15 @@ def run(command, arguments, main):
     return None, out.getvalue(), err.getvalue()
 
 
+def _check_distillation(argv):
+    teacher_cache.prepare_flags()
+    check_flags(("run_dir", "dataset"), method=True)
+
+
 def main_of(command):
     """Returns what the command does before it needs data and models."""
-    if command == "diffkd-distill":
-        return lambda argv: check_flags(("run_dir", "dataset"), method=True)
+    if command in ("diffkd-distill", "diffkd-cache-teacher"):
+        return _check_distillation
     if command == "diffkd-train-teacher":
         return lambda argv: check_flags(("run_dir", "dataset"), method=False)
     return MODULES[command].main
