@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.digit_networks import network, read_weights
 
-from keras_diffkd.recipes import cache_teacher, evaluate, teacher_cache
+from keras_diffkd.recipes import cache_teacher, cluster, evaluate, teacher_cache
 from keras_diffkd.teacher_cache import TeacherCache
 
 FEW = ("--train_split=train[:320]", "--steps_per_epoch=5", "--epochs=3")
@@ -35,49 +35,53 @@ def assert_same(first, second):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_is_the_training_with_the_teacher_itself(cached, distil, tmp_path, capsys):
-    """Bit for bit, also with other seeds, the student alone, and a second run."""
-    extra = ("--method=kd,fitnet", "--seeds=2", "--cache_dtype=float32")
-    run = cached(*extra, "--baseline")
+def test_is_the_training_with_the_teacher_itself(
+    cached, distil, tmp_path, capsys, monkeypatch
+):
+    """Bit for bit, also with other seeds, and after an interruption."""
+    extra = ("--method=kd,fitnet", "--cache_dtype=float32", "--seeds=2")
+    run = cached(*extra)
     printed = capsys.readouterr().out
     assert "320 images x 2 views x 556 bytes" in printed
     assert "16 views: 0.00% have another top class; logits: error" in printed
-    live = distil(*FEW, "--cache_views=2", *extra[:2], run="live")
-    assert_same(run, live)
-    assert_same(run / "seeds" / "1", live / "seeds" / "1")
+    live = distil(*FEW, "--cache_views=2", extra[0], "--seed=1", run="live")
+    assert_same(run / "seeds" / "1", live)
     assert (weights(run)[0] != weights(run / "seeds" / "1")[0]).any()
-    assert (run / "baseline" / "student.keras").exists()
-    evaluate.main([])
-    assert "student alone" in capsys.readouterr().out
+
+    def train():
+        return cached(extra[0], "--verify_cache=0", "--save_every=2", run="second")
 
     before = (tmp_path / "cache" / "manifest.json").stat().st_mtime_ns
-    cached("--method=kd", run="second")
-    assert "built in" not in capsys.readouterr().out
+    interrupted(train, monkeypatch, after=14)
+    assert_same(train(), run)
+    printed = capsys.readouterr().out
+    assert "built in" not in printed
+    assert "Resuming" in printed
     assert (tmp_path / "cache" / "manifest.json").stat().st_mtime_ns == before
     recorded = (run / "flags.txt").read_text()
     assert "--cache_views=2" in recorded
     assert "--cache_seed=0" in recorded
+    evaluate.main([])
+    assert "distilled student" in capsys.readouterr().out
 
 
-def test_an_interrupted_training_resumes(cached, monkeypatch):
-    whole = cached(run="whole")
+def interrupted(train, monkeypatch, after):
+    """Trains, and is interrupted when it reads the stored outputs of a later batch."""
     read, reads = TeacherCache.read, []
 
     def interrupt(self, *arguments):
         reads.append(arguments)
-        if len(reads) > 14:
+        if len(reads) > after:
             raise KeyboardInterrupt
         return read(self, *arguments)
 
-    monkeypatch.setattr(TeacherCache, "read", interrupt)
-    with pytest.raises(BaseException, match="KeyboardInterrupt"):
-        cached("--verify_cache=0", "--save_every=2", run="part")
-    monkeypatch.undo()
-    assert (cached("--save_every=2", run="part") / "student.keras").exists()
-    assert_same(whole, cached("--save_every=2", run="part"))
+    with monkeypatch.context() as patched:
+        patched.setattr(TeacherCache, "read", interrupt)
+        with pytest.raises(BaseException, match="KeyboardInterrupt"):
+            train()
 
 
-def test_the_command_of_its_own(cached, distil, parse, tmp_path, data_dir, capsys):
+def test_the_command_of_its_own(distil, parse, tmp_path, data_dir, capsys):
     def build(*arguments):
         parse(
             f"--run_dir={tmp_path / 'run'}",
@@ -105,6 +109,20 @@ def test_the_command_of_its_own(cached, distil, parse, tmp_path, data_dir, capsy
         build("--cache_dtype=float32")
     with pytest.raises(ValueError, match="does not hold the taps"):
         build("--method=fitnet", "--teacher_tap=batch_normalization")
+    with pytest.raises(ValueError, match="data views: 4 in the cache, now 3"):
+        build("--cache_views=3")
+    with pytest.raises(ValueError, match="view_seed: 0 in the cache, now 1"):
+        build("--cache_seed=1")
+    network(8).save(tmp_path / "teacher.keras")
+    with pytest.raises(ValueError, match="teacher weights"):
+        build()
+
+
+def test_several_workers_need_a_cache_that_is_built(cached, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "shard", lambda: (1, 2))
+    with pytest.raises(ValueError, match="Run diffkd-cache-teacher with the same"):
+        cached()
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(
@@ -127,18 +145,6 @@ def test_refuses_and_writes_nothing(cached, tmp_path, arguments, message):
         cached(*arguments)
     assert not (tmp_path / "cached").exists()
     assert not (tmp_path / "cache").exists()
-
-
-def test_another_experiment_is_named(cached, tmp_path):
-    cached()
-    with pytest.raises(ValueError, match="data views: 2 in the cache, now 3"):
-        cached("--cache_views=3", run="other")
-    with pytest.raises(ValueError, match="view_seed: 0 in the cache, now 1"):
-        cached("--cache_seed=1", run="other")
-    network(8).save(tmp_path / "teacher.keras")
-    with pytest.raises(ValueError, match="teacher weights"):
-        cached(run="other")
-    assert not (tmp_path / "other").exists()
 
 
 def test_progress(capsys):
