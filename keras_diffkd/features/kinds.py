@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.features.graph import place_of, producer
+from keras_diffkd.features.known_kind import KnownKind
 from keras_diffkd.features.taps import input_spec
 from keras_diffkd.keras_private.layers import inner_layers
 
@@ -60,6 +61,8 @@ def kind_of(model, tap, shape):
     if len(shape) != 3:
         return KINDS_BY_RANK.get(len(shape))
     place, layer = place_of(model, tap)
+    if isinstance(layer, KnownKind):
+        return layer.kind
     if _is_over_time(layer):
         return "sequence"
     kind = None if place is None else _kind_at(place)

@@ -91,6 +91,7 @@ class CacheBuilder:
             "top_k": top_k,
             "features": {tap: list(s) for tap, s in self._outputs.features.items()},
             "pooled": list(pooled),
+            "kinds": self._outputs.kinds,
         }
         self._layout = RecordLayout.of(contents)
         self.bytes_per_view = self._layout.dtype.itemsize
@@ -159,10 +160,10 @@ class CacheBuilder:
                 views, digest = write_shard(
                     self.folder / name, _take(records, self._per_shard)
                 )
+                shards.append({"file": name, "views": views, "sha256": digest})
+                manifests.write_manifest(self.folder, self._manifest)
             except OSError as error:
                 raise self._no_space(error) from error
-            shards.append({"file": name, "views": views, "sha256": digest})
-            manifests.write_manifest(self.folder, self._manifest)
 
     def _records(self, first, progress):
         """Yields the records of all views from number `first` on."""
@@ -192,7 +193,9 @@ class CacheBuilder:
         Raises:
             ValueError: If the folder holds something else.
         """
-        if not self.folder.exists() or set(os.listdir(self.folder)) <= {_LOCK}:
+        # The lock, and what a killed process wrote aside.
+        names = os.listdir(self.folder) if self.folder.exists() else []
+        if all(name.startswith(".") for name in names):
             return
         if not (self.folder / manifests.FILE_NAME).exists():
             raise ValueError(

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from keras_diffkd.datasets.stored_outputs import add_stored_outputs
-from keras_diffkd.features.own_inputs import own_inputs
 from keras_diffkd.teacher_cache import manifest as manifests
 from keras_diffkd.teacher_cache.records import RecordLayout
 from keras_diffkd.teacher_cache.shards import ShardReader, sha256
@@ -206,7 +205,4 @@ def image_name(student):
         )
     [tensor] = inputs
     structure = getattr(student, "input", tensor)
-    name = next(iter(structure)) if isinstance(structure, dict) else tensor.name
-    # Says so if the student would not find it.
-    own_inputs(student, {name: tensor})
-    return name
+    return next(iter(structure)) if isinstance(structure, dict) else tensor.name

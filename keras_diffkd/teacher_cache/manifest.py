@@ -18,7 +18,8 @@ def describe(teacher, preprocess, views, contents):
         teacher: The teacher, a `keras.Model`.
         preprocess: Callable on the batch of images in front of the teacher, or `None`.
         views: `FixedViews`.
-        contents: Dict with `classes`, `dtype`, `top_k`, `features` and `pooled`.
+        contents: Dict with `classes`, `dtype`, `top_k`, `features`, `pooled` and
+            `kinds`.
     """
     return {
         "teacher": describe_teacher(teacher, preprocess),
@@ -92,6 +93,8 @@ def _check_types(manifest):
     for name in ("teacher", "data", "contents"):
         if not isinstance(manifest[name], dict):
             raise TypeError(f"{name} is not described")
+    for name in ("classes", "dtype", "top_k", "features", "pooled", "kinds"):
+        manifest["contents"][name]
     manifest["data"]["num_images"] + manifest["data"]["views"]
     if not isinstance(manifest["views_per_shard"], int):
         raise TypeError("views_per_shard is not an integer")

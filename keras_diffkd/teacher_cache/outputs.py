@@ -4,7 +4,7 @@ import types
 
 import keras
 
-from keras_diffkd.features.kinds import channel_axis_of, channels_last
+from keras_diffkd.features.kinds import channel_axis_of, channels_last, kind_of
 from keras_diffkd.features.logits import gives_probabilities, output_activation
 from keras_diffkd.features.taps import check_is_tensor, input_spec, output_specs
 from keras_diffkd.features.teacher import FrozenTeacher
@@ -24,6 +24,7 @@ class TeacherOutputs:
     Attributes:
         classes: Integer.
         features: Dict from tap to the shape of its feature, without the batch axis.
+        kinds: Dict from tap to the kind of a feature with three axes.
 
     Raises:
         ValueError: If the teacher does not give logits, or a tap does not exist or
@@ -58,12 +59,13 @@ class TeacherOutputs:
         outputs, features = output_specs(teacher, spec, self._taps)
         _check_gives_logits(teacher, outputs)
         self.classes = outputs.shape[-1]
+        self.kinds = {}
         self.features = {
             tap: self._shape(tap, feature) for tap, feature in features.items()
         }
 
     def _shape(self, tap, feature):
-        """Returns the shape that is stored of a feature, and notes its channels."""
+        """Returns the shape that is stored of a feature, and notes axis and kind."""
         check_is_tensor(self._teacher, tap, feature)
         axis = channel_axis_of(self._teacher, tap, feature.shape)
         self._model.channel_axes[tap] = axis
@@ -75,6 +77,9 @@ class TeacherOutputs:
                 f"a fixed size to be stored. Received: shape {tuple(feature.shape)}. "
                 "Define the teacher for images of one size."
             )
+        kind = kind_of(self._teacher, tap, feature.shape)
+        if len(shape) == 2 and kind is not None:
+            self.kinds[tap] = kind
         return shape
 
     def __call__(self, images):

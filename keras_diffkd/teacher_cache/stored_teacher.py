@@ -3,6 +3,7 @@
 import keras
 
 from keras_diffkd.features.head import TeacherHead
+from keras_diffkd.features.known_kind import KnownKind
 from keras_diffkd.features.pairs import taps_of
 from keras_diffkd.teacher_cache.records import RecordLayout
 
@@ -64,7 +65,8 @@ def stored_teacher(contents, methods, head_of, folder):
         )
     head_tap = _head_tap(contents, methods, head_of)
     shapes = RecordLayout.of(contents).shapes
-    return make_stored_teacher(shapes, wanted, head_of, head_tap)
+    kinds = contents["kinds"]
+    return make_stored_teacher(shapes, wanted, head_of, head_tap, kinds)
 
 
 def _head_tap(contents, methods, head_of):
@@ -94,7 +96,7 @@ def _head_tap(contents, methods, head_of):
     return tap
 
 
-def make_stored_teacher(shapes, taps, head_of=None, head_tap=None):
+def make_stored_teacher(shapes, taps, head_of=None, head_tap=None, kinds=None):
     """Builds a model of stored outputs whose layers have the names of the taps.
 
     Args:
@@ -102,6 +104,7 @@ def make_stored_teacher(shapes, taps, head_of=None, head_tap=None):
         taps: List of the taps that methods read.
         head_of: The teacher, for `head_tap`.
         head_tap: Tap after which a method runs the teacher's layers, or `None`.
+        kinds: Dict from tap to the kind of a feature with three axes.
 
     Returns:
         A `keras.Model`. The names of its inputs are those of `input_name`. With
@@ -114,11 +117,12 @@ def make_stored_teacher(shapes, taps, head_of=None, head_tap=None):
         if tap != last
     }
     inputs[last] = keras.Input(shapes[last], name=input_name(last))
+    kinds = {tuple(tap.split("/")): kind for tap, kind in (kinds or {}).items()}
     taken = {tuple(tap.split("/")): inputs[tap] for tap in taps if tap != last}
     # A tapped layer must run for the logits: each of them is an input of this one.
-    *_, x = keras.layers.Identity(name="stored")([*_nested(taken), inputs[last]])
+    *_, x = keras.layers.Identity(name="stored")([*_nested(taken, kinds), inputs[last]])
     if head_tap is not None:
-        x = keras.layers.Identity(name=head_tap)(x)
+        x = _tapped_layer(head_tap, kinds.get((head_tap,)))(x)
         for part in TeacherHead(head_of, head_tap).parts:
             x = part(x, training=False)
     inputs = list(inputs.values())
@@ -127,21 +131,29 @@ def make_stored_teacher(shapes, taps, head_of=None, head_tap=None):
     )
 
 
-def _nested(tensors):
+def _tapped_layer(name, kind):
+    if kind is None:
+        return keras.layers.Identity(name=name)
+    return KnownKind(kind, name=name)
+
+
+def _nested(tensors, kinds):
     """Returns the tensors after layers with the names in their paths.
 
     Args:
         tensors: Dict from path, a tuple of names, to tensor.
+        kinds: Dict from path to the kind of a feature, where it is known.
     """
     outputs = []
     for name in dict.fromkeys(path[0] for path in tensors):
         inside = {path[1:]: x for path, x in tensors.items() if path[0] == name}
         if () in inside:
-            outputs.append(keras.layers.Identity(name=name)(inside[()]))
+            outputs.append(_tapped_layer(name, kinds.get((name,)))(inside[()]))
             continue
+        of_inner = {path[1:]: kind for path, kind in kinds.items() if path[0] == name}
         inputs = [keras.Input(x.shape[1:]) for x in inside.values()]
         model = keras.Model(
-            inputs, _nested(dict(zip(inside, inputs, strict=True))), name=name
+            inputs, _nested(dict(zip(inside, inputs, strict=True)), of_inner), name=name
         )
         outputs += keras.tree.flatten(model(list(inside.values())))
     return outputs

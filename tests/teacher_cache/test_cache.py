@@ -111,6 +111,25 @@ def test_a_nested_teacher(build, load):
     assert all(np.isfinite(weight).all() for weight in weights)
 
 
+def test_tokens_stay_tokens(build, load):
+    """A map of the student is compared with them, which needs their kind."""
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(8, 2, 2)(image)
+    x = keras.layers.Reshape((16, 8), name="tokens")(x)
+    logits = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling1D()(x))
+    teacher, data = keras.Model(image, logits), load(**FEW)
+    cache = build(teacher=teacher, views=data.views, taps=["tokens"], dtype="float32")
+    assert cache.manifest["contents"]["kinds"] == {"tokens": "tokens"}
+
+    def methods():
+        return [FitNet("tokens", "features")]
+
+    live, _ = distil(data, teacher, methods)
+    cached, _ = distil(data, teacher, methods, cache)
+    for ours, theirs in zip(cached, live, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
 def _backbone():
     image = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(4, 3, padding="same", name="a")(image)
@@ -202,8 +221,19 @@ def spoil_manifest(folder, **changes):
         (lambda f: spoil_manifest(f, shards=[]), "0 of 1352 views"),
         (lambda f: spoil_manifest(f, shards=[{}]), "manifest.json is damaged"),
         (lambda f: spoil_manifest(f, contents=None), "manifest.json is damaged"),
+        (lambda f: spoil_manifest(f, contents={"classes": 3}), "KeyError: 'dtype'"),
     ],
-    ids=["bit", "file", "manifest", "json", "format", "unfinished", "shard", "part"],
+    ids=[
+        "bit",
+        "file",
+        "manifest",
+        "json",
+        "format",
+        "unfinished",
+        "shard",
+        "part",
+        "key",
+    ],
 )
 def test_damage_is_named(built, tmp_path, damage, message):
     shutil.copytree(built.folder, tmp_path / "cache")
