@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BACKENDS := $(VENV)/.backends
+# The locks name everything, so nothing is left to resolve; pip compiles on one core.
 DOCS := $(VENV)/.docs
 # What must not break on any backend: the mathematics of the losses, the authors' numbers,
 # a training, what layers assign in a step, save, load and strip, resuming.
@@ -32,14 +33,21 @@ RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
+# Installs a lock file, which names everything. pip would compile on one core only.
+define install
+$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r $(1)
+-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+endef
+
 .PHONY: demo test test-fast test-tensorflow test-part-jax test-part-torch test-jax test-torch test-kills \
 	test-runtimes docs lint format clean
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(call install,requirements.lock)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/pip check
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -49,19 +57,19 @@ demo: $(STAMP)
 	$(BIN)/diffkd-evaluate --run_dir=$(RUN_DIR)
 	$(BIN)/diffkd-verify --run_dir=$(RUN_DIR)
 
-# The versions of requirements.lock hold for what JAX and PyTorch need, too.
 $(BACKENDS): $(STAMP) requirements-backends.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check \
-		-c requirements.lock -r requirements-backends.lock
+	$(call install,requirements-backends.lock)
 	touch $(BACKENDS)
 
-# Whatever fails: each failure is seen. The parts take one core each.
+# Whatever fails: each failure is seen. The parts run beside the suite on TensorFlow,
+# which is shown as it runs; they come after it.
 test: lint $(BACKENDS)
-	+@status=0; \
+	+@status=0; parts=$$(mktemp); \
+	$(MAKE) --no-print-directory --keep-going test-part-jax test-part-torch \
+		>$$parts 2>&1 & pid=$$!; \
 	$(MAKE) --no-print-directory test-tensorflow || status=1; \
-	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target \
-		test-part-jax test-part-torch || status=1; \
-	exit $$status
+	wait $$pid || status=1; \
+	cat $$parts; rm $$parts; exit $$status
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -n auto --dist=worksteal $(FAST)

@@ -102,6 +102,8 @@ def train(folder, data_dir, precision, replicas, kill=None):
     )
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
+    # Looking through graphs takes longer than the few steps that they run.
+    tf.config.optimizer.set_experimental_options({"min_graph_nodes": 1_000_000})
     scope = contextlib.nullcontext()
     if replicas > 1:
         devices = [f"CPU:{index}" for index in range(replicas)]

@@ -22,7 +22,7 @@ from helpers.small_tasks import (
     segmenters,
 )
 
-from keras_diffkd import DiffKD, Distiller, LogitsKD
+from keras_diffkd import DiffKD, Distiller, FitNet, LogitsKD
 
 collect_less()
 STRATEGY = mirrored_on_two_devices()
@@ -60,7 +60,8 @@ def make_detector():
 
 def make_segmenter():
     teacher, student = segmenters()
-    return teacher, student, [diffkd(SEGMENTER_TAP), LogitsKD()], cross_entropy()
+    methods = [FitNet(SEGMENTER_TAP, SEGMENTER_TAP), LogitsKD()]
+    return teacher, student, methods, cross_entropy()
 
 
 def freeze_statistics(model):

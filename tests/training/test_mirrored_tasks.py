@@ -28,7 +28,7 @@ def check_three_steps_are_the_same(results, task, run):
     check_same(results[task][run]["three steps"], alone)
     parts = {
         "detector": {"bbox_regression_loss", "cls_logits_loss", "diffkd/distill"},
-        "segmenter": {"diffkd/distill", "kd/distill"},
+        "segmenter": {"fitnet/distill", "kd/distill"},
     }
     assert parts[task] | {"loss", "task_loss"} < set(alone["logs"])
 
