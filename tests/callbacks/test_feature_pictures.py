@@ -11,6 +11,8 @@ from keras_diffkd import DiffKD, Distiller, LogitsKD
 from keras_diffkd.callbacks import FeaturePictures
 from keras_diffkd.callbacks.feature_pictures import false_colors
 
+FEW = {"num_inference_steps": 1}
+
 
 def make_distiller(*methods):
     keras.utils.set_random_seed(0)
@@ -25,8 +27,8 @@ def test_pictures_and_events_at_the_first_and_every_few_epochs(
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # It is not needed.
     x, y = random_batch(rng)
     distiller = make_distiller(
-        DiffKD("features", "features", latent_channels=8, name="features"),
-        DiffKD(distance="kl", name="logits"),
+        DiffKD("features", "features", latent_channels=8, name="features", **FEW),
+        DiffKD(distance="kl", name="logits", **FEW),
         LogitsKD(),
     )
     pictures = FeaturePictures(
@@ -57,7 +59,7 @@ def test_training_is_the_same_with_and_without_pictures(rng, tmp_path):
     x, y = random_batch(rng)
     weights = []
     for callbacks in ([], [FeaturePictures(x[:8], tmp_path, every=1)]):
-        distiller = make_distiller(DiffKD("features", "features", seed=1))
+        distiller = make_distiller(DiffKD("features", "features", seed=1, **FEW))
         distiller.fit(x, y, epochs=3, verbose=0, shuffle=False, callbacks=callbacks)
         weights.append(weights_of(distiller))
     for without, with_pictures in zip(*weights, strict=True):
@@ -66,7 +68,7 @@ def test_training_is_the_same_with_and_without_pictures(rng, tmp_path):
 
 def test_stages_are_those_of_the_step(rng):
     x, y = random_batch(rng)
-    distiller = make_distiller(DiffKD("features", "features", latent_channels=8))
+    distiller = make_distiller(DiffKD("features", "features", latent_channels=8, **FEW))
     [method] = distiller.methods
     with keras.StatelessScope():
         losses, _ = distiller.compute_training_losses(x, y)

@@ -41,7 +41,9 @@ def distil(teacher, student, methods, x, y):
 
 TAPS = ["first", "features"]
 OF_SEQUENCES = {
-    "diffkd": lambda: DiffKD("features", "features", latent_channels=8),
+    "diffkd": lambda: DiffKD(
+        "features", "features", latent_channels=8, num_inference_steps=1
+    ),
     "fitnet": lambda: FitNet("features", "features"),
     "vkd": lambda: VkD("features", "features"),
     "afd": lambda: AFD(TAPS, TAPS, key_dim=4),

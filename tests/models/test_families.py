@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_diffkd import DiffKD, Distiller
+from keras_diffkd import DiffKD, Distiller, FitNet
 from keras_diffkd.features.taps import list_taps, output_specs
 from keras_diffkd.models import build_model, with_preprocessing
 
@@ -194,12 +194,10 @@ def test_segformers_are_distilled(rng):
     student = segformer((8, 16, 20, 32), depth=1, filters=8)
     x = rng.normal(size=(2, SIZE, SIZE, 3)).astype("float32")
     y = rng.integers(0, 4, size=(2, SIZE, SIZE))
+    fused, levels = "backbone", "backbone/feature_extractor"
     methods = [
-        DiffKD(tap, tap, latent_channels=8, num_inference_steps=1, name=name)
-        for name, tap in (
-            ("fused", "backbone"),
-            ("levels", "backbone/feature_extractor"),
-        )
+        DiffKD(fused, fused, latent_channels=8, num_inference_steps=1, name="fused"),
+        FitNet(levels, levels, name="levels"),
     ]
     distiller = Distiller(teacher, student, methods)
     distiller.compile(

@@ -60,7 +60,7 @@ def make_detector():
 
 def make_segmenter():
     teacher, student = segmenters()
-    methods = [FitNet(SEGMENTER_TAP, SEGMENTER_TAP), LogitsKD()]
+    methods = [FitNet(SEGMENTER_TAP, SEGMENTER_TAP, weight=30.0), LogitsKD()]
     return teacher, student, methods, cross_entropy()
 
 

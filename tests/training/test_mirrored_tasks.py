@@ -30,7 +30,7 @@ def check_three_steps_are_the_same(results, task, run):
         "detector": {"bbox_regression_loss", "cls_logits_loss", "diffkd/distill"},
         "segmenter": {"fitnet/distill", "kd/distill"},
     }
-    assert parts[task] | {"loss", "task_loss"} < set(alone["logs"])
+    assert parts[task] | {"loss", "task_loss"} <= set(alone["logs"])
 
 
 def check_a_replica_without_samples_changes_nothing(results):
