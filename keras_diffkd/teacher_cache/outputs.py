@@ -98,7 +98,8 @@ class _Tapped(keras.Model):
     """Gives the logits and features of a teacher as a list, in float32."""
 
     def __init__(self, teacher, taps, means, preprocess):
-        super().__init__(name="tapped")
+        # The teacher casts as it does elsewhere, whatever the policy of new models.
+        super().__init__(name="tapped", dtype="float32", autocast=False)
         # A plain object: the teacher is not a part of this model.
         self._settings = types.SimpleNamespace(
             teacher=FrozenTeacher(teacher, preprocess), taps=taps, means=means

@@ -112,15 +112,16 @@ def make_stored_teacher(shapes, taps, head_of=None, head_tap=None, kinds=None):
     """
     last = head_tap
     inputs = {
-        tap: keras.Input(shapes[tap], name=input_name(tap))
+        tap: keras.Input(shapes[tap], dtype="float32", name=input_name(tap))
         for tap in [*taps, last]
         if tap != last
     }
-    inputs[last] = keras.Input(shapes[last], name=input_name(last))
+    inputs[last] = keras.Input(shapes[last], dtype="float32", name=input_name(last))
     kinds = {tuple(tap.split("/")): kind for tap, kind in (kinds or {}).items()}
     taken = {tuple(tap.split("/")): inputs[tap] for tap in taps if tap != last}
     # A tapped layer must run for the logits: each of them is an input of this one.
-    *_, x = keras.layers.Identity(name="stored")([*_nested(taken, kinds), inputs[last]])
+    outputs = [*_nested(taken, kinds), inputs[last]]
+    *_, x = keras.layers.Identity(name="stored", dtype="float32")(outputs)
     if head_tap is not None:
         x = _tapped_layer(head_tap, kinds.get((head_tap,)))(x)
         for part in TeacherHead(head_of, head_tap).parts:
@@ -132,9 +133,10 @@ def make_stored_teacher(shapes, taps, head_of=None, head_tap=None, kinds=None):
 
 
 def _tapped_layer(name, kind):
+    # In float32, whatever the policy of new models.
     if kind is None:
-        return keras.layers.Identity(name=name)
-    return KnownKind(kind, name=name)
+        return keras.layers.Identity(name=name, dtype="float32")
+    return KnownKind(kind, name=name, dtype="float32")
 
 
 def _nested(tensors, kinds):
@@ -151,7 +153,7 @@ def _nested(tensors, kinds):
             outputs.append(_tapped_layer(name, kinds.get((name,)))(inside[()]))
             continue
         of_inner = {path[1:]: kind for path, kind in kinds.items() if path[0] == name}
-        inputs = [keras.Input(x.shape[1:]) for x in inside.values()]
+        inputs = [keras.Input(x.shape[1:], dtype="float32") for x in inside.values()]
         model = keras.Model(
             inputs, _nested(dict(zip(inside, inputs, strict=True)), of_inner), name=name
         )

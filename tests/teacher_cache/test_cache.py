@@ -8,6 +8,7 @@ from helpers.digit_networks import network
 from helpers.small_models import cross_entropy
 
 from keras_diffkd import AFD, DSKD, DiffKD, Distiller, FitNet, LogitsKD, VkD
+from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.teacher_cache import TeacherCache, stored_outputs
 from keras_diffkd.teacher_cache.stored_teacher import make_stored_teacher
 
@@ -109,6 +110,27 @@ def test_a_nested_teacher(build, load):
 
     weights, _ = distil(data, teacher, methods, cache)
     assert all(np.isfinite(weight).all() for weight in weights)
+
+
+def test_the_policy_of_new_models_does_not_matter(build, load, teacher):
+    views = load(**FEW).views
+    plain = build(views=views, taps=["features"], dtype="float32")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    other = build("other", views=views, taps=["features"], dtype="float32")
+    stored = plain.read([0, 300])
+    for tap, array in other.read([0, 300]).items():
+        np.testing.assert_array_equal(array, stored[tap])
+    model = other.teacher([FitNet("features", "features")])
+    outputs, features = call_with_taps(
+        model,
+        {"stored_tap_features": stored["features"], "stored_logits": stored[None]},
+        ["features"],
+    )
+    for ours, theirs in (
+        (outputs, stored[None]),
+        (features["features"], stored["features"]),
+    ):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), theirs)
 
 
 def test_tokens_stay_tokens(build, load):
