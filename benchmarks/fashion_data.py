@@ -17,7 +17,7 @@ from keras_diffkd.models import build_model
 
 # Layers of the teacher whose outputs are stored; stage 1 would take 376 MB.
 STORED = ("stage2", "features")
-# Of a batch of the regime with unlabelled images.
+# Of a batch of the regime with unlabeled images.
 LABELLED_SHARE = 0.25
 
 
@@ -121,14 +121,14 @@ class FashionData:
         """Yields shuffled batches for ever: `(inputs, labels, sample weights)`.
 
         The inputs are a dictionary of the image and of the teacher's outputs. With
-        unlabelled images, a quarter of each batch is labelled, and the others have
+        unlabeled images, a quarter of each batch is labeled, and the others have
         weight 0. In place of a label they have the teacher's decision, because some
         methods' losses read labels.
 
         Args:
             stage: `"tune"` or another: which images there are.
             regime: A `Regime`.
-            seed: Integer: draws the labelled images and the order.
+            seed: Integer: draws the labeled images and the order.
             batch_size: Integer.
             taps: Names of the stored outputs.
         """
@@ -141,7 +141,7 @@ class FashionData:
         labels = np.where(known, labels, self._decisions[: len(labels)])
         generator = np.random.default_rng(seed)
         streams = [_shuffled(chosen, batch_size, generator)]
-        if regime.unlabelled:
+        if regime.unlabeled:
             size = round(LABELLED_SHARE * batch_size)
             rest = np.flatnonzero(~known)
             streams = [

@@ -13,28 +13,28 @@ class Regime:
 
     Args:
         title: Text for the tables.
-        per_class: Integer, labelled images of each class; `None`: all images.
+        per_class: Integer, labeled images of each class; `None`: all images.
         epochs: Integer.
-        unlabelled: Whether all other images take part without labels.
-        steps_per_epoch: Integer, or `None` for one pass over the labelled images.
+        unlabeled: Whether all other images take part without labels.
+        steps_per_epoch: Integer, or `None` for one pass over the labeled images.
     """
 
     title: str
     per_class: int | None
     epochs: int
-    unlabelled: bool = False
+    unlabeled: bool = False
     steps_per_epoch: int | None = None
 
 
 REGIMES = {
-    "few": Regime("5,000 labelled images, 25 epochs", 500, 25),
-    "all": Regime("all images labelled, 8 epochs", None, 8),
-    # As many steps as with all labels: the labelled images 24 times.
-    "unlabelled": Regime(
-        "5,000 labelled images, all others unlabelled, 8 epochs of 468 batches",
+    "few": Regime("5,000 labeled images, 25 epochs", 500, 25),
+    "all": Regime("all images labeled, 8 epochs", None, 8),
+    # As many steps as with all labels: the labeled images 24 times.
+    "unlabeled": Regime(
+        "5,000 labeled images, all others unlabeled, 8 epochs of 468 batches",
         500,
         8,
-        unlabelled=True,
+        unlabeled=True,
         steps_per_epoch=468,
     ),
 }

@@ -184,14 +184,16 @@ def ablations(results):
 
 
 def figure_panel(results):
-    """Returns the rows of a panel of `draw_gains`."""
-    panel = {}
+    """Returns the rows of a panel of `draw_gains`, over the common learning rate."""
+    panel, reference = {}, results.row(BASELINE, 1.0)
+    if reference is None:
+        return panel
     for choice, text in CHOICES.items():
         accuracies, _ = results.rows(choice)
+        if choice != TUNED:
+            del accuracies[BASELINE]
         for method, values in accuracies.items():
-            if method != BASELINE and BASELINE in accuracies:
-                gains = values, accuracies[BASELINE]
-                panel.setdefault(method, {})[text] = gains
+            panel.setdefault(method, {})[text] = values, reference
     # In the order of the methods, not of their weights.
     return {method: panel[method] for method in METHODS if method in panel}
 
@@ -256,12 +258,13 @@ Tuning, for every method: {len(TUNED_WEIGHTS)} weights of its matching loss
 ({", ".join(f"{weight:g}" for weight in TUNED_WEIGHTS)}; of the student alone:
 {len(TUNED_WEIGHTS)} learning rates) with {len(TUNING_SEEDS)} seeds each, judged on the
 last 5,000 training images, which neither teacher nor these students train on. Reported:
-the 10,000 test images, {seeds} other seeds, which draw the labelled images, the
+the 10,000 test images, {seeds} other seeds, which draw the labeled images, the
 weights and the order, the same for all methods. Mean ± standard deviation; gains over
 the student alone, with 95% intervals; p: paired t-test, adjusted by Holm's method for
 each table. Tuned weights compare with the student alone at its tuned learning rate, the
-other tables at the common one. Balanced: no search; the weights shown are those that
-the runs settled on. With unlabelled images, a quarter of each batch is labelled, and
+other tables and the figure at the common one; the figure shows the tuned rate as a row.
+Balanced: no search; the weights shown are those that
+the runs settled on. With unlabeled images, a quarter of each batch is labeled, and
 the task loss is the mean over these."""
     origin = f"{'; '.join(machines)}. Commands: `python benchmarks/fashion.py "
     origin += "--data_dir=FOLDER`, `python benchmarks/fashion_tables.py`."

@@ -121,9 +121,9 @@ def fit(distiller, task, data, regime):
     """Trains; returns a dict from the losses with balanced weights to these weights."""
     per_class = regime.per_class
     labels = data.labels[: data.examples(task.stage)]
-    labelled = len(np.unique(labels)) * per_class if per_class else len(labels)
-    batch_size = min(BATCH_SIZE, labelled)
-    steps = regime.steps_per_epoch or labelled // batch_size
+    labeled = len(np.unique(labels)) * per_class if per_class else len(labels)
+    batch_size = min(BATCH_SIZE, labeled)
+    steps = regime.steps_per_epoch or labeled // batch_size
     train = functools.partial(train_steps, distiller, task, data, regime, batch_size)
     if task.method == PRETRAINED:
         with diffusion_alone(distiller):
@@ -138,7 +138,7 @@ def train_steps(distiller, task, data, regime, batch_size, optimizer, epochs, st
     """Compiles and trains, from the first batch on."""
     distiller.compile(
         optimizer,
-        # The mean over the labelled images, the others have weight 0.
+        # The mean over the labeled images, the others have weight 0.
         keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
         ),

@@ -7,7 +7,7 @@ from digits_methods import both
 
 from keras_diffkd import DiffKD
 
-# A fifth of the training with 5,000 labelled images.
+# A fifth of the training with 5,000 labeled images.
 RAMP_STEPS = 195
 PRETRAINING_STEPS = 312
 

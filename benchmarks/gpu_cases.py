@@ -67,7 +67,7 @@ ROWS = {
 }
 FASHION = [
     {
-        "title": "5,000 labelled images, 500 of each class, 25 epochs",
+        "title": "5,000 labeled images, 500 of each class, 25 epochs",
         "per_class": 500,
         "epochs": 25,
         "teacher_epochs": 6,
