@@ -1,5 +1,6 @@
 """Writes shards of records, and reads records at random."""
 
+import contextlib
 import hashlib
 import threading
 from pathlib import Path
@@ -45,19 +46,26 @@ def write_shard(path, records):
     """
     count, writer = 0, None
     with written_aside(path) as aside:
-        try:
-            for record in records:
+        for record in records:
+            with _errors_of_the_disk(path):
                 if writer is None:
-                    size = group_size(len(record))
-                    options = f"group_size:{size},uncompressed"
+                    options = f"group_size:{group_size(len(record))},uncompressed"
                     writer = ArrayRecordWriter(str(aside), options)
                 writer.write(record)
-                count += 1
+            count += 1
+        with _errors_of_the_disk(path):
             writer.close()
-        except RuntimeError as error:  # Of ArrayRecord, for whatever went wrong.
-            raise OSError(f"{path} cannot be written: {error}") from error
         digest = sha256(aside)
     return count, digest
+
+
+@contextlib.contextmanager
+def _errors_of_the_disk(path):
+    """Turns errors of ArrayRecord, which are `RuntimeError`s, into `OSError`s."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def sha256(path):
