@@ -23,7 +23,7 @@ BASELINE = "student alone"
 DIFFKD = "DiffKD (features + logits)"
 LATENT_CHANNELS = 32
 STAGES = ["stage1", "features"]
-# The student's last convolution, which KDiffusion re-parameterises.
+# The student's last convolution, which KDiffusion re-parameterizes.
 CONVOLUTION = "stage2_block2_conv"
 
 

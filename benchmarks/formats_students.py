@@ -66,7 +66,7 @@ CASES = {
     ),
     "wrn_16_2": Case(
         "WRN-16-2, 32x32x3, 100 classes",
-        "the same digits four times as wide and high, in grey RGB; 90 classes are "
+        "the same digits four times as wide and high, in gray RGB; 90 classes are "
         "never seen",
         lambda: build_model("wrn_16_2", (32, 32, 3), 100),
         epochs=4,
@@ -76,7 +76,7 @@ CASES = {
     ),
     "mobilenet_v2": Case(
         "MobileNetV2 of `keras.applications`, 96x96x3",
-        "the same digits twelve times as wide and high, in grey RGB, from new weights",
+        "the same digits twelve times as wide and high, in gray RGB, from new weights",
         _mobilenet,
         epochs=4,
         batch_size=32,

@@ -11,10 +11,10 @@ FUNCTION, PREDICT = "`tf.function`", "`keras predict`"
 def table(report, times):
     """Lays out one student."""
     (metric,) = report["metrics"]
-    base, whole = report["keras"][metric], report["artefacts"]["tflite"]["size"]
+    base, whole = report["keras"][metric], report["artifacts"]["tflite"]["size"]
     rows = []
     for name in times:
-        found = report["artefacts"].get(name)
+        found = report["artifacts"].get(name)
         ratios = np.divide(times[name], times[PREDICT])
         row = [name]
         if found:
@@ -40,7 +40,7 @@ def targets(results):
     """Returns a table of what was aimed at, and what came of it."""
     rows = []
     for case, report, times in results.values():
-        found = report["artefacts"]
+        found = report["artifacts"]
         (metric,) = report["metrics"]
         gained = found["tflite_int8"][metric] - report["keras"][metric]
         size = found["tflite_int8"]["size"] / found["tflite"]["size"]
@@ -81,7 +81,7 @@ def notes(results):
     lines = []
     for case, report, _ in results.values():
         found = [w for w in report["warnings"] if "slower" not in w]
-        for result in report["artefacts"].values():
+        for result in report["artifacts"].values():
             told = [w for w in result["warnings"] if "delegate" in w]
             found += [f"{result['file']}: {w}" for w in told]
         lines += [f"- {case.title}: {text}" for text in found]
@@ -93,7 +93,7 @@ def explanations(results):
     lines = ["`diffkd-export` refuses a loss of more than 0.5 points."]
     if "digits_student" in results:
         report = results["digits_student"][1]
-        size = {name: found["size"] for name, found in report["artefacts"].items()}
+        size = {name: found["size"] for name, found in report["artifacts"].items()}
         weights = 4 * report["keras"]["parameters"]
         lines.append(
             f"Of the {size['tflite']:,} bytes of the digits student's float32 file, "

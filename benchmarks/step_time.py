@@ -29,7 +29,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_boolean("growth", True, "Measure how the step grows, too.")
 flags.DEFINE_float(
-    "peak_tflops", None, "Peak of the device, for model FLOPs utilisation."
+    "peak_tflops", None, "Peak of the device, for model FLOPs utilization."
 )
 flags.DEFINE_string("output", "docs/results.md", "File to write the tables into.")
 flags.DEFINE_string("memory_of", None, "For inner use: print the memory of PAIR/CASE.")

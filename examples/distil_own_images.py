@@ -52,7 +52,7 @@ def main(_):
         value or default for value, default in zip(given, defaults, strict=True)
     )
 
-    # 1. Images in, normalised; a fifth of them is kept for validation.
+    # 1. Images in, normalized; a fifth of them is kept for validation.
     images = IMAGES.value or write_digits(output_dir / "digits", NUM_DIGITS.value)
     train, validation, classes = load_images(images, size)
 
@@ -114,7 +114,7 @@ def load_images(folder, size):
 
 
 def build(spec, size, num_classes):
-    """Loads or builds a model, and gives a pretrained one the colours it expects."""
+    """Loads or builds a model, and gives a pretrained one the colors it expects."""
     model = load_model(spec, input_shape=(size, size, 3), num_classes=num_classes)
     preprocess = pretrained_preprocessing(spec)
     if preprocess is None:

@@ -121,7 +121,7 @@ def check_opset(opset):
 
 
 def check_batch_size(batch_size):
-    """Raises `ValueError` unless artefacts can be made for a batch size.
+    """Raises `ValueError` unless artifacts can be made for a batch size.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""From a trained student to verified artefacts, in one call."""
+"""From a trained student to verified artifacts, in one call."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from .arguments import (
 from .formats import DEFAULT, FORMATS
 from .proof.metrics import check_metrics
 from .proof.reference import make_reference
-from .proof.verification import check_artefacts, raise_failures
+from .proof.verification import check_artifacts, raise_failures
 from .quiet import last_words, quiet
-from .records.artefact import Artefact
+from .records.artifact import Artifact
 from .records.folder import check_target, recover, replacing
 from .records.manifest import Manifest, write_manifest
 from .records.page import FOLDER as PAGE
@@ -62,7 +62,7 @@ def export_student(
     formats fail, the error names all of these and those that passed.
 
     Of a `keras_hub.models.RetinaNetObjectDetector`, `decoded(student, nms)` is what is
-    exported, so that artefacts give boxes relative to the image, and scores.
+    exported, so that artifacts give boxes relative to the image, and scores.
 
     Args:
         student: built `keras.Model`, as `Distiller.strip()` returns it: functional,
@@ -77,7 +77,7 @@ def export_student(
             and so on).
         quantize: "int8" adds "onnx_int8" and "tflite_int8" to those of `formats` of the
             same family. None: nothing.
-        input: "float32": artefacts take what the student takes. "uint8": they take raw
+        input: "float32": artifacts take what the student takes. "uint8": they take raw
             pixels and do what `normalization` says themselves.
         samples: inputs to verify on, or `(inputs, targets)`; see `verify`. None for
             seeded random inputs, unless the student takes inputs of any size. Of such
@@ -87,7 +87,7 @@ def export_student(
             "tflite_int8" learn the ranges of activations. None for up to 256 of the
             samples; where these are random the manifest warns of it.
         opset: int. ONNX operator set, 17 or 18.
-        batch_size: int, the number of examples that every artefact takes at once, for
+        batch_size: int, the number of examples that every artifact takes at once, for
             runtimes and accelerators that want all shapes to be known. None: SavedModel
             and ONNX take any number, TFLite files one.
         labels: list of class names, one per logit (of a detector: per class of
@@ -99,13 +99,13 @@ def export_student(
             of `"experiment"` decides what counts as the same experiment.
         metrics: callable `(outputs, targets) -> dict` of floats by name, or None for
             the accuracy; see `verify`.
-        nms: dict or None. With it a detector's artefacts do non-maximum suppression;
+        nms: dict or None. With it a detector's artifacts do non-maximum suppression;
             see `decoded`. TFLite cannot.
         web: dict or None. With it, `web/` is a page that runs `student.onnx` in the
             browser; `title`, `samples` and `runtime_dir` as in `write_web_page`.
         tolerance: float. Largest absolute difference of an output from the Keras
             student's, in float32; large models with large outputs may need more.
-        quantized_tolerance: float. By how much a metric of a quantized artefact may be
+        quantized_tolerance: float. By how much a metric of a quantized artifact may be
             lower than the Keras student's.
 
     Returns:
@@ -116,14 +116,14 @@ def export_student(
             that are not finite, or `output_dir` holds anything else.
         ImportError: if a package that a format needs is not installed.
         ExportError: if the student cannot be written in a format; as
-            `VerificationError` if an artefact does not compute what the student does.
+            `VerificationError` if an artifact does not compute what the student does.
 
     Example:
 
     ```python
     student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     manifest = export_student(student, "export", ["onnx"], labels=["no", "yes"])
-    manifest["artefacts"]["onnx"]["verification"]["agreement"]  # 1.0
+    manifest["artifacts"]["onnx"]["verification"]["agreement"]  # 1.0
     ```
     """
     formats = check_formats(formats, quantize)
@@ -161,7 +161,7 @@ def export_student(
         web = prepare_page(web, manifest, formats)
     with replacing(output_dir) as folder:
         errors = _write(formats, reference, folder, manifest, opset, calibration)
-        report = check_artefacts(folder, manifest, reference, thresholds)
+        report = check_artifacts(folder, manifest, reference, thresholds)
         report.output_dir = str(output_dir)
         _raise_all(report, errors)
         write_verification_report(folder / REPORT, report.to_json())
@@ -173,7 +173,7 @@ def export_student(
 
 
 def _write(formats, reference, folder, manifest, opset, calibration):
-    """Adds the artefacts to the manifest, and returns the errors of all others."""
+    """Adds the artifacts to the manifest, and returns the errors of all others."""
     errors = {}
     serving = fixed = reference.serving
     if any(FORMATS[name].needs_sizes for name in formats):
@@ -182,7 +182,7 @@ def _write(formats, reference, folder, manifest, opset, calibration):
         kind = FORMATS[name]
         given = fixed if kind.needs_sizes else serving
         try:
-            manifest.artefacts[name] = write_artefact(
+            manifest.artifacts[name] = write_artifact(
                 kind, given, folder, manifest, opset=opset, calibration=calibration
             )
         except ExportError as error:
@@ -190,19 +190,19 @@ def _write(formats, reference, folder, manifest, opset, calibration):
     return errors
 
 
-def write_artefact(kind, serving, folder, manifest, *, opset, calibration):
-    """Writes one artefact with its metadata.
+def write_artifact(kind, serving, folder, manifest, *, opset, calibration):
+    """Writes one artifact with its metadata.
 
     Args:
         kind: `Format`.
         serving: `Serving`.
         folder: `Path`.
-        manifest: `Manifest`, complete but for the artefacts.
+        manifest: `Manifest`, complete but for the artifacts.
         opset: int, of ONNX files.
         calibration: `Samples` or None, of quantized activations.
 
     Returns:
-        `Artefact`.
+        `Artifact`.
 
     Raises:
         ExportError: if the converter cannot.
@@ -210,7 +210,7 @@ def write_artefact(kind, serving, folder, manifest, *, opset, calibration):
     Example:
 
     ```python
-    write_artefact(
+    write_artifact(
         FORMATS["onnx"], serving, folder, manifest, opset=17, calibration=None
     )
     ```
@@ -220,7 +220,7 @@ def write_artefact(kind, serving, folder, manifest, *, opset, calibration):
         try:
             kind.write(serving, path, opset=opset, calibration=calibration)
             kind.embed_metadata(path, manifest.metadata(kind))
-            return Artefact.of(kind, path, serving, calibration)
+            return Artifact.of(kind, path, serving, calibration)
         except Exception as error:  # Converters raise whatever their inside raises.
             message = " ".join(str(error).split()) or type(error).__name__
             words = last_words(held())

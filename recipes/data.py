@@ -12,7 +12,7 @@ from keras_diffkd.datasets.preparation import prepared_builder
 
 from . import cluster, flags, tasks
 
-# Memory for the images on which artefacts are compared.
+# Memory for the images on which artifacts are compared.
 MAX_SAMPLE_BYTES = 2**30
 # The number that quantizers usually take.
 NUM_CALIBRATION_SAMPLES = 256
@@ -125,7 +125,7 @@ def image_size():
 def take_samples(data):
     """Collects the test split, or the part of it that fits into 1 GiB.
 
-    Images are normalized, as the student takes them. For artefacts of raw pixels,
+    Images are normalized, as the student takes them. For artifacts of raw pixels,
     `export` restores the pixels.
 
     Args:

@@ -6,9 +6,9 @@ Examples:
 
   diffkd-export --run_dir=runs/digits --formats=saved_model,onnx,tflite
   diffkd-export --run_dir=runs/digits --quantize=int8
-  diffkd-export --student=student.keras --output_dir=artefacts
+  diffkd-export --student=student.keras --output_dir=artifacts
 
-The artefacts appear only when all of them are complete and agree with the student.
+The artifacts appear only when all of them are complete and agree with the student.
 With --run_dir, R/export/report.html tells about the run on one page (needs [plot]).
 """
 
@@ -52,7 +52,7 @@ INPUT = absl_flags.DEFINE_enum(
     "input",
     "uint8",
     ["uint8", "float32"],
-    "uint8: artefacts take raw pixels and normalize them; float32: they take the "
+    "uint8: artifacts take raw pixels and normalize them; float32: they take the "
     "student's input, as always without --run_dir.",
 )
 OPSET = absl_flags.DEFINE_integer(
@@ -61,14 +61,14 @@ OPSET = absl_flags.DEFINE_integer(
 BATCH = absl_flags.DEFINE_string(
     "batch",
     "dynamic",
-    "Images that artefacts take at once: a number, which is then fixed in all of them; "
+    "Images that artifacts take at once: a number, which is then fixed in all of them; "
     "dynamic: any number in SavedModel and ONNX, and one in TFLite files, whose "
     "delegates need a fixed size.",
 )
 NMS = absl_flags.DEFINE_boolean(
     "nms",
     False,
-    "Put non-maximum suppression into a detector's artefacts; TFLite cannot do it, so "
+    "Put non-maximum suppression into a detector's artifacts; TFLite cannot do it, so "
     "the default of --formats is saved_model,onnx then.",
 )
 WEB_SAMPLES = absl_flags.DEFINE_integer(
@@ -83,7 +83,7 @@ WEB_RUNTIME = absl_flags.DEFINE_string(
     "Folder with the npm package onnxruntime-web; unset: npm downloads it once.",
 )
 OUTPUT_DIR = absl_flags.DEFINE_string(
-    "output_dir", None, "Folder of the artefacts; unset: R/export of --run_dir."
+    "output_dir", None, "Folder of the artifacts; unset: R/export of --run_dir."
 )
 
 # Part of the help of this command.
@@ -91,26 +91,26 @@ absl_flags.adopt_module_key_flags(verify)
 
 
 def main(argv):
-    """Writes the artefacts and prints their verification."""
+    """Writes the artifacts and prints their verification."""
     del argv
     try:
-        folder, data = write_artefacts()
+        folder, data = write_artifacts()
     except VerificationError as error:
         verify.print_report(error.report)
         raise
     verify.print_report(read_verification_report(folder / REPORT))
-    print(f"Artefacts: {folder}")
+    print(f"Artifacts: {folder}")
     if WEB in FORMATS.value:
         print(f"Web page: python -m http.server --directory {folder / WEB}")
     if flags.RUN_DIR.value:
         print(add_report(RunDirectory(Path(flags.RUN_DIR.value)), folder, data))
 
 
-def write_artefacts():
+def write_artifacts():
     """Exports the student of `--run_dir`, or the one that `--student` names.
 
     Returns:
-        `(folder, data)`: the folder of the artefacts, and the data set from
+        `(folder, data)`: the folder of the artifacts, and the data set from
         `load_data`, or None without a run.
     """
     if not flags.RUN_DIR.value:
@@ -124,11 +124,11 @@ def write_artefacts():
 
 
 def add_report(run, folder, data):
-    """Writes the page about the run beside the artefacts, which do not need it.
+    """Writes the page about the run beside the artifacts, which do not need it.
 
     Args:
         run: `RunDirectory`.
-        folder: the folder of the artefacts.
+        folder: the folder of the artifacts.
         data: data set from `load_data`.
 
     Returns:
@@ -171,7 +171,7 @@ def export_run(run, settings, path, data):
         samples=samples,
         calibration_samples=_calibration_samples(data),
         metrics=tasks.current().metrics(student, data),
-        **options(_as_artefacts_take_them(samples, data)),
+        **options(_as_artifacts_take_them(samples, data)),
         input=INPUT.value,
         labels=data.label_names,
         normalization=data.normalization,
@@ -255,7 +255,7 @@ def batch_size():
     return int(BATCH.value)
 
 
-def _as_artefacts_take_them(samples, data):
+def _as_artifacts_take_them(samples, data):
     images, targets = samples
     if INPUT.value == "uint8":
         images = Preprocessing.of(data.normalization).restore(images)

@@ -1,10 +1,10 @@
-"""Compares every artefact of a run with its student on the real test split.
+"""Compares every artifact of a run with its student on the real test split.
 
 Example:
 
   diffkd-verify --run_dir=runs/digits
 
-Writes R/export/report.json too (docs/exports.md). Exits with status 1 if an artefact
+Writes R/export/report.json too (docs/exports.md). Exits with status 1 if an artifact
 is missing, damaged or out of tolerance.
 """
 
@@ -37,13 +37,13 @@ TOLERANCE = absl_flags.DEFINE_float(
 QUANTIZED_TOLERANCE = absl_flags.DEFINE_float(
     "quantized_tolerance",
     0.005,
-    "How much lower a metric of a quantized artefact may be than the student's.",
+    "How much lower a metric of a quantized artifact may be than the student's.",
     lower_bound=0.0,
 )
 
 
 def main(argv):
-    """Verifies the artefacts and prints the report."""
+    """Verifies the artifacts and prints the report."""
     del argv
     flags.require("run_dir")
     run = RunDirectory(Path(flags.RUN_DIR.value))
@@ -77,7 +77,7 @@ def main(argv):
 
 def print_report(report):
     """Prints a report of `verify` that has results."""
-    if report.get("artefacts"):
+    if report.get("artifacts"):
         print(format_table(report))
 
 

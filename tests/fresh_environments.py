@@ -84,17 +84,17 @@ def classifier(root):
 
 def segmenter(root):
     """Exports a segmenter with random weights."""
-    student = randomised("deeplabv3_scenes_student", 11)
+    student = randomized("deeplabv3_scenes_student", 11)
     pixels = scenes()
     export = export_of(root, "segmenter", student, pixels)
-    outputs = {"logits": student(normalised(pixels[:1]), training=False)}
+    outputs = {"logits": student(normalized(pixels[:1]), training=False)}
     return "segmenter", export, pixels[0], said(outputs, None, pixels[0])
 
 
 def detectors(root):
     """Exports a detector with random weights that finds something, in two ways."""
-    detector, pixels = randomised("retinanet_scenes_student", 10), scenes()
-    images = normalised(pixels[:1])
+    detector, pixels = randomized("retinanet_scenes_student", 10), scenes()
+    images = normalized(pixels[:1])
     logits = np.sort(np.ravel(detector(images, training=False)["cls_logits"]))
     bias = next(w for w in detector.weights if "logits" in w.path and "bias" in w.path)
     bias.assign(bias - (logits[-21] + logits[-20]) / 2)  # Twenty are above 0.5.
@@ -115,7 +115,7 @@ def export_of(root, title, student, samples, formats=("onnx", "tflite"), **optio
     return folder
 
 
-def randomised(name, num_classes):
+def randomized(name, num_classes):
     """Returns a model whose outputs vary as if it had been trained."""
     keras.utils.set_random_seed(0)
     model = build_model(name, (64, 64, 3), num_classes)
@@ -133,7 +133,7 @@ def scenes():
     return pixels
 
 
-def normalised(pixels):
+def normalized(pixels):
     """Returns what the student takes, in NumPy."""
     mean, std = (np.array(NORMALIZATION[key]) for key in ("mean", "std"))
     return ((pixels / 255 - mean) / std).astype("float32")

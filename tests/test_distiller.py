@@ -162,7 +162,7 @@ def test_without_methods_a_step_is_that_of_the_student_alone(fit_arguments):
 
 
 @pytest.mark.parametrize("of", ["kernel", "activity"])
-def test_regularisation_losses_of_the_student_count(of):
+def test_regularization_losses_of_the_student_count(of):
     def student():
         keras.utils.set_random_seed(0)
         return small_cnn(6, **{f"{of}_regularizer": keras.regularizers.L2(0.5)})
@@ -487,7 +487,7 @@ def test_config_round_trip():
     assert copy.teacher.get_config() == distiller.teacher.get_config()
 
 
-class Reparameterised(LogitsKD):
+class Reparameterized(LogitsKD):
     """Wraps the student for training and unwraps it for shipping."""
 
     def prepare_student(self, student):
@@ -500,7 +500,7 @@ class Reparameterised(LogitsKD):
 
 def test_methods_may_prepare_and_fold_the_student():
     student = small_cnn(6)
-    distiller = Distiller(small_cnn(12), student, [Reparameterised()])
+    distiller = Distiller(small_cnn(12), student, [Reparameterized()])
     assert distiller.student.name == "prepared"
     assert distiller.strip() is student
 

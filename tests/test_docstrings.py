@@ -1,4 +1,4 @@
-"""Every public name is documented, serialisable, and its example runs."""
+"""Every public name is documented, serializable, and its example runs."""
 
 import ast
 import doctest

@@ -1,1 +1,1 @@
-"""Proof that the artefacts compute what the Keras student computes."""
+"""Proof that the artifacts compute what the Keras student computes."""

@@ -1,4 +1,4 @@
-"""Compares outputs of an artefact with the Keras student's, in NumPy."""
+"""Compares outputs of an artifact with the Keras student's, in NumPy."""
 
 import math
 
@@ -19,7 +19,7 @@ SAME_DETECTION = 0.05
 
 
 def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True):
-    """Compares all outputs of an artefact with the student's.
+    """Compares all outputs of an artifact with the student's.
 
     Args:
         outputs: dict of arrays by output name; first axis: examples.
@@ -151,7 +151,7 @@ def agreement(output, reference, prediction):
     """Returns which predictions of an output are the student's, a flat bool array.
 
     Args:
-        output: array of an artefact.
+        output: array of an artifact.
         reference: the same of the student.
         prediction: `Prediction`, not of a number.
 

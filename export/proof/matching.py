@@ -1,4 +1,4 @@
-"""Matches detections of an artefact with the Keras student's, in any order.
+"""Matches detections of an artifact with the Keras student's, in any order.
 
 Rounding may swap two detections of almost the same score, and now and then decide
 anew which of two boxes is suppressed. So detections are compared with the nearest of

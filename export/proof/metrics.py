@@ -1,14 +1,14 @@
-"""Compares the task's metrics of an artefact with the Keras student's."""
+"""Compares the task's metrics of an artifact with the Keras student's."""
 
 import math
 import numbers
 
-from ..records.results import ArtefactResult, Thresholds
+from ..records.results import ArtifactResult, Thresholds
 from ..serving.predictions import Prediction
 
 TOLERANCE = Thresholds.metric_tolerance
 # Keys of the report that are not metrics.
-_TAKEN = {*ArtefactResult("", 0, "", "").to_json(), "parameters"}
+_TAKEN = {*ArtifactResult("", 0, "", "").to_json(), "parameters"}
 
 
 def measure(metrics, outputs, targets, predictions=None):
@@ -66,7 +66,7 @@ def compare_metrics(values, reference):
     """Returns which metrics are not the Keras student's, as a list of reasons.
 
     Args:
-        values: dict of floats of an artefact.
+        values: dict of floats of an artifact.
         reference: the same of the student.
 
     Example:
@@ -77,7 +77,7 @@ def compare_metrics(values, reference):
     """
     if set(values) != set(reference):
         return [
-            f"`metrics` returned {sorted(values)} for the artefact and "
+            f"`metrics` returned {sorted(values)} for the artifact and "
             f"{sorted(reference)} for the Keras student"
         ]
     return [
@@ -92,7 +92,7 @@ def find_losses(values, reference, tolerance):
     """Returns which metrics are lower than the Keras student's, and by too much.
 
     Args:
-        values: dict of floats of an artefact, of which more is better.
+        values: dict of floats of an artifact, of which more is better.
         reference: the same of the student.
         tolerance: float, by how much they may be lower.
 

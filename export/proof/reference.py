@@ -1,4 +1,4 @@
-"""Runs the Keras student, with which all artefacts are compared."""
+"""Runs the Keras student, with which all artifacts are compared."""
 
 import dataclasses
 import statistics
@@ -42,7 +42,7 @@ class KerasRunner(Runner):
         self.inputs = describe(serving.inputs)
         self.outputs = describe(serving.outputs)
         self._serving = serving
-        # Not the trace that the artefacts were written from.
+        # Not the trace that the artifacts were written from.
         self._function = tf.function(
             lambda inputs: serving.student(inputs, training=False),
             autograph=False,
@@ -71,7 +71,7 @@ class Reference:
         predictions: dict of `Prediction`s by output name: how they are read.
         values: dict, the metrics of these outputs.
         parameters: int, of the student.
-        latency_ms: float, median of one call; of one example, unless artefacts are made
+        latency_ms: float, median of one call; of one example, unless artifacts are made
             for more.
         num_threads: int, of TensorFlow.
         other: `Reference` of a few samples of another size, or None if the student
@@ -133,7 +133,7 @@ def make_reference(serving, samples, metrics=None):
         latency_ms=latency_ms(runner, samples, serving.batch_size or 1),
         num_threads=runner.num_threads,
     )
-    # A function for each size: artefacts have one for all sizes.
+    # A function for each size: artifacts have one for all sizes.
     other = resized(serving, samples, lambda x: KerasRunner(serving).run(x))
     if other is None:
         return reference

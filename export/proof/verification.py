@@ -1,4 +1,4 @@
-"""Proof that the artefacts of an export compute what the Keras student computes."""
+"""Proof that the artifacts of an export compute what the Keras student computes."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ..records.results import Report, Thresholds
 from ..serving.detection import is_detector
 from ..serving.samples import read_samples
 from ..serving.serving import Serving
-from .artefact import check_artefact
+from .artifact import check_artifact
 from .metrics import check_metrics
 from .reference import make_reference
 
@@ -32,20 +32,20 @@ def verify(
     quantized_tolerance=Thresholds.quantized_tolerance,
     metrics=None,
 ):
-    """Compares every artefact of an export with the Keras student.
+    """Compares every artifact of an export with the Keras student.
 
-    Each artefact must be there with the size and sha256 of the manifest, load in the
+    Each artifact must be there with the size and sha256 of the manifest, load in the
     runtime it is meant for (TensorFlow, onnxruntime, LiteRT), have the manifest's
     names, shapes and dtypes, hold the manifest's metadata, need no operation that the
     runtime lacks or only training has, and give outputs that are finite and not all
     the same. A damaged file is not loaded: some runtimes crash on one. A web page
-    beside the artefacts must be as it was written.
+    beside the artifacts must be as it was written.
 
-    The outputs of float32 artefacts may differ from the student's by at most
+    The outputs of float32 artifacts may differ from the student's by at most
     `tolerance`. Besides, they must predict the same class on every sample (of
     segmenters and detectors: for all but 0.1% of the pixels or anchors), or, with
     `metrics`, have every metric within 0.001 of the student's. Those of float16 may
-    differ by 1% of the largest output. Quantized artefacts are judged by their metrics
+    differ by 1% of the largest output. Quantized artifacts are judged by their metrics
     alone, of which more is better: none may be lower than the student's by more than
     `quantized_tolerance` (float16 likewise); without targets 90% of the predictions
     must be the student's.
@@ -63,10 +63,10 @@ def verify(
             or the dictionary or list of arrays of a student with several inputs; or
             a tuple `(inputs, targets)`: integer labels `(N,)`, of segmenters
             `(N, height, width)`, which add the accuracy, or what `metrics` takes.
-            None for 64 seeded random inputs. Artefacts of pixels also take uint8
+            None for 64 seeded random inputs. Artifacts of pixels also take uint8
             images; float ones are rounded to the pixels that they were made from.
         tolerance: float. Largest absolute difference allowed, in float32.
-        quantized_tolerance: float. By how much a metric of a quantized artefact may be
+        quantized_tolerance: float. By how much a metric of a quantized artifact may be
             lower than the student's.
         metrics: None for the accuracy, or a callable `(outputs, targets) -> dict` of
             floats by name. `outputs` is a dict of arrays by output name for all
@@ -77,7 +77,7 @@ def verify(
         dict with `output_dir`, `tolerance`, `quantized_tolerance`, `batch_size` of the
         export, `num_samples`, `samples`, `metrics` (their names), `failures` (file:
         reasons; empty here), `warnings` (of the whole export), `keras` (`parameters`,
-        `latency_ms`, `num_threads` and each metric by its name) and `artefacts`, which
+        `latency_ms`, `num_threads` and each metric by its name) and `artifacts`, which
         maps each format to `file`, `size` (bytes), `sha256`, `precision`, `ok`,
         `reasons`, `warnings`, `max_difference`, `mean_difference`, `agreement` (of the
         predictions of class scores, or of detections, 0 to 1), each metric,
@@ -86,7 +86,7 @@ def verify(
         `write_verification_report` writes it as `report.json`.
 
     Raises:
-        VerificationError: naming each failed artefact with its reasons; the report is
+        VerificationError: naming each failed artifact with its reasons; the report is
             the error's `report`.
         ValueError: if student, samples or metrics are not usable.
         ImportError: if a runtime is not installed.
@@ -110,10 +110,10 @@ def verify(
         ) from error
     serving = _serve(student, manifest)
     samples = read_samples(serving, samples, metrics)
-    for name in manifest.artefacts:
+    for name in manifest.artifacts:
         FORMATS[name].require_packages(writing=False)
     reference = make_reference(serving, samples, metrics)
-    report = check_artefacts(output_dir, manifest, reference, thresholds)
+    report = check_artifacts(output_dir, manifest, reference, thresholds)
     report.output_dir = str(output_dir)
     page = output_dir / PAGE
     reasons = find_page_damage(page) if page.exists() else []
@@ -124,22 +124,22 @@ def verify(
 
 
 def _serve(student, manifest):
-    """Returns the `Serving` of a student that takes what the artefacts take."""
+    """Returns the `Serving` of a student that takes what the artifacts take."""
     # A model from `decoded` suppresses already.
     detection = manifest.detection if is_detector(student) else None
     nms = detection and detection["nms"]
-    takes_pixels = (manifest.input or {}).get("normalized_by") == "artefact"
+    takes_pixels = (manifest.input or {}).get("normalized_by") == "artifact"
     normalization = manifest.normalization if takes_pixels else None
     serving = Serving(student, nms, normalization, manifest.batch_size)
     serving.take_names(manifest.inputs, manifest.outputs)
     return serving
 
 
-def check_artefacts(folder, manifest, reference, thresholds):
-    """Checks all artefacts; returns a `Report`, also of failures.
+def check_artifacts(folder, manifest, reference, thresholds):
+    """Checks all artifacts; returns a `Report`, also of failures.
 
     Args:
-        folder: `Path` with the artefacts.
+        folder: `Path` with the artifacts.
         manifest: `Manifest`.
         reference: `Reference` of the student.
         thresholds: `Thresholds`.
@@ -147,7 +147,7 @@ def check_artefacts(folder, manifest, reference, thresholds):
     Example:
 
     ```python
-    check_artefacts(folder, Manifest.read(folder), reference, Thresholds()).failures
+    check_artifacts(folder, Manifest.read(folder), reference, Thresholds()).failures
     ```
     """
     report = Report(
@@ -160,15 +160,15 @@ def check_artefacts(folder, manifest, reference, thresholds):
         latency_ms=reference.latency_ms,
         num_threads=reference.num_threads,
     )
-    for name in manifest.artefacts:
+    for name in manifest.artifacts:
         with quiet():
-            report.artefacts[name] = check_artefact(
+            report.artifacts[name] = check_artifact(
                 FORMATS[name], folder, manifest, reference, thresholds
             )
     report.warnings = [
         *manifest.warnings,
         *_other_weights(manifest, reference),
-        *_gained_nothing(report.artefacts),
+        *_gained_nothing(report.artifacts),
     ]
     return report
 
@@ -181,7 +181,7 @@ def _other_weights(manifest, reference):
 
 
 def _gained_nothing(results):
-    """Returns warnings of artefacts slower or larger than float32 of their kind."""
+    """Returns warnings of artifacts slower or larger than float32 of their kind."""
     warnings = []
     for name, result in results.items():
         first = FORMATS[name].names["float32"]

@@ -130,7 +130,7 @@ def write_sealed(path, content):
     Example:
 
     ```python
-    write_sealed(folder / "manifest.json", {"artefacts": {}})
+    write_sealed(folder / "manifest.json", {"artifacts": {}})
     ```
     """
     content = seal(content)

@@ -13,7 +13,7 @@ from .mounted import OTHERS, recover_inside, replacing_inside
 from .page import FOLDER as PAGE
 from .page import is_page
 
-# Reports that may lie beside the artefacts, and are replaced with them.
+# Reports that may lie beside the artifacts, and are replaced with them.
 REPORTS = {"report.html", "report.json"}
 
 
@@ -54,7 +54,7 @@ def check_target(output_dir, source):
             f"The output folder is not empty and not an export "
             f"({FILE_NAME}: {error}). {advice} Received: '{output_dir}'"
         ) from error
-    ours = {artefact.file for artefact in manifest.artefacts.values()}
+    ours = {artifact.file for artifact in manifest.artifacts.values()}
     if is_page(output_dir / PAGE):
         ours.add(PAGE)
     foreign = sorted(present - ours - {FILE_NAME})

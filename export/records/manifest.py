@@ -16,7 +16,7 @@ from ..serving.detection import describe_detection
 from ..serving.pixels import describe_input
 from ..serving.predictions import describe_predictions
 from ..serving.tensors import describe
-from .artefact import Artefact, read_fields, read_tensors, to_plain
+from .artifact import Artifact, read_fields, read_tensors, to_plain
 from .fingerprints import find_break, write_sealed
 
 FILE_NAME = "manifest.json"
@@ -43,7 +43,7 @@ class Manifest:
         source: dict or None, as the user gave it.
         versions: dict of str by package.
         warnings: list of str.
-        artefacts: dict of `Artefact` by format.
+        artifacts: dict of `Artifact` by format.
         verification: dict or None. How the export was verified.
 
     Example:
@@ -65,12 +65,12 @@ class Manifest:
     source: dict | None = None
     versions: dict | None = None
     warnings: list = dataclasses.field(default_factory=list)
-    artefacts: dict = dataclasses.field(default_factory=dict)
+    artifacts: dict = dataclasses.field(default_factory=dict)
     verification: dict | None = None
 
     @classmethod
     def of(cls, serving, predictions, formats, calibration=None, **given):
-        """Describes an export before there are artefacts.
+        """Describes an export before there are artifacts.
 
         Args:
             serving: `Serving`.
@@ -122,20 +122,20 @@ class Manifest:
         is_described = isinstance(detection, dict) and "nms" in detection
         if detection is not None and not is_described:
             raise ManifestError("corrupt: 'nms' of 'detection' is missing")
-        artefacts = content.get("artefacts")
-        if not isinstance(artefacts, dict) or not artefacts:
-            raise ManifestError("corrupt: lists no artefacts")
+        artifacts = content.get("artifacts")
+        if not isinstance(artifacts, dict) or not artifacts:
+            raise ManifestError("corrupt: lists no artifacts")
         known = read_fields(cls, content)
-        known["artefacts"] = {
-            name: Artefact.from_json(name, entry) for name, entry in artefacts.items()
+        known["artifacts"] = {
+            name: Artifact.from_json(name, entry) for name, entry in artifacts.items()
         }
         return cls(**{**known, **read_tensors(content)})
 
     def to_json(self):
         """Returns the dict for the file, without its own fingerprint."""
         content = to_plain(self)
-        content["artefacts"] = {
-            name: artefact.to_json() for name, artefact in self.artefacts.items()
+        content["artifacts"] = {
+            name: artifact.to_json() for name, artifact in self.artifacts.items()
         }
         if self.verification is None:
             del content["verification"]
@@ -150,8 +150,8 @@ class Manifest:
     def record(self, report):
         """Adds the findings of a `Report`, without timings of this machine."""
         self.verification = report.summary()
-        for name, result in report.artefacts.items():
-            self.artefacts[name].verification = result.summary()
+        for name, result in report.artifacts.items():
+            self.artifacts[name].verification = result.summary()
 
 
 def write_manifest(folder, content):
@@ -179,7 +179,7 @@ def read_manifest(folder):
     Example:
 
     ```python
-    read_manifest("runs/digits/export")["artefacts"]["onnx"]["size"]
+    read_manifest("runs/digits/export")["artifacts"]["onnx"]["size"]
     ```
     """
     content = _read_sealed(Path(folder) / FILE_NAME)

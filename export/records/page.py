@@ -23,7 +23,7 @@ def describe_page(manifest, title=None):
     pages are published.
 
     Args:
-        manifest: dict, from `read_manifest`, or before there are artefacts.
+        manifest: dict, from `read_manifest`, or before there are artifacts.
         title: str, or None for the student's name.
 
     Returns:

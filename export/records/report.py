@@ -50,7 +50,7 @@ def write_verification_report(path, report):
         **report,
         "thresholds": dataclasses.asdict(thresholds),
         "machine": describe_machine(),
-        "versions": versions(report.get("artefacts") or FORMATS),
+        "versions": versions(report.get("artifacts") or FORMATS),
     }
     text = json.dumps(content, indent=2, allow_nan=False)
     # Beside the folder: in it nothing is left over when a process is killed.

@@ -6,11 +6,11 @@ import numbers
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Everything that decides whether an artefact is accepted.
+    """Everything that decides whether an artifact is accepted.
 
     Attributes:
         tolerance: float. Largest absolute difference of a float32 output.
-        quantized_tolerance: float. By how much a metric of a quantized artefact may be
+        quantized_tolerance: float. By how much a metric of a quantized artifact may be
             lower than the student's: half a point of a metric between 0 and 1.
         float16_tolerance: float, of the largest output: float16 has 11 bits, and layers
             add up.
@@ -20,7 +20,7 @@ class Thresholds:
             that may be others: some are ties, and rounding within the tolerance
             decides them.
         agreement_without_targets: float. The share of predictions of quantized
-            artefacts that must be the student's where no metric tells.
+            artifacts that must be the student's where no metric tells.
         share_of_kernel_bytes: float. The size of a file, of its kernels: nothing that
             formats do saves a fifth of them.
 
@@ -57,7 +57,7 @@ class Thresholds:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """How far the outputs of an artefact are from the student's; None: not measured.
+    """How far the outputs of an artifact are from the student's; None: not measured.
 
     Attributes:
         max_difference: float, the largest absolute one.
@@ -77,8 +77,8 @@ class Measured:
 
 
 @dataclasses.dataclass
-class ArtefactResult:
-    """The findings about one artefact.
+class ArtifactResult:
+    """The findings about one artifact.
 
     Attributes:
         file: str, its name.
@@ -96,7 +96,7 @@ class ArtefactResult:
     Example:
 
     ```python
-    ArtefactResult("student.onnx", 3, "", "float32", ["missing"]).ok  # False
+    ArtifactResult("student.onnx", 3, "", "float32", ["missing"]).ok  # False
     ```
     """
 
@@ -153,16 +153,16 @@ class Report:
         parameters: int, of the Keras student.
         latency_ms: float, of the Keras student.
         num_threads: int, in which it was measured.
-        artefacts: dict of `ArtefactResult` by format.
+        artifacts: dict of `ArtifactResult` by format.
         warnings: list of str, about the export as a whole.
         others: dict of lists of reasons by file: failures of files that are not
-            artefacts.
+            artifacts.
         output_dir: str, the folder, once it has its name.
 
     Example:
 
     ```python
-    check_artefacts(folder, manifest, reference, Thresholds()).failures  # {}
+    check_artifacts(folder, manifest, reference, Thresholds()).failures  # {}
     ```
     """
 
@@ -174,7 +174,7 @@ class Report:
     parameters: int
     latency_ms: float
     num_threads: int
-    artefacts: dict = dataclasses.field(default_factory=dict)
+    artifacts: dict = dataclasses.field(default_factory=dict)
     warnings: list = dataclasses.field(default_factory=list)
     others: dict = dataclasses.field(default_factory=dict)
     output_dir: str | None = None
@@ -182,13 +182,13 @@ class Report:
     @property
     def failures(self):
         """The reasons of all that failed, lists by file."""
-        failed = [result for result in self.artefacts.values() if not result.ok]
+        failed = [result for result in self.artifacts.values() if not result.ok]
         return {**{each.file: each.reasons for each in failed}, **self.others}
 
     @property
     def passed(self):
         """The names of the formats that did not fail."""
-        return [name for name, result in self.artefacts.items() if result.ok]
+        return [name for name, result in self.artifacts.items() if result.ok]
 
     def to_json(self):
         """Returns the dict that `verify` gives, and the bulk of `report.json`."""
@@ -206,7 +206,7 @@ class Report:
                 "latency_ms": self.latency_ms,
                 "num_threads": self.num_threads,
             },
-            "artefacts": {name: r.to_json() for name, r in self.artefacts.items()},
+            "artifacts": {name: r.to_json() for name, r in self.artifacts.items()},
             "warnings": self.warnings,
             "failures": self.failures,
         }

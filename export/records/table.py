@@ -8,21 +8,21 @@ def format_table(report):
         report: dict, from `verify` or the attribute `report` of its error.
 
     Returns:
-        str of several lines: the Keras student, the artefacts, warnings, and the
+        str of several lines: the Keras student, the artifacts, warnings, and the
         reasons of those that failed.
 
     Example:
 
     ```python
     print(format_table(verify("runs/digits/export", student, samples)))
-    # artefact          size  max diff  agreement  accuracy   latency   ok
+    # artifact          size  max diff  agreement  accuracy   latency   ok
     # -------------  -------  --------  ---------  --------  --------  ---
     # Keras student                                  0.9850  0.412 ms
     # student.onnx   13.1 kB   1.9e-06    100.00%    0.9850  0.021 ms  yes
     ```
     """
     metrics = report.get("metrics", [])
-    header = ["artefact", "size", "max diff", "agreement", *metrics, "latency", "ok"]
+    header = ["artifact", "size", "max diff", "agreement", *metrics, "latency", "ok"]
     rows = []
     if "keras" in report:
         rows.append(
@@ -35,7 +35,7 @@ def format_table(report):
                 "",
             ]
         )
-    for result in report.get("artefacts", {}).values():
+    for result in report.get("artifacts", {}).values():
         rows.append(
             [
                 result["file"],
@@ -57,7 +57,7 @@ def format_table(report):
     lines += [f"warning: {warning}" for warning in report.get("warnings", [])]
     lines += [
         f"{result['file']}: warning: {warning}"
-        for result in report.get("artefacts", {}).values()
+        for result in report.get("artifacts", {}).values()
         for warning in result.get("warnings", [])
     ]
     lines += [

@@ -1,4 +1,4 @@
-"""The names of an artefact's inputs and outputs, the same in every process."""
+"""The names of an artifact's inputs and outputs, the same in every process."""
 
 import re
 
@@ -32,7 +32,7 @@ def name_tensors(student, inputs, outputs):
     if len(keras.tree.flatten(inputs)) == len(keras.tree.flatten(outputs)) == 1:
         return ["image", "logits"]
     names = [*_input_names(student, inputs), *_output_names(student, outputs)]
-    return _unique([_sanitise(name) for name in names])
+    return _unique([_sanitize(name) for name in names])
 
 
 def snake_case(name):
@@ -90,7 +90,7 @@ def _names(structure, fallback):
     return names
 
 
-def _sanitise(name):
+def _sanitize(name):
     # TensorFlow accepts such names of arguments in all formats.
     return re.sub(r"\W", "_", name).lstrip("_") or "tensor"
 

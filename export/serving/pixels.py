@@ -41,7 +41,7 @@ class Preprocessing:
             ValueError: if it does not say how pixels become the student's input.
         """
         advice = (
-            "input='uint8' puts the normalization into the artefacts. Pass "
+            "input='uint8' puts the normalization into the artifacts. Pass "
             "normalization={'mean': [...], 'std': [...]} of pixels scaled to 0..1, one "
             "value per channel, or export with input='float32'. "
             f"Received: normalization={normalization!r}"
@@ -105,7 +105,7 @@ class Preprocessing:
         low, high = (images.min(), images.max()) if images.size else (0, 0)
         if not (low >= -OVERSHOOT and high <= 255 + OVERSHOOT):
             raise ValueError(
-                "These artefacts take pixels. Expected the samples to be uint8 images, "
+                "These artifacts take pixels. Expected the samples to be uint8 images, "
                 "or float images normalized as `normalization` says, which are pixels "
                 f"between 0 and 255. Received: pixels between {low:.4g} and {high:.4g}"
                 "; pass raw pixels with an integer dtype"
@@ -114,7 +114,7 @@ class Preprocessing:
 
 
 def check_input(input):
-    """Raises `ValueError` unless this is a dtype that artefacts can take.
+    """Raises `ValueError` unless this is a dtype that artifacts can take.
 
     Example:
 
@@ -148,7 +148,7 @@ def describe_input(serving):
         "dtype": dtypes.pop() if len(dtypes) == 1 else None,
         "range": [0, 255] if takes_pixels else None,
         "layout": _layout(serving),
-        "normalized_by": "artefact" if takes_pixels else "caller",
+        "normalized_by": "artifact" if takes_pixels else "caller",
     }
 
 

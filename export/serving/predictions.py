@@ -107,7 +107,7 @@ def find_predictions(serving, labels=None):
 
 
 def describe_predictions(detection, predictions):
-    """Describes predictions for programs that run the artefacts.
+    """Describes predictions for programs that run the artifacts.
 
     Args:
         detection: of the manifest. Decoded boxes and scores need no explanation.

@@ -1,4 +1,4 @@
-"""The inputs on which artefacts are compared with the student."""
+"""The inputs on which artifacts are compared with the student."""
 
 import dataclasses
 
@@ -59,7 +59,7 @@ def read_samples(serving, samples, metrics=None):
         serving: `Serving`.
         samples: None for seeded standard normal inputs, or pixels; inputs (an array,
             or the dictionary, list or tuple of arrays that the student takes); or a
-            tuple `(inputs, targets)`. For artefacts of pixels, integer images, or float
+            tuple `(inputs, targets)`. For artifacts of pixels, integer images, or float
             images as the student takes them, which become pixels again.
         metrics: callable or None. With it the targets may be any structure of arrays
             and must be there; without, they are integer labels.

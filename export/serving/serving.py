@@ -1,4 +1,4 @@
-"""The one function that every artefact computes."""
+"""The one function that every artifact computes."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ class Serving:
         nms: dict or None, for `decoded`.
         normalization: dict or None. What is to be done to uint8 pixels, see
             `Preprocessing`. None: the input is what the student takes.
-        batch_size: int, or None for any. What artefacts are traced for.
+        batch_size: int, or None for any. What artifacts are traced for.
 
     Attributes:
         network: the student in float32.
@@ -125,7 +125,7 @@ class Serving:
     def student_inputs(self, arrays):
         """Arranges arrays by input name as the Keras student takes them.
 
-        Pixels are normalized in NumPy, on a way of their own to what artefacts do.
+        Pixels are normalized in NumPy, on a way of their own to what artifacts do.
         """
         arrays = [arrays[spec.name] for spec in self.inputs]
         if self.preprocessing:

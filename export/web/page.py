@@ -20,7 +20,7 @@ RUNTIME = "runtime"
 def write_web_page(
     export_dir, output_dir, *, title=None, samples=None, runtime_dir=None
 ):
-    """Writes a page that runs the ONNX artefact of an export in the browser.
+    """Writes a page that runs the ONNX artifact of an export in the browser.
 
     Digits are drawn; other classifiers, segmenters and detectors take pictures. The
     folder has everything, so that it works offline, and pictures stay in the browser.
@@ -129,19 +129,19 @@ def check_page_folder(output_dir):
 
 def _find_model(export_dir):
     try:
-        artefacts = read_manifest(export_dir)["artefacts"]
+        artifacts = read_manifest(export_dir)["artifacts"]
     except ManifestError as error:
         raise ExportError(
             "The web page is made from a folder that `export_student` wrote. Received: "
             f"'{export_dir}' (manifest.json: {error})"
         ) from error
-    if "onnx" not in artefacts:
+    if "onnx" not in artifacts:
         raise ExportError(
             "The web page runs student.onnx. Export with 'onnx' among the formats. "
-            f"Received: '{export_dir}' with {', '.join(artefacts)}"
+            f"Received: '{export_dir}' with {', '.join(artifacts)}"
         )
-    path = export_dir / artefacts["onnx"]["file"]
-    reasons = find_damage(path, artefacts["onnx"])
+    path = export_dir / artifacts["onnx"]["file"]
+    reasons = find_damage(path, artifacts["onnx"])
     if reasons:
         raise ExportError(
             f"The file for the web page is not the one that was verified; export "

@@ -25,13 +25,13 @@ class Metric:
         title: str, in the page.
         log: str, in `metrics.jsonl`.
         measured: str, in the result of `evaluate.measure`.
-        artefact: str, in `manifest.json`.
+        artifact: str, in `manifest.json`.
     """
 
     title: str
     log: str
     measured: str
-    artefact: str
+    artifact: str
 
 
 METRICS = {
@@ -54,7 +54,7 @@ class Record:
             seed; the seed of the run is the first.
         skipped: list of str, the reasons why folders of `seeds/` do not count.
         manifest: dict, or None before `diffkd-export`.
-        verification: dict, the `report.json` about exactly these artefacts, or None.
+        verification: dict, the `report.json` about exactly these artifacts, or None.
         pictures: list of paths, the last picture of the features for each method.
     """
 
@@ -134,7 +134,7 @@ def _read_verification(export, manifest):
     if report is None or manifest is None:
         return None
     hashes = [
-        {name: entry.get("sha256") for name, entry in each.get("artefacts", {}).items()}
+        {name: entry.get("sha256") for name, entry in each.get("artifacts", {}).items()}
         for each in (report, manifest)
     ]
     # The report may be about older files.

@@ -71,8 +71,8 @@ def models(record, networks, results):
     return rows
 
 
-def artefacts(record):
-    """Lists the exported artefacts.
+def artifacts(record):
+    """Lists the exported artifacts.
 
     Args:
         record: `Record`.
@@ -83,9 +83,9 @@ def artefacts(record):
     """
     manifest = record.manifest or {}
     names = manifest.get("verification", {}).get("metrics", [])
-    measured = (record.verification or {}).get("artefacts", {})
+    measured = (record.verification or {}).get("artifacts", {})
     rows = []
-    for name, entry in manifest.get("artefacts", {}).items():
+    for name, entry in manifest.get("artifacts", {}).items():
         found = entry.get("verification", {})
         rows.append(
             {
@@ -95,15 +95,15 @@ def artefacts(record):
                 "difference": found.get("max_difference"),
                 "agreement": found.get("agreement"),
                 "metrics": {metric: found.get(metric) for metric in names},
-                "value": found.get(record.metric.artefact),
+                "value": found.get(record.metric.artifact),
                 "latency": measured.get(name, {}).get("latency_ms"),
             }
         )
     return rows
 
 
-def artefact_warnings(record):
-    """Lists the warnings about the exported artefacts.
+def artifact_warnings(record):
+    """Lists the warnings about the exported artifacts.
 
     Args:
         record: `Record`.
@@ -113,7 +113,7 @@ def artefact_warnings(record):
     """
     manifest, report = record.manifest or {}, record.verification or {}
     lines = list(report.get("warnings", manifest.get("warnings", [])))
-    for entry in manifest.get("artefacts", {}).values():
+    for entry in manifest.get("artifacts", {}).values():
         warnings = entry.get("verification", {}).get("warnings", [])
         lines += [f"{entry['file']}: {text}" for text in warnings]
     failures = report.get("failures", {}).items()

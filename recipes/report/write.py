@@ -26,8 +26,8 @@ from .records import (
     read_record,
 )
 from .tables import (
-    artefact_warnings,
-    artefacts,
+    artifact_warnings,
+    artifacts,
     distilled_what,
     models,
 )
@@ -48,7 +48,7 @@ def write_report(run, path=None, *, data=None):
 
     Args:
         run: `RunDirectory` with a finished distillation.
-        path: the file; `export/report.html` of the run by default. The artefacts are
+        path: the file; `export/report.html` of the run by default. The artifacts are
             those of the `manifest.json` beside it.
         data: data set from `load_data`, for test images with the models' predictions;
             None to show only the records.
@@ -116,8 +116,8 @@ def _contents(record, data):
         if networks
         else None,
         "disagreements": disagreements(networks, data) if networks else None,
-        "artefacts": artefacts(record),
-        "artefact_warnings": artefact_warnings(record),
+        "artifacts": artifacts(record),
+        "artifact_warnings": artifact_warnings(record),
         "costs": _cost_figures(record, seeds[0]),
         "manifest": json.dumps(record.manifest, indent=2) if record.manifest else None,
     }
@@ -199,11 +199,11 @@ def _picture_title(path):
 
 
 def _cost_figures(record, finals):
-    """Draws size, latency and metric of the files of models and artefacts.
+    """Draws size, latency and metric of the files of models and artifacts.
 
     `finals` are the results of this run's own models, which are in the files.
     """
-    rows = [row for row in artefacts(record) if row["value"] is not None]
+    rows = [row for row in artifacts(record) if row["value"] is not None]
     files = {TEACHER: record.run.teacher, ALONE: record.run.baseline}
     sizes = {
         f"{name}, Keras": (files[name].stat().st_size / 1000, finals[name], name)
@@ -218,7 +218,7 @@ def _cost_figures(record, finals):
     verification = record.verification or {}
     batch_size = verification.get("batch_size") or 1
     keras = verification.get("keras", {})
-    value = keras.get(record.metric.artefact)
+    value = keras.get(record.metric.artifact)
     if times and value is not None:
         times = {"tf.function, Keras": (keras["latency_ms"], value, DISTILLED)} | times
     title = record.metric.title

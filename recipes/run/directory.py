@@ -9,7 +9,7 @@ R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}   the records of its train
 R/baseline/student.keras                 the student alone
 R/baseline/                              the records of its training, as above
 R/failed_batch.npz                       the last batch of a training that diverged
-R/export/                                the artefacts, and report.html
+R/export/                                the artifacts, and report.html
 R/export/web/                            the page that runs the student
 R/seeds/<n>/                             the same with other seeds, for the report
 ```

@@ -71,7 +71,7 @@ class Classification(Task):
         return 0.0 if label == other else float(probability * of_other)
 
     def metrics(self, model, data):
-        return None  # Accuracy is the default metric of artefacts.
+        return None  # Accuracy is the default metric of artifacts.
 
 
 class Accuracy(Evaluation):

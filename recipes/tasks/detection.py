@@ -139,14 +139,14 @@ class MeanAveragePrecision(Evaluation):
         if "boxes" not in outputs:
             return detections(outputs, self.detector)
         if "num_detections" not in outputs:
-            # An artefact's own boxes are judged: int8 may spoil them alone.
+            # An artifact's own boxes are judged: int8 may spoil them alone.
             suppress = PerClassSuppression(**NMS)
             outputs = suppress([outputs["boxes"], outputs["scores"]])
             outputs = {name: np.array(output) for name, output in outputs.items()}
         return self._suppressed(outputs)
 
     def _suppressed(self, outputs):
-        """Returns the boxes, in pixels, of an artefact that does the suppression."""
+        """Returns the boxes, in pixels, of an artifact that does the suppression."""
         height, width = self.detector.input_shape[1:3]
         boxes = outputs["boxes"] * np.array([width, height] * 2, "float32")
         found = np.arange(boxes.shape[1]) < outputs["num_detections"][:, None]

@@ -81,11 +81,11 @@ class Task:
         raise NotImplementedError
 
     def metrics(self, model, data):
-        """Returns a function `(outputs, targets) -> dict` that verifies artefacts."""
+        """Returns a function `(outputs, targets) -> dict` that verifies artifacts."""
 
         def measure(outputs, targets):
             evaluation = self.evaluation(model, data)
-            # An artefact names its outputs, even a single one.
+            # An artifact names its outputs, even a single one.
             single = len(outputs) == 1 and self.gives_logits
             evaluation.update(
                 next(iter(outputs.values())) if single else outputs, targets

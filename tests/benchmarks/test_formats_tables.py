@@ -18,7 +18,7 @@ def make_results(size=30, accuracy=0.9, difference=1e-5, milliseconds=1.0):
     report = {
         "metrics": ["accuracy"],
         "keras": {"accuracy": 0.9},
-        "artefacts": found,
+        "artifacts": found,
     }
     times = {name: [milliseconds, milliseconds] for name in found}
     return {"student": (CASE, report, {formats_tables.PREDICT: [20.0, 20.0], **times})}

@@ -17,7 +17,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def flat_images():
-    """Images of one colour each, which tells their number, with their labels."""
+    """Images of one color each, which tells their number, with their labels."""
 
     def flat_images(labels, shape=(4, 4, 3)):
         return [

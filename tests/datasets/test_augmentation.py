@@ -45,7 +45,7 @@ def test_crop_flip_also_mirrors_every_second_image(image):
 
 
 def test_random_resized_crop_shows_parts_of_all_sizes():
-    # Red grows to the right and green downwards, so colours tell the place.
+    # Red grows to the right and green downwards, so colors tell the place.
     columns, rows = np.meshgrid(np.arange(0, 200), np.arange(0, 100))
     image = np.stack([columns, rows, np.zeros_like(rows)], -1).astype(np.uint8)
     widths, heights, mirrored = [], [], 0
@@ -54,7 +54,7 @@ def test_random_resized_crop_shows_parts_of_all_sizes():
         assert result.shape == (8, 8, 3)
         left_to_right = float(result[4, -1, 0] - result[4, 0, 0])
         mirrored += left_to_right < 0
-        # Seven eighths of the crop lie between the centres of the outer pixels.
+        # Seven eighths of the crop lie between the centers of the outer pixels.
         widths.append(abs(left_to_right) * 8 / 7)
         heights.append(float(result[-1, 4, 1] - result[0, 4, 1]) * 8 / 7)
     area = np.multiply(widths, heights) / (100 * 200)
@@ -87,7 +87,7 @@ def test_test_images_of_the_right_size_are_left_alone(image):
     np.testing.assert_array_equal(augmentation.center(image, (16, 16)), image)
 
 
-def test_photographs_are_cropped_in_the_centre():
+def test_photographs_are_cropped_in_the_center():
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
     def center(image):
         return augmentation.center(image, (56, 56))

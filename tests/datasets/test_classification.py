@@ -142,7 +142,7 @@ def test_data_set_smaller_than_a_batch(make_builder, flat_images, tmp_path):
     assert np.bincount(labels).min() >= 2
 
 
-def test_unknown_data_sets_are_normalised_around_one_half(
+def test_unknown_data_sets_are_normalized_around_one_half(
     make_builder, flat_images, tmp_path
 ):
     make_builder({"train": flat_images([0, 1]), "test": flat_images([0, 1, 2])})

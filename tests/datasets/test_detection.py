@@ -248,7 +248,7 @@ def test_data_sets_without_boxes(data_dir):
         ("voc/2012", "validation", 20, 64),
     ],
 )
-def test_data_sets_of_the_catalogue(tmp_path, name, split, num_classes, max_boxes):
+def test_data_sets_of_the_catalog(tmp_path, name, split, num_classes, max_boxes):
     splits = []
 
     def as_dataset(self, split, **kwargs):

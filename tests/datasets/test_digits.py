@@ -24,7 +24,7 @@ def test_is_registered_with_tfds():
     assert "digits" in tfds.list_builders()
 
 
-def test_images_are_the_grey_values_scaled_to_255(splits):
+def test_images_are_the_gray_values_scaled_to_255(splits):
     images = np.array([image for image, _ in splits["train"] + splits["test"]])
     assert images.shape == (1797, 8, 8, 1)
     assert images.dtype == np.uint8
@@ -59,5 +59,5 @@ def test_splits_are_stratified_disjoint_and_fixed(splits):
         name: {i.tobytes() for i, _ in examples} for name, examples in splits.items()
     }
     assert not images["train"] & images["test"]
-    # The same split on every machine: the sum of all grey values of the test split.
+    # The same split on every machine: the sum of all gray values of the test split.
     assert sum(int(image.sum()) for image, _ in splits["test"]) == 2_225_602

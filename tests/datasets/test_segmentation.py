@@ -137,8 +137,8 @@ def test_data_sets_without_masks(data_dir):
         load_segmentation("digits", data_dir=data_dir, batch_size=2)
 
 
-def catalogue(name, image_key, mask_key, values, tmp_path, **options):
-    """Loads a data set of the catalogue whose masks have columns of values."""
+def catalog(name, image_key, mask_key, values, tmp_path, **options):
+    """Loads a data set of the catalog whose masks have columns of values."""
     splits = []
 
     def as_dataset(self, split, **kwargs):
@@ -166,7 +166,7 @@ def catalogue(name, image_key, mask_key, values, tmp_path, **options):
 
 
 def test_oxford_iiit_pet(tmp_path):
-    data, mask, splits = catalogue(
+    data, mask, splits = catalog(
         "oxford_iiit_pet", "image", "segmentation_mask", [1, 2, 3, 1], tmp_path
     )
     assert splits == {"train", "test"}
@@ -179,7 +179,7 @@ def test_oxford_iiit_pet(tmp_path):
 
 
 def test_cityscapes(tmp_path):
-    data, mask, splits = catalogue(
+    data, mask, splits = catalog(
         "cityscapes",
         "image_left",
         "segmentation_label",
@@ -197,7 +197,7 @@ def test_cityscapes(tmp_path):
 
 def test_cityscapes_with_unknown_classes(tmp_path):
     with pytest.raises(ValueError, match=r"unknown classes.*\[40\]"):
-        catalogue("cityscapes", "image_left", "segmentation_label", [7, 40], tmp_path)
+        catalog("cityscapes", "image_left", "segmentation_label", [7, 40], tmp_path)
 
 
 def test_keras_takes_the_ignored_label(scenes):

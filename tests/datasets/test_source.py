@@ -7,7 +7,7 @@ from keras_diffkd.datasets import source as source_module
 from keras_diffkd.datasets.source import ClassificationSource
 
 
-def colours(source, examples):
+def colors(source, examples):
     return [int(source.decode(image)[0, 0, 0]) for image, _ in examples]
 
 
@@ -41,11 +41,11 @@ def test_images_of_many_sizes_stay_encoded_until_decoded(make_builder, rng):
 def test_file_seed_decides_the_order_of_the_files(make_builder, flat_images):
     builder = make_builder({"train": flat_images([0] * 60)}, num_shards=6)
     source = ClassificationSource(builder)
-    in_order = colours(source, source.read("train"))
-    first = colours(source, source.read("train", file_seed=1))
-    assert first == colours(source, source.read("train", file_seed=1))
+    in_order = colors(source, source.read("train"))
+    first = colors(source, source.read("train", file_seed=1))
+    assert first == colors(source, source.read("train", file_seed=1))
     assert first != in_order
-    assert first != colours(source, source.read("train", file_seed=2))
+    assert first != colors(source, source.read("train", file_seed=2))
     assert sorted(first) == sorted(in_order) == list(range(60))
 
 
@@ -53,8 +53,8 @@ def test_slices_of_splits(make_builder, flat_images):
     source = ClassificationSource(make_builder({"train": flat_images([0] * 10)}))
     assert source.count("train[:80%]") == 8
     assert source.count("train[80%:]") == 2
-    parts = colours(source, source.read("train[:80%]"))
-    parts += colours(source, source.read("train[80%:]"))
+    parts = colors(source, source.read("train[:80%]"))
+    parts += colors(source, source.read("train[80%:]"))
     assert sorted(parts) == list(range(10))
 
 

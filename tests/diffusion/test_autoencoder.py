@@ -5,8 +5,8 @@ from reference import diffkd_numpy as reference
 from reference.keras_side import (
     assert_initial_values,
     assert_matches,
-    assert_serialises,
-    randomise,
+    assert_serializes,
+    randomize,
 )
 
 from keras_diffkd.diffusion import LinearAutoencoder
@@ -44,7 +44,7 @@ def test_shapes(latent_channels):
     assert layer.decode(z).shape == SHAPE
 
 
-def test_latent_is_normalised_in_training_mode():
+def test_latent_is_normalized_in_training_mode():
     z = np.array(_autoencoder().encode(_input(), training=True))
     np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(z.var((0, 1, 2)), 1, atol=1e-3)
@@ -54,9 +54,9 @@ def test_initial_values():
     assert_initial_values(_autoencoder(256, 128))
 
 
-def test_serialises():
+def test_serializes():
     layer = LinearAutoencoder(8, 3, name="autoencoder")
-    assert_serialises(layer, lambda layer: layer(_input())[1])
+    assert_serializes(layer, lambda layer: layer(_input())[1])
     assert layer.get_config()["input_channels"] == 8
     assert layer.get_config()["latent_channels"] == 3
 
@@ -70,7 +70,7 @@ def test_impossible_channels(channels):
 
 
 def test_call_returns_latent_and_reconstruction():
-    layer = randomise(_autoencoder())
+    layer = randomize(_autoencoder())
     latent, reconstruction = layer(_input())
     np.testing.assert_array_equal(latent, layer.encode(_input(), training=False))
     np.testing.assert_array_equal(reconstruction, layer.decode(latent))
@@ -85,7 +85,7 @@ def test_saves_and_loads_within_a_model(tmp_path):
     image = keras.Input((5, 5, 8))
     layer = LinearAutoencoder(8, 3)
     model = keras.Model(image, layer(image)[1])
-    randomise(layer)
+    randomize(layer)
     inputs = _input()
     keras.saving.save_model(model, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -5,9 +5,9 @@ from reference import diffkd_numpy as reference
 from reference.keras_side import (
     assert_initial_values,
     assert_matches,
-    assert_serialises,
+    assert_serializes,
     kernel_shapes,
-    randomise,
+    randomize,
 )
 
 from keras_diffkd.diffusion import Denoiser
@@ -140,13 +140,13 @@ def test_two_denoisers_differ_and_a_seed_repeats_them():
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
-def test_serialises(kernel_size):
+def test_serializes(kernel_size):
     layer = Denoiser(8, kernel_size=kernel_size, name="phi")
-    assert_serialises(layer, lambda layer: layer(_input((4, 5, 5, 8)), TIMESTEPS))
+    assert_serializes(layer, lambda layer: layer(_input((4, 5, 5, 8)), TIMESTEPS))
     assert layer.get_config()["channels"] == 8
     assert layer.get_config()["kernel_size"] == kernel_size
     sequence = Denoiser(8, kernel_size=kernel_size, rank=1)
-    assert_serialises(sequence, lambda layer: layer(_input((4, 5, 8)), TIMESTEPS))
+    assert_serializes(sequence, lambda layer: layer(_input((4, 5, 8)), TIMESTEPS))
 
 
 @pytest.mark.parametrize("channels", [0, -8])
@@ -184,7 +184,7 @@ def test_saves_and_loads_within_a_model(tmp_path):
     timesteps = keras.Input((), dtype="int32")
     layer = Denoiser(8)
     model = keras.Model([image, timesteps], layer(image, timesteps))
-    randomise(layer)
+    randomize(layer)
     inputs = [_input((4, 5, 5, 8)), TIMESTEPS]
     keras.saving.save_model(model, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -5,9 +5,9 @@ from reference import diffkd_numpy as reference
 from reference.keras_side import (
     assert_initial_values,
     assert_matches,
-    assert_serialises,
+    assert_serializes,
     kernel_shapes,
-    randomise,
+    randomize,
 )
 
 from keras_diffkd.diffusion import NoiseAdapter
@@ -64,9 +64,9 @@ def test_initial_values(kernel_size):
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
-def test_serialises(kernel_size):
+def test_serializes(kernel_size):
     layer = NoiseAdapter(8, kernel_size=kernel_size, name="adapter")
-    assert_serialises(layer, lambda layer: layer(_input((4, 5, 5, 8))))
+    assert_serializes(layer, lambda layer: layer(_input((4, 5, 5, 8))))
     assert layer.get_config()["channels"] == 8
     assert layer.get_config()["kernel_size"] == kernel_size
 
@@ -100,7 +100,7 @@ def test_saves_and_loads_within_a_model(tmp_path):
     image = keras.Input((5, 5, 8))
     layer = NoiseAdapter(8)
     model = keras.Model(image, layer(image))
-    randomise(layer)
+    randomize(layer)
     inputs = _input((4, 5, 5, 8))
     keras.saving.save_model(model, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

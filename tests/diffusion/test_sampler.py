@@ -152,15 +152,15 @@ def test_half_precision_is_denoised_in_float32():
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
-def test_serialises():
+def test_serializes():
     sampler = DDIMSampler(NoiseSchedule(50, 0.001, 0.3), num_inference_steps=3)
-    serialised = keras.saving.serialize_keras_object(sampler)
-    assert serialised["registered_name"] == "keras_diffkd>DDIMSampler"
+    serialized = keras.saving.serialize_keras_object(sampler)
+    assert serialized["registered_name"] == "keras_diffkd>DDIMSampler"
     x = np.ones((2, 4), "float32")
     expected = sampler.sample(lambda x, t: 0.5 * x, x)
     for copy in (
         DDIMSampler.from_config(sampler.get_config()),
-        keras.saving.deserialize_keras_object(json.loads(json.dumps(serialised))),
+        keras.saving.deserialize_keras_object(json.loads(json.dumps(serialized))),
     ):
         assert copy.get_config() == sampler.get_config()
         assert copy.timesteps == [16, 8, 0]

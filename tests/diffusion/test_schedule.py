@@ -81,13 +81,13 @@ def test_half_precision_is_noised_in_float32():
     np.testing.assert_array_equal(actual, expected)
 
 
-def test_serialises():
+def test_serializes():
     schedule = NoiseSchedule(50, beta_start=0.001, beta_end=0.3)
-    serialised = keras.saving.serialize_keras_object(schedule)
-    assert serialised["registered_name"] == "keras_diffkd>NoiseSchedule"
+    serialized = keras.saving.serialize_keras_object(schedule)
+    assert serialized["registered_name"] == "keras_diffkd>NoiseSchedule"
     for copy in (
         NoiseSchedule.from_config(schedule.get_config()),
-        keras.saving.deserialize_keras_object(json.loads(json.dumps(serialised))),
+        keras.saving.deserialize_keras_object(json.loads(json.dumps(serialized))),
     ):
         assert copy.get_config() == schedule.get_config()
         np.testing.assert_array_equal(copy.betas, schedule.betas)

@@ -43,7 +43,7 @@ def test_digits_then_own_images_with_the_teacher_that_was_saved(tmp_path):
 
 
 def small_preset(folder):
-    """A classifier for other classes, with what it wants done to the colours."""
+    """A classifier for other classes, with what it wants done to the colors."""
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
         input_conv_filters=[64],

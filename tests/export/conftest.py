@@ -12,7 +12,7 @@ LABELS = ["a", "b", "c", "d", "e"]
 NORMALIZATION = {"mean": [0.5], "std": [0.25], "input_range": [0, 255]}
 
 
-def randomise(model, seed=0):
+def randomize(model, seed=0):
     """Random weights, and batch-norm statistics that inference must not ignore."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
@@ -29,7 +29,7 @@ def make_student(seed=0, num_classes=5):
     x = keras.layers.ReLU()(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     outputs = keras.layers.Dense(num_classes, name="classes")(x)
-    return randomise(keras.Model(inputs, outputs, name="student"), seed)
+    return randomize(keras.Model(inputs, outputs, name="student"), seed)
 
 
 def make_scenes_model(name, image_shape, num_classes):
@@ -109,6 +109,6 @@ def helpers():
 
     Helpers.make_student = staticmethod(make_student)
     Helpers.make_scenes_model = staticmethod(make_scenes_model)
-    Helpers.randomise = staticmethod(randomise)
+    Helpers.randomize = staticmethod(randomize)
     Helpers.hash_files = staticmethod(hash_files)
     return Helpers

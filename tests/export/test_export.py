@@ -36,7 +36,7 @@ def run_tflite(folder, images):
 
 
 @pytest.mark.parametrize("run", [run_saved_model, run_onnx, run_tflite])
-def test_artefacts_compute_what_the_student_does(
+def test_artifacts_compute_what_the_student_does(
     run, exported, student, images, helpers
 ):
     expected = student(images, training=False).numpy()
@@ -54,7 +54,7 @@ def test_artefacts_compute_what_the_student_does(
 def test_manifest(exported, student, helpers):
     manifest = json.loads((exported / "manifest.json").read_text())
 
-    assert list(manifest["artefacts"]) == ["saved_model", "onnx", "tflite"]
+    assert list(manifest["artifacts"]) == ["saved_model", "onnx", "tflite"]
     assert manifest["student"]["parameters"] == student.count_params()
     assert manifest["labels"] == helpers.labels
     assert manifest["normalization"] == helpers.normalization
@@ -62,13 +62,13 @@ def test_manifest(exported, student, helpers):
     assert manifest["inputs"] == [
         {"name": "image", "shape": [None, 6, 6, 2], "dtype": "float32"}
     ]
-    assert manifest["artefacts"]["tflite"]["outputs"] == [
+    assert manifest["artifacts"]["tflite"]["outputs"] == [
         {"name": "logits", "shape": [1, 5], "dtype": "float32"}
     ]
     assert manifest["versions"]["keras"] == keras.__version__
     assert manifest["verification"]["num_samples"] == 150
     hashes = helpers.hash_files(exported)
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["verification"]["max_difference"] <= 1e-4
         assert entry["verification"]["agreement"] == 1.0
         path = exported / entry["file"]
@@ -146,7 +146,7 @@ class Subclassed(keras.Model):
 def test_subclassed_model(helpers, tmp_path, images):
     student = Subclassed()
     student(images[:3])
-    helpers.randomise(student)
+    helpers.randomize(student)
 
     manifest = export_student(student, tmp_path / "export")
 
@@ -169,7 +169,7 @@ def test_several_inputs_and_outputs_keep_their_names(helpers, tmp_path, rng):
             keras.layers.Dense(3, name="fine")(joined),
         ],
     )
-    helpers.randomise(student)
+    helpers.randomize(student)
     inputs = [rng.standard_normal((8, size)).astype("float32") for size in (3, 4)]
 
     manifest = export_student(student, tmp_path / "export", samples=inputs)
@@ -188,7 +188,7 @@ def test_one_input_and_two_outputs_keep_their_names(helpers, tmp_path):
         inputs, {"head": keras.layers.Dense(2)(inputs), "aux": inputs * 2.0}
     )
 
-    manifest = export_student(helpers.randomise(student), tmp_path / "export")
+    manifest = export_student(helpers.randomize(student), tmp_path / "export")
 
     assert [spec["name"] for spec in manifest["inputs"]] == ["features"]
     assert {spec["name"] for spec in manifest["outputs"]} == {"head", "aux"}

@@ -1,4 +1,4 @@
-"""Detectors and segmenters from a Keras model to artefacts."""
+"""Detectors and segmenters from a Keras model to artifacts."""
 
 import json
 
@@ -89,7 +89,7 @@ def test_detector(detector, scenes, objects, tmp_path):
     assert found["metrics"] == ["score", "found"]
     assert found["keras_found"] == pytest.approx(values["found"])
     for name in ("saved_model", "onnx", "tflite"):
-        measured = manifest["artefacts"][name]["verification"]
+        measured = manifest["artifacts"][name]["verification"]
         assert measured["max_difference"] <= 1e-4
         assert measured["score"] == pytest.approx(values["score"], abs=1e-3)
         assert measured["agreement"] > 0.998
@@ -97,7 +97,7 @@ def test_detector(detector, scenes, objects, tmp_path):
     for name, output in run_onnx(folder, scenes[:3]).items():
         np.testing.assert_allclose(output, expected[name][:3], atol=1e-4)
     report = verify(folder, detector, (scenes, objects), metrics=detection_metrics)
-    assert report["artefacts"]["tflite"]["found"] == pytest.approx(values["found"])
+    assert report["artifacts"]["tflite"]["found"] == pytest.approx(values["found"])
     assert "found" in format_table(report).splitlines()[0]
     assert verify(folder, decoded(detector), scenes)["metrics"] == ["accuracy"]
 
@@ -120,13 +120,13 @@ def test_segmenter(segmenter, scenes, tmp_path):
     assert manifest["outputs"] == [
         {"name": "logits", "shape": [None, 64, 64, 11], "dtype": "float32"}
     ]
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["verification"]["max_difference"] <= 1e-4
         assert entry["verification"]["error"] == pytest.approx(1 - expected, abs=1e-3)
         assert entry["verification"]["agreement"] > 0.999
     report = verify(folder, segmenter, (scenes, masks))
     assert report["keras"]["accuracy"] == pytest.approx(expected)
-    assert report["artefacts"]["onnx"]["accuracy"] == pytest.approx(expected, abs=1e-3)
+    assert report["artifacts"]["onnx"]["accuracy"] == pytest.approx(expected, abs=1e-3)
     with pytest.raises(ValueError, match="10 labels for outputs of shape.*64, 64, 11"):
         export_student(segmenter, tmp_path / "other", labels=CLASSES)
 
@@ -134,8 +134,8 @@ def test_segmenter(segmenter, scenes, tmp_path):
 def test_suppression_in_saved_model_and_onnx(suppressed, detector, scenes, objects):
     report = verify(suppressed, detector, (scenes, objects), metrics=detection_metrics)
 
-    assert set(report["artefacts"]) == {"saved_model", "onnx"}
-    for result in report["artefacts"].values():
+    assert set(report["artifacts"]) == {"saved_model", "onnx"}
+    for result in report["artifacts"].values():
         assert result["agreement"] == 1.0
         assert result["max_difference"] <= 1e-4
     manifest = json.loads((suppressed / "manifest.json").read_text())
@@ -219,7 +219,7 @@ def test_unusable_arguments_write_nothing(arguments, message, student, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_metric_that_an_artefact_misses(student, images, tmp_path):
+def test_metric_that_an_artifact_misses(student, images, tmp_path):
     values = iter([0.5, 0.5, 0.4])
 
     with pytest.raises(VerificationError) as error:
@@ -237,5 +237,5 @@ def test_metric_that_an_artefact_misses(student, images, tmp_path):
             "apart"
         ]
     }
-    assert error.value.report["artefacts"]["onnx"]["mAP"] == 0.4
+    assert error.value.report["artifacts"]["onnx"]["mAP"] == 0.4
     assert list(tmp_path.iterdir()) == []

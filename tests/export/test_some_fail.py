@@ -16,7 +16,7 @@ ADVICE = r"Nothing was put in place.*formats=(\[.*\]) \(--formats=(\S+)\)"
 @pytest.fixture
 def flaky(monkeypatch):
     """A writer that cannot write these formats."""
-    write = export_module.write_artefact
+    write = export_module.write_artifact
 
     def fail(*names):
         def write_or_raise(kind, *args, **options):
@@ -24,7 +24,7 @@ def flaky(monkeypatch):
                 raise ExportError(f"cannot be written as '{kind.name}'")
             return write(kind, *args, **options)
 
-        monkeypatch.setattr(export_module, "write_artefact", write_or_raise)
+        monkeypatch.setattr(export_module, "write_artifact", write_or_raise)
 
     return fail
 

@@ -44,8 +44,8 @@ def test_everything_else_is_copied(rng):
     # The layer that both the inner and the outer model use is one in the copy too.
     assert len(copy.variables) == len(model.variables)
     x = rng.normal(size=(4, 3)).astype("float32")
-    normalised = model.layers[1](x, training=False)
-    hidden = np.maximum(inner.get_layer("fc")(normalised), 0)
+    normalized = model.layers[1](x, training=False)
+    hidden = np.maximum(inner.get_layer("fc")(normalized), 0)
     shared = model.get_layer("shared")
     np.testing.assert_allclose(
         copy(x, training=False), shared(shared(hidden)), rtol=1e-5

@@ -4,7 +4,7 @@ from reference import diffkd_numpy as reference
 from reference.keras_side import (
     assert_initial_values,
     assert_matches,
-    assert_serialises,
+    assert_serializes,
     kernel_shapes,
 )
 
@@ -78,12 +78,12 @@ def test_initial_values():
     assert_initial_values(layer)
 
 
-def test_serialises():
-    assert_serialises(Bottleneck(8, 2, name="squeeze"), lambda layer: layer(_input()))
+def test_serializes():
+    assert_serializes(Bottleneck(8, 2, name="squeeze"), lambda layer: layer(_input()))
     assert Bottleneck(8, 2).get_config()["channels"] == 8
     assert Bottleneck(8, 2).get_config()["reduction"] == 2
     sequence = Bottleneck(8, 2, rank=1)
-    assert_serialises(sequence, lambda layer: layer(_input((4, 5, 8))))
+    assert_serializes(sequence, lambda layer: layer(_input((4, 5, 8))))
 
 
 @pytest.mark.parametrize("channels", [0, -8, 3])

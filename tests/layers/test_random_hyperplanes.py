@@ -8,7 +8,7 @@ from keras_diffkd.layers import RandomHyperplanes
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("center", ["median", "mean"])
 @pytest.mark.parametrize("batch", [8, 7])
-def test_centre_runs_along(rng, center, batch):
+def test_center_runs_along(rng, center, batch):
     layer = RandomHyperplanes(4, 5, center=center, momentum=0.6)
     x = rng.normal(size=(3, batch, 4))
     np.testing.assert_allclose(layer(x[0]), x[0] @ np.array(layer.directions), 1e-4)

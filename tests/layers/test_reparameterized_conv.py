@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from reference.keras_side import randomise
+from reference.keras_side import randomize
 
 from keras_diffkd.layers import ReparameterizedConv2D
 
@@ -49,14 +49,14 @@ def test_starts_as_the_convolution(rng, variant):
 def test_is_one_convolution_at_inference(rng, variant):
     layer = convolution(**VARIANTS[variant])
     ours = branched(layer)
-    randomise(ours)
+    randomize(ours)
     x = rng.normal(size=(2, 9, 9, 4)).astype("float32")
     expected = np.array(ours(x, training=False))
     ours.merge_into(layer)
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_branches_are_normalised_in_training(rng):
+def test_branches_are_normalized_in_training(rng):
     ours = branched(convolution())
     x = rng.normal(size=(16, 9, 9, 4)).astype("float32")
     for branch in ours.branches:

@@ -1,4 +1,4 @@
-"""All methods on real digits, down to the artefacts of their student."""
+"""All methods on real digits, down to the artifacts of their student."""
 
 import keras
 import numpy as np
@@ -76,10 +76,10 @@ def test_the_student_ships(digits, trained, tmp_path):
         labels=digits.label_names,
         normalization=digits.normalization,
     )
-    assert set(manifest["artefacts"]) == set(FORMATS)
+    assert set(manifest["artifacts"]) == set(FORMATS)
     expected = np.mean(distiller.predict(images, verbose=0).argmax(-1) == labels)
-    for artefact in manifest["artefacts"].values():
-        found = artefact["verification"]
+    for artifact in manifest["artifacts"].values():
+        found = artifact["verification"]
         assert found["max_difference"] < 1e-4
         assert found["agreement"] == 1.0
         assert found["accuracy"] == pytest.approx(expected)

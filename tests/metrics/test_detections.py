@@ -27,11 +27,11 @@ def anchors_of(detector):
 
 
 def decode(anchors, deltas):
-    """Boxes from deltas of centre, width and height (arXiv 1506.01497, section 3.1)."""
+    """Boxes from deltas of center, width and height (arXiv 1506.01497, section 3.1)."""
     size = anchors[:, 2:] - anchors[:, :2]
-    centre = anchors[:, :2] + size / 2 + deltas[..., :2] * size
+    center = anchors[:, :2] + size / 2 + deltas[..., :2] * size
     half = np.exp(deltas[..., 2:]) * size / 2
-    boxes = np.concatenate([centre - half, centre + half], axis=-1)
+    boxes = np.concatenate([center - half, center + half], axis=-1)
     return np.clip(boxes, 0, [SHAPE[1], SHAPE[0]] * 2)
 
 

@@ -35,7 +35,7 @@ def test_convolutions_are_padded_symmetrically(rng, size, kernel_size, stride):
     np.testing.assert_allclose(model(x[None])[0], expected, atol=1e-5)
 
 
-def test_convolutions_are_initialised_by_fan_out():
+def test_convolutions_are_initialized_by_fan_out():
     image = keras.Input((8, 8, 16))
     x = blocks.conv(image, 64, 3, name="one")
     model = keras.Model(image, blocks.conv(x, 64, 3, name="two"))
@@ -47,14 +47,14 @@ def test_convolutions_are_initialised_by_fan_out():
     assert not np.isclose(first.ravel()[:100], kernel.ravel()[:100]).any()
 
 
-def test_batch_normalisation_is_that_of_the_literature():
+def test_batch_normalization_is_that_of_the_literature():
     image = keras.Input((8, 8, 2))
     layer = keras.Model(image, blocks.batch_norm(image, name="bn")).get_layer("bn")
     assert layer.epsilon == 1e-5
     assert layer.momentum == 0.9
 
 
-def test_classifier_is_initialised_by_fan_in():
+def test_classifier_is_initialized_by_fan_in():
     image = keras.Input((2, 2, 400))
     model = blocks.classifier(image, image, 300, name="model")
     for weights in model.get_layer("logits").get_weights():

@@ -11,7 +11,7 @@ def test_parameters_and_shapes(count_trainable):
     assert model.get_layer("features").output.shape == (None, 7, 7, 1024)
 
 
-def test_convolutions_are_initialised_by_fan_in():
+def test_convolutions_are_initialized_by_fan_in():
     model = build_model("mobilenet_v1", (32, 32, 3), 10)
     fan_ins = {"stem_conv": 27, "block5_depthwise": 9, "block5_pointwise": 256}
     for name, fan_in in fan_ins.items():

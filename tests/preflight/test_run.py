@@ -198,7 +198,7 @@ def assert_same_state(before, after):
 
 
 def test_fit_leaves_the_teacher_as_it_was():
-    own = small_cnn(8)  # With batch normalisation, one layer frozen and compiled.
+    own = small_cnn(8)  # With batch normalization, one layer frozen and compiled.
     own.layers[1].trainable = False
     own.compile("adam", cross_entropy())
     x, y = random_batch(np.random.default_rng(0), 32)

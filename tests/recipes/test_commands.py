@@ -21,7 +21,7 @@ from keras_diffkd.recipes.run.metrics_log import read_metrics
 
 TINY = ("--flagfile=digits.flags", "--epochs=1", "--steps_per_epoch=2")
 
-ARTEFACTS = (
+ARTIFACTS = (
     "saved_model",
     "student.onnx",
     "student.tflite",
@@ -128,12 +128,12 @@ def test_the_whole_job(tmp_path, here, capsys):
     for row in ("teacher", "student alone", "distilled student"):
         assert f"\n{row} " in evaluated
     assert "digits, 445 test images" in evaluated
-    for artefact in ARTEFACTS:
-        assert artefact in exported
-        assert artefact in verified
+    for artifact in ARTIFACTS:
+        assert artifact in exported
+        assert artifact in verified
     assert "445 samples" in verified
     check_finished_run_is_left_alone(run, here)
-    check_truncated_artefact_fails(run, here, capsys)
+    check_truncated_artifact_fails(run, here, capsys)
 
 
 def check_records(run):
@@ -166,19 +166,19 @@ def check_models(run):
 
 
 def check_export(run):
-    for artefact in ARTEFACTS:
-        assert (run / "export" / artefact).exists()
+    for artifact in ARTIFACTS:
+        assert (run / "export" / artifact).exists()
     report = json.loads((run / "export" / "report.json").read_text())
     assert report["ok"] is True
     page = (run / "export" / "report.html").read_text()
-    for title in ("Did distillation help?", "Artefacts", "Predictions"):
+    for title in ("Did distillation help?", "Artifacts", "Predictions"):
         assert title in page
     manifest = json.loads((run / "export" / "manifest.json").read_text())
-    assert manifest["input"]["normalized_by"] == "artefact"
+    assert manifest["input"]["normalized_by"] == "artifact"
     assert manifest["warnings"] == []
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["inputs"][0]["dtype"] == "uint8"
-    int8 = manifest["artefacts"]["tflite_int8"]["quantization"]
+    int8 = manifest["artifacts"]["tflite_int8"]["quantization"]
     assert int8["calibration"] == {"num_samples": 256, "samples": "given"}
     assert manifest["labels"] == [str(digit) for digit in range(10)]
     assert manifest["source"]["student"] == str(run / "student.keras")
@@ -195,9 +195,9 @@ def check_finished_run_is_left_alone(run, here):
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def check_truncated_artefact_fails(run, here, capsys):
-    artefact = run / "export" / "student.onnx"
-    artefact.write_bytes(artefact.read_bytes()[:1000])
+def check_truncated_artifact_fails(run, here, capsys):
+    artifact = run / "export" / "student.onnx"
+    artifact.write_bytes(artifact.read_bytes()[:1000])
     with pytest.raises(SystemExit) as stopped:
         here(
             "diffkd-verify",

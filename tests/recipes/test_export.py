@@ -25,7 +25,7 @@ def test_a_failed_export_shows_what_failed(monkeypatch, capsys):
     report = {
         "output_dir": "export",
         "metrics": [],
-        "artefacts": {"onnx": {**result, "max_difference": 0.5, "agreement": 0.25}},
+        "artifacts": {"onnx": {**result, "max_difference": 0.5, "agreement": 0.25}},
         "failures": {"student.onnx": ["out of tolerance"]},
         "keras": {"latency_ms": 1.0, "num_threads": 4},
         "batch_size": None,
@@ -36,7 +36,7 @@ def test_a_failed_export_shows_what_failed(monkeypatch, capsys):
     def fail():
         raise VerificationError(report)
 
-    monkeypatch.setattr(export, "write_artefacts", fail)
+    monkeypatch.setattr(export, "write_artifacts", fail)
     with pytest.raises(VerificationError):
         export.main([])
     printed = capsys.readouterr().out

@@ -141,8 +141,8 @@ def batch_norm(layer, x, training):
             layer[name] = MOMENTUM * layer[name] + (1.0 - MOMENTUM) * value
     else:
         mean, variance = layer["moving_mean"], layer["moving_variance"]
-    normalised = (x - mean) / np.sqrt(variance + EPSILON)
-    return layer["gamma"] * normalised + layer["beta"]
+    normalized = (x - mean) / np.sqrt(variance + EPSILON)
+    return layer["gamma"] * normalized + layer["beta"]
 
 
 def dense_batch_norm(layers, x, training):

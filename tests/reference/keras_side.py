@@ -74,8 +74,8 @@ def read_units(*layers):
     )
 
 
-def randomise(layer, seed=0):
-    """Gives every weight a value that no initialiser would, statistics included."""
+def randomize(layer, seed=0):
+    """Gives every weight a value that no initializer would, statistics included."""
     rng = np.random.default_rng(seed)
     for variable in layer.weights:
         value = rng.normal(size=variable.shape)
@@ -103,7 +103,7 @@ def assert_matches(layer, call, network, x, *, training):
         The gradients of a random linear function of the output: the one that reached
         `x`, and those that reached the weights, by path.
     """
-    units = read_units(randomise(layer))
+    units = read_units(randomize(layer))
     after = units.copy()
     expected = after.run(network, x)
     cotangent = np.random.default_rng(1).normal(size=expected.shape).astype("float32")
@@ -192,12 +192,12 @@ def assert_initial_values(layer, minimum=200):
         # A uniform variable in +-1: variance 1/3, of the square 4/45.
         tolerance = 5 * np.sqrt(4 / 45 / len(values))
         assert np.mean(values**2) == pytest.approx(1 / 3, abs=tolerance)
-    # An initialiser object that is used twice would give the same numbers twice.
+    # An initializer object that is used twice would give the same numbers twice.
     starts = [tuple(values[:2]) for values in kernels + biases if len(values) > 1]
     assert len(set(starts)) == len(starts)
 
 
-def assert_serialises(original, build):
+def assert_serializes(original, build):
     """Round trips through `get_config` and through Keras's registry.
 
     `build(layer)` runs the layer once and returns its output; the copies, given the
@@ -206,10 +206,10 @@ def assert_serialises(original, build):
     cls = type(original)
     assert keras.saving.get_registered_name(cls) == f"keras_diffkd>{cls.__name__}"
     output = build(original)
-    serialised = json.loads(json.dumps(keras.saving.serialize_keras_object(original)))
+    serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(original)))
     for copy in (
         cls.from_config(original.get_config()),
-        keras.saving.deserialize_keras_object(serialised),
+        keras.saving.deserialize_keras_object(serialized),
     ):
         assert type(copy) is cls
         assert copy.get_config() == original.get_config()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.gradients import value_and_gradients
 from reference import diffkd_numpy as reference
-from reference.keras_side import layers_with_weights, randomise, read_units
+from reference.keras_side import layers_with_weights, randomize, read_units
 
 from keras_diffkd import DiffKD
 
@@ -52,7 +52,7 @@ class Run:
         )
         self.method = DiffKD(**arguments)
         self.method.build(*shapes)
-        randomise(self.method)
+        randomize(self.method)
         self.parts = {
             "projection": [self.method.student_projection],
             "denoiser": [self.method.diffusion.denoiser],

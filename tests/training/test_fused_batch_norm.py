@@ -1,4 +1,4 @@
-"""The fused batch normalisation against Keras's own."""
+"""The fused batch normalization against Keras's own."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras_diffkd.training.fused_batch_norm import fused_batch_normalization
 pytestmark = pytest.mark.backend("tensorflow")
 
 
-def normalise(x, fused, *, training, dtype=None, **arguments):
+def normalize(x, fused, *, training, dtype=None, **arguments):
     """Returns outputs, gradients and moving statistics, as arrays."""
     keras.utils.set_random_seed(0)
     layer = keras.layers.BatchNormalization(dtype=dtype, **arguments)
@@ -57,8 +57,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_equals_the_plain_operations(rng, case):
     x = rng.normal(2.0, 3.0, (6, 5, 4, 3)).astype("float32")
-    plain, plain_kinds = normalise(x, False, **case)
-    fused, fused_kinds = normalise(x, True, **case)
+    plain, plain_kinds = normalize(x, False, **case)
+    fused, fused_kinds = normalize(x, True, **case)
     assert "FusedBatchNormV3" in fused_kinds
     assert "FusedBatchNormV3" not in plain_kinds
     assert len(fused) == len(plain)
@@ -81,8 +81,8 @@ LEFT_ALONE = {
 @pytest.mark.parametrize(("shape", "arguments"), LEFT_ALONE.values(), ids=LEFT_ALONE)
 def test_what_does_not_fit_is_left_to_keras(rng, shape, arguments):
     x = rng.normal(size=shape).astype(arguments.get("dtype", "float32"))
-    plain, _ = normalise(x, False, training=True, **arguments)
-    fused, kinds = normalise(x, True, training=True, **arguments)
+    plain, _ = normalize(x, False, training=True, **arguments)
+    fused, kinds = normalize(x, True, training=True, **arguments)
     assert "FusedBatchNormV3" not in kinds
     for ours, theirs in zip(fused, plain, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -143,14 +143,14 @@ def test_the_distillers_step_is_fused_without_xla_and_its_student_is_not(rng, tm
     distiller.fit(x, y, verbose=0)
     assert step_kinds(distiller, x, y) >= {"FusedBatchNormV3", "FusedBatchNormGradV3"}
     student = distiller.strip()
-    normalisations = [
+    normalizations = [
         layer
         for layer in student.layers
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
-    assert normalisations
-    assert all(type(x) is keras.layers.BatchNormalization for x in normalisations)
-    assert all("call" not in x.__dict__ for x in normalisations)
+    assert normalizations
+    assert all(type(x) is keras.layers.BatchNormalization for x in normalizations)
+    assert all("call" not in x.__dict__ for x in normalizations)
     np.testing.assert_array_equal(
         distiller.predict(x, verbose=0), student.predict(x, verbose=0)
     )

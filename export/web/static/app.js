@@ -60,7 +60,7 @@ class App {
     Object.assign(button, { type: "button", ariaPressed: "false" });
     button.append(picture);
     if (label !== null) {
-      button.setAttribute("aria-label", `Sample ${index + 1}, labelled ${label}`);
+      button.setAttribute("aria-label", `Sample ${index + 1}, labeled ${label}`);
       button.append(element("span", "", label));
     }
     button.addEventListener("click", async () => {
@@ -144,7 +144,7 @@ class App {
     const order = values.map((_, index) => index).sort((a, b) => values[b] - values[a]);
     const shown = values.length <= MOST_BARS ? [...values.keys()] : order;
     const isEmpty = this.pad && !this.hasInk();
-    summarise(isEmpty ? "Draw something" : this.name(order[0]));
+    summarize(isEmpty ? "Draw something" : this.name(order[0]));
     const rows = shown.slice(0, MOST_BARS).map((index) => {
       const track = element("div", "track");
       const bar = element("div", "bar");
@@ -175,7 +175,7 @@ class App {
     for (const index of found.classes) counts.set(index, (counts.get(index) ?? 0) + 1);
     const order = [...counts].sort((a, b) => b[1] - a[1]);
     const named = order.filter(([index]) => index !== background);
-    summarise(named.map(([index]) => this.name(index)).join(", ") || "Only background");
+    summarize(named.map(([index]) => this.name(index)).join(", ") || "Only background");
     list(order.map(([index, count]) => this.legend(
       index, percent(count / found.classes.length), index === background,
     )), "legend");
@@ -187,7 +187,7 @@ class App {
     const found = detections(this.outputs, this.page.nms, threshold);
     showBoxes(find("view"), found, this.name);
     const names = found.map(({ index }) => this.name(index));
-    summarise(names.join(", ") || "Nothing found");
+    summarize(names.join(", ") || "Nothing found");
     list(found.map(({ index, score, box }) => {
       const row = this.legend(index, percent(score), false);
       row.dataset.box = box.join(" ");
@@ -224,7 +224,7 @@ function list(rows, className) {
 }
 
 // Set only when it changes, so that screen readers do not repeat it.
-function summarise(text) {
+function summarize(text) {
   if (find("summary").textContent !== text) find("summary").textContent = text;
 }
 

@@ -71,10 +71,10 @@ def test_a_new_format_is_a_class(student, tmp_path, monkeypatch):
     monkeypatch.setitem(FORMATS, "numpy", NumpyFile())
     folder = tmp_path / "export"
     manifest = export_student(student, folder, ["numpy"], labels=["a", "b", "c"])
-    assert manifest["artefacts"]["numpy"]["file"] == "student.json"
-    assert manifest["artefacts"]["numpy"]["verification"]["agreement"] == 1.0
+    assert manifest["artifacts"]["numpy"]["file"] == "student.json"
+    assert manifest["artifacts"]["numpy"]["verification"]["agreement"] == 1.0
     assert json.loads((folder / "student.json").read_text())["metadata"]["labels"]
-    assert verify(folder, student, None)["artefacts"]["numpy"]["ok"]
+    assert verify(folder, student, None)["artifacts"]["numpy"]["ok"]
 
     student.layers[-1].bias.assign([1.0, 0.0, 0.0])
     with pytest.raises(VerificationError, match="student.json: out of tolerance"):

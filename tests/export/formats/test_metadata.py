@@ -90,7 +90,7 @@ def replace(family, path, metadata):
 
 def rehash(folder, edit=lambda manifest: None):
     manifest = read_manifest(folder)
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         entry.update(fingerprint(folder / entry["file"]))
     edit(manifest)
     write_manifest(folder, manifest)

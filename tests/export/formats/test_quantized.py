@@ -1,4 +1,4 @@
-"""Quantized and float16 artefacts of a classifier that was trained on real digits."""
+"""Quantized and float16 artifacts of a classifier that was trained on real digits."""
 
 import json
 
@@ -79,7 +79,7 @@ def test_all_formats(digits, tmp_path, monkeypatch):
         normalization=digits.normalization,
     )
 
-    assert set(manifest["artefacts"]) == set(ALL)
+    assert set(manifest["artifacts"]) == set(ALL)
     for name in ALL:
         check_raw_pixels(name, folder, teacher, samples, pixels, manifest)
     check_sizes(manifest)
@@ -98,7 +98,7 @@ def check_raw_pixels(name, folder, teacher, samples, pixels, manifest):
 
     outputs = RUN[kind.names["float32"]](folder / kind.file, pixels)
 
-    found = manifest["artefacts"][name]
+    found = manifest["artifacts"][name]
     assert found["precision"] == kind.precision
     accuracy = np.mean(outputs.argmax(-1) == labels)
     assert accuracy >= np.mean(expected.argmax(-1) == labels) - 0.005
@@ -111,7 +111,7 @@ def check_raw_pixels(name, folder, teacher, samples, pixels, manifest):
 
 
 def check_sizes(manifest):
-    sizes = {name: entry["size"] for name, entry in manifest["artefacts"].items()}
+    sizes = {name: entry["size"] for name, entry in manifest["artifacts"].items()}
     assert sizes["tflite_int8"] <= 0.3 * sizes["tflite"]
     assert sizes["tflite_dynamic"] <= 0.3 * sizes["tflite"]
     assert sizes["tflite_float16"] <= 0.55 * sizes["tflite"]
@@ -125,7 +125,7 @@ def check_full_int8(folder, manifest):
     interpreter.allocate_tensors()
     dtypes = {np.dtype(d["dtype"]).name for d in interpreter.get_tensor_details()}
     assert dtypes <= {"int8", "uint8", "int32"}
-    entry = manifest["artefacts"]["tflite_int8"]
+    entry = manifest["artifacts"]["tflite_int8"]
     [spec] = entry["inputs"]
     assert spec["dtype"] == "uint8"
     assert spec["quantization"] == {"scale": 1.0, "zero_point": 0}
@@ -156,15 +156,15 @@ def check_int8_onnx_keeps_the_pixels_exact(folder):
 def check_verification_on_pixels_and_on_images(folder, teacher, samples, pixels):
     for images in (samples[0], pixels):
         report = verify(folder, teacher, (images, samples[1]))
-        assert set(report["artefacts"]) == set(ALL)
-        assert report["artefacts"]["onnx"]["max_difference"] <= 1e-4
-    assert report["artefacts"]["onnx_int8"]["precision"] == "int8"
+        assert set(report["artifacts"]) == set(ALL)
+        assert report["artifacts"]["onnx"]["max_difference"] <= 1e-4
+    assert report["artifacts"]["onnx_int8"]["precision"] == "int8"
     assert "student_int8.tflite" in format_table(report)
 
 
 def check_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch):
     read = json.loads((folder / "manifest.json").read_text())
-    read["artefacts"]["tflite_int8"]["outputs"][0]["quantization"]["zero_point"] += 1
+    read["artifacts"]["tflite_int8"]["outputs"][0]["quantization"]["zero_point"] += 1
     monkeypatch.setattr(
         "keras_diffkd.export.proof.verification.Manifest.read",
         lambda folder: Manifest.from_json(read),
@@ -176,10 +176,10 @@ def check_wrong_scale_in_the_manifest(folder, teacher, samples, monkeypatch):
 
 def check_slower_than_float32(folder, teacher, samples, manifest, monkeypatch):
     slow = {"onnx": 1.0, "tflite": 2.0, "onnx_int8": 1.2, "tflite_int8": 2.1}
-    latencies = iter([slow.get(name, 0.5) for name in manifest["artefacts"]])
+    latencies = iter([slow.get(name, 0.5) for name in manifest["artifacts"]])
     with monkeypatch.context() as patch:
         patch.setattr(
-            "keras_diffkd.export.proof.artefact.latency_ms", lambda *_: next(latencies)
+            "keras_diffkd.export.proof.artifact.latency_ms", lambda *_: next(latencies)
         )
         report = verify(folder, teacher, samples)
     # A tenth more is what a short measurement may be off.
@@ -217,8 +217,8 @@ def test_small_student_of_normalized_images(digits, tmp_path, rng):
 
     manifest = export_student(student, tmp_path / "export", ["tflite"], quantize="int8")
 
-    int8 = manifest["artefacts"]["tflite_int8"]
-    assert 0.5 < int8["size"] / manifest["artefacts"]["tflite"]["size"] < 0.95
+    int8 = manifest["artifacts"]["tflite_int8"]
+    assert 0.5 < int8["size"] / manifest["artifacts"]["tflite"]["size"] < 0.95
     assert int8["inputs"][0]["dtype"] == "int8"
     assert int8["inputs"][0]["quantization"]["scale"] > 0
     [warning] = manifest["warnings"]

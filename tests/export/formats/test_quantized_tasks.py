@@ -57,7 +57,7 @@ def test_detector_with_suppression_in_onnx(detector, pixels, tmp_path):
         normalization=NORMALIZATION,
         nms={"score_threshold": 0.6},
     )
-    entry = manifest["artefacts"]["onnx_int8"]
+    entry = manifest["artifacts"]["onnx_int8"]
     assert entry["verification"]["found"] == 1.0
     assert entry["verification"]["agreement"] > 0.5
     with pytest.raises(ValueError, match="the format 'tflite_int8' with nms"):
@@ -78,5 +78,5 @@ def test_segmenter(segmenter, pixels, tmp_path):
         normalization=NORMALIZATION,
         quantized_tolerance=0.1,
     )
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["verification"]["accuracy"] > 0.9

@@ -65,7 +65,7 @@ def test_all_float_formats_of_stacked_layers(tmp_path):
     formats = ["saved_model", "onnx", "tflite", "tflite_dynamic"]
     manifest = export_student(student, tmp_path / "export", formats, samples=STEPS)
     for name in formats[:3]:
-        found = manifest["artefacts"][name]["verification"]
+        found = manifest["artifacts"][name]["verification"]
         assert found["max_difference"] < 1e-6
 
 
@@ -75,7 +75,7 @@ def test_int8(tmp_path):
     formats = ["tflite", "onnx_int8", "tflite_int8"]
     manifest = export_student(student, tmp_path / "export", formats, samples=STEPS)
     for name in formats[1:]:
-        found = manifest["artefacts"][name]["verification"]
+        found = manifest["artifacts"][name]["verification"]
         assert found["max_difference"] < 0.1
     assert not student.layers[0].forward_layer.unroll
 
@@ -107,7 +107,7 @@ def test_int8_of_padded_examples(masked, tmp_path):
     manifest = export_student(
         student, tmp_path / "export", [name], samples=padded, quantized_tolerance=1.0
     )
-    assert manifest["artefacts"][name]["verification"]["max_difference"] < 0.1
+    assert manifest["artifacts"][name]["verification"]["max_difference"] < 0.1
 
 
 def test_interpreter_that_crashes_leaves_this_process(tmp_path):

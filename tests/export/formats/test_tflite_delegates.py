@@ -37,7 +37,7 @@ def test_graph_in_parts_is_a_warning(name, torn):
     _, manifest = torn
     [warning] = [
         text
-        for text in manifest["artefacts"][name]["verification"]["warnings"]
+        for text in manifest["artifacts"][name]["verification"]["warnings"]
         if "delegate" in text
     ]
     assert warning.startswith("the CPU delegate takes it in 3 parts; 2 of ")

@@ -43,21 +43,21 @@ def damaged(content, flips, cuts=CUTS, seed=0):
 
 
 @pytest.mark.parametrize("file", [file for file in FLIPS if "manifest" not in file])
-def test_artefacts(file, export_copy):
+def test_artifacts(file, export_copy):
     manifest = read_manifest(export_copy)
     [entry] = [
         entry
-        for entry in manifest["artefacts"].values()
+        for entry in manifest["artifacts"].values()
         if entry["file"] == file.partition("/")[0]
     ]
-    path, artefact = export_copy / file, export_copy / entry["file"]
+    path, artifact = export_copy / file, export_copy / entry["file"]
     content = path.read_bytes()
     for changed in damaged(content, FLIPS[file]):
         path.write_bytes(changed)
-        [reason] = find_damage(artefact, entry)
+        [reason] = find_damage(artifact, entry)
         assert "corrupt" in reason or "truncated" in reason
     path.write_bytes(content)
-    assert find_damage(artefact, entry) == []
+    assert find_damage(artifact, entry) == []
 
 
 def test_manifest(export_copy):

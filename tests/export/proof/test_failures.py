@@ -1,4 +1,4 @@
-"""Every way in which an artefact can be wrong, with the words that say so.
+"""Every way in which an artifact can be wrong, with the words that say so.
 
 Files are exchanged for wrong ones behind the manifest's back, so that nothing but the
 file itself tells. Damage of intact files is in `test_verification.py`, wrong labels and
@@ -56,7 +56,7 @@ def classifier(*layers):
 
 
 def exchange(folder, name, student):
-    """Writes an artefact anew from another student, and says nothing of it."""
+    """Writes an artifact anew from another student, and says nothing of it."""
     kind = FORMATS[name]
     path = folder / kind.file
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -76,14 +76,14 @@ def edit_onnx(folder, edit):
 def rehash(folder, edit=lambda manifest: None):
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         entry.update(fingerprint(folder / entry["file"]))
     edit(manifest)
     write_manifest(folder, manifest)
 
 
 def reasons(folder, student, images, name):
-    """Returns what verification says of the one artefact that fails."""
+    """Returns what verification says of the one artifact that fails."""
     with pytest.raises(VerificationError) as error:
         verify(folder, student, images[:8])
     assert list(error.value.report["failures"]) == [FORMATS[name].file]
@@ -267,7 +267,7 @@ def test_interface_of_the_manifest(
     kind, key, value, expected, export_copy, student, images
 ):
     def change(manifest):
-        manifest["artefacts"]["onnx"][kind][0][key] = value
+        manifest["artifacts"]["onnx"][kind][0][key] = value
 
     rehash(export_copy, change)
     found = reasons(export_copy, student, images, "onnx")

@@ -60,4 +60,4 @@ def test_metrics_may_be_a_tenth_of_a_point_apart():
     assert compare_metrics({"mAP": 0.498, "mAP50": 0.8}, reference) == [
         "metric 'mAP' is 0.4980 and the Keras student's 0.5000: more than 0.001 apart"
     ]
-    assert "['mAP'] for the artefact" in compare_metrics({"mAP": 0.5}, reference)[0]
+    assert "['mAP'] for the artifact" in compare_metrics({"mAP": 0.5}, reference)[0]

@@ -9,9 +9,9 @@ from keras_diffkd.export.records.fingerprints import fingerprint
 from keras_diffkd.export.records.manifest import read_manifest, write_manifest
 
 
-def artefact_file(folder, artefact):
+def artifact_file(folder, artifact):
     """The file that is damaged: of a SavedModel, its weights."""
-    path = folder / artefact
+    path = folder / artifact
     if path.is_dir():
         (path,) = path.glob("variables/variables.data*")
     return path
@@ -37,7 +37,7 @@ def edit_manifest(folder, edit):
     write_manifest(folder, manifest)
 
 
-ARTEFACTS = ["saved_model", "student.onnx", "student.tflite"]
+ARTIFACTS = ["saved_model", "student.onnx", "student.tflite"]
 
 
 def test_report(exported, student, images):
@@ -51,8 +51,8 @@ def test_report(exported, student, images):
     assert report["failures"] == {}
     assert report["keras"]["accuracy"] == pytest.approx(0.9)
     assert report["keras"]["latency_ms"] > 0
-    assert set(report["artefacts"]) == {"saved_model", "onnx", "tflite"}
-    for result in report["artefacts"].values():
+    assert set(report["artifacts"]) == {"saved_model", "onnx", "tflite"}
+    for result in report["artifacts"].values():
         assert result["ok"]
         assert 0 <= result["mean_difference"] <= result["max_difference"] <= 1e-4
         assert result["agreement"] == 1.0
@@ -62,24 +62,24 @@ def test_report(exported, student, images):
     json.dumps(report, allow_nan=False)
 
 
-@pytest.mark.parametrize("artefact", ARTEFACTS)
+@pytest.mark.parametrize("artifact", ARTIFACTS)
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [(truncate, "truncated"), (flip_a_bit, "sha256 mismatch"), (delete, "missing")],
 )
-def test_damaged_artefact(artefact, damage, reason, export_copy, student, images):
-    damage(artefact_file(export_copy, artefact))
+def test_damaged_artifact(artifact, damage, reason, export_copy, student, images):
+    damage(artifact_file(export_copy, artifact))
 
-    with pytest.raises(VerificationError, match=f"{artefact}: .*{reason}") as error:
+    with pytest.raises(VerificationError, match=f"{artifact}: .*{reason}") as error:
         verify(export_copy, student, images[:4])
 
     report = error.value.report
-    assert list(report["failures"]) == [artefact]
-    assert sorted(r["ok"] for r in report["artefacts"].values()) == [False, True, True]
+    assert list(report["failures"]) == [artifact]
+    assert sorted(r["ok"] for r in report["artifacts"].values()) == [False, True, True]
     assert "FAILED" in format_table(report)
 
 
-def test_every_failed_artefact_is_named(export_copy, student, images):
+def test_every_failed_artifact_is_named(export_copy, student, images):
     shutil.rmtree(export_copy / "saved_model")
     delete(export_copy / "student.onnx")
 
@@ -100,30 +100,30 @@ def test_file_added_to_a_saved_model(export_copy, student, images):
         verify(export_copy, student, images[:4])
 
 
-@pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_valid_hash_of_an_invalid_file(artefact, export_copy, student, images):
-    path = export_copy / artefact
+@pytest.mark.parametrize("artifact", ARTIFACTS)
+def test_valid_hash_of_an_invalid_file(artifact, export_copy, student, images):
+    path = export_copy / artifact
     (path / "saved_model.pb" if path.is_dir() else path).write_bytes(b"nothing" * 99)
 
     def rehash(manifest):
-        for entry in manifest["artefacts"].values():
+        for entry in manifest["artifacts"].values():
             entry.update(fingerprint(export_copy / entry["file"]))
 
     edit_manifest(export_copy, rehash)
-    with pytest.raises(VerificationError, match=f"{artefact}: does not run"):
+    with pytest.raises(VerificationError, match=f"{artifact}: does not run"):
         verify(export_copy, student, images[:4])
 
 
 def test_wrong_names(export_copy, student, images):
     def rename(manifest):
-        for entry in manifest["artefacts"].values():
+        for entry in manifest["artifacts"].values():
             entry["outputs"][0]["name"] = "classes"
 
     edit_manifest(export_copy, rename)
     with pytest.raises(VerificationError) as error:
         verify(export_copy, student, images[:4])
 
-    assert set(error.value.report["failures"]) == set(ARTEFACTS)
+    assert set(error.value.report["failures"]) == set(ARTIFACTS)
     for reasons in error.value.report["failures"].values():
         assert "wrong outputs: expected classes" in reasons[0]
         assert "found logits" in reasons[0]
@@ -133,8 +133,8 @@ def test_another_student(exported, helpers, images):
     with pytest.raises(VerificationError) as error:
         verify(exported, helpers.make_student(seed=7), images)
 
-    assert set(error.value.report["failures"]) == set(ARTEFACTS)
-    for result in error.value.report["artefacts"].values():
+    assert set(error.value.report["failures"]) == set(ARTIFACTS)
+    for result in error.value.report["artifacts"].values():
         assert "out of tolerance" in result["reasons"][0]
         assert result["max_difference"] > 1e-4
         assert result["agreement"] < 1
@@ -186,7 +186,7 @@ def test_without_samples(exported, student):
     assert verify(exported, student, None)["samples"].startswith("random")
 
 
-def test_half_precision_outputs_of_artefacts_would_fail(exported, student, images):
+def test_half_precision_outputs_of_artifacts_would_fail(exported, student, images):
     """The tolerance is tight enough to notice float16."""
     rounded = type(student).from_config(student.get_config())
     rounded.set_weights([np.float32(np.float16(w)) for w in student.get_weights()])

@@ -25,7 +25,7 @@ def test_files_in_an_export_that_are_not_ours_are_not_deleted(export_copy):
         check_target(export_copy, {"experiment": "small"})
 
 
-def test_a_report_beside_the_artefacts_may_be_replaced(export_copy, tmp_path):
+def test_a_report_beside_the_artifacts_may_be_replaced(export_copy, tmp_path):
     (export_copy / "report.html").write_text("old")
     check_target(export_copy, {"experiment": "small"})
     alone = tmp_path / "alone"

@@ -31,10 +31,10 @@ def test_fingerprint_of_a_folder_is_that_of_the_lines_of_sha256sum(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("artefacts", "message"),
+    ("artifacts", "message"),
     [
-        ({}, "no artefacts"),
-        ({"coreml": {}}, "unknown artefact 'coreml'"),
+        ({}, "no artifacts"),
+        ({"coreml": {}}, "unknown artifact 'coreml'"),
         ({"onnx": {"file": "student.onnx", "size": "3"}}, "'size'"),
         (
             {
@@ -50,10 +50,10 @@ def test_fingerprint_of_a_folder_is_that_of_the_lines_of_sha256sum(tmp_path):
         ),
     ],
 )
-def test_unusable_entries(artefacts, message, tmp_path):
+def test_unusable_entries(artifacts, message, tmp_path):
     write_manifest(
         tmp_path,
-        {"generator": "keras_diffkd.export", "version": 1, "artefacts": artefacts},
+        {"generator": "keras_diffkd.export", "version": 1, "artifacts": artifacts},
     )
     with pytest.raises(ManifestError, match=message):
         read_manifest(tmp_path)
@@ -75,15 +75,15 @@ def test_parts_that_older_exports_lack(exported):
     content = read_manifest(exported)
     for key in ("batch_size", "input", "predictions", "warnings", "verification"):
         del content[key]
-    del content["artefacts"]["onnx"]["precision"]
+    del content["artifacts"]["onnx"]["precision"]
     manifest = Manifest.from_json(content)
     assert (manifest.batch_size, manifest.warnings) == (None, [])
-    assert manifest.artefacts["onnx"].precision == "float32"
+    assert manifest.artifacts["onnx"].precision == "float32"
 
 
 @pytest.mark.parametrize("tensor", [{}, {"name": "image", "dtype": "int8"}, "image"])
 def test_tensors_that_are_none(tensor, exported):
     content = read_manifest(exported)
-    content["artefacts"]["onnx"]["inputs"] = [tensor]
+    content["artifacts"]["onnx"]["inputs"] = [tensor]
     with pytest.raises(ManifestError, match="corrupt: Expected a dict with name, sha"):
         Manifest.from_json(content)

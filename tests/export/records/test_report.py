@@ -28,15 +28,15 @@ def test_report_of_an_export(exported, images):
         assert report["versions"][package] == manifest["versions"][package]
     assert report["keras"]["latency_ms"] > 0
     assert report["keras"]["num_threads"] >= 1
-    for name, entry in manifest["artefacts"].items():
-        result = report["artefacts"][name]
+    for name, entry in manifest["artifacts"].items():
+        result = report["artifacts"][name]
         assert result["ok"] is True
         assert result["latency_ms"] > 0
         assert result["sha256"] == entry["sha256"]
         assert result["max_difference"] == entry["verification"]["max_difference"]
         # The manifest is the same on every machine.
         assert "latency_ms" not in entry["verification"]
-    assert report["artefacts"]["onnx"]["num_threads"] == 1
+    assert report["artifacts"]["onnx"]["num_threads"] == 1
 
 
 def test_report_of_a_failure(export_copy, student, images):
@@ -50,8 +50,8 @@ def test_report_of_a_failure(export_copy, student, images):
     report = json.loads(path.read_text())
     assert report["ok"] is False
     assert report["failures"] == {"student.onnx": ["missing"]}
-    assert report["artefacts"]["onnx"]["reasons"] == ["missing"]
-    assert report["artefacts"]["tflite"]["ok"] is True
+    assert report["artifacts"]["onnx"]["reasons"] == ["missing"]
+    assert report["artifacts"]["tflite"]["ok"] is True
     assert [p.name for p in export_copy.parent.iterdir()] == ["export"]
 
 

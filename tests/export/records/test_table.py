@@ -32,7 +32,7 @@ def test_report_has_columns_and_reasons():
         "metrics": ["accuracy", "mean_iou"],
         "keras": {"accuracy": 0.985, "mean_iou": 0.5, "latency_ms": 0.4}
         | {"num_threads": 4},
-        "artefacts": {"saved_model": failed, "onnx": RESULT},
+        "artifacts": {"saved_model": failed, "onnx": RESULT},
         "failures": {"saved_model": ["missing"]},
     }
 

@@ -1,4 +1,4 @@
-"""Artefacts for a number of examples that is fixed."""
+"""Artifacts for a number of examples that is fixed."""
 
 import json
 
@@ -65,10 +65,10 @@ def test_manifest_and_report(fixed):
     report = json.loads((folder / "report.json").read_text())
     assert manifest["batch_size"] == report["batch_size"] == 3
     assert manifest["inputs"][0]["shape"] == [3, 6, 6, 2]
-    assert set(report["artefacts"]) == set(FORMATS)
-    for name, entry in manifest["artefacts"].items():
+    assert set(report["artifacts"]) == set(FORMATS)
+    for name, entry in manifest["artifacts"].items():
         assert entry["outputs"][0]["shape"] == [3, 5]
-        assert report["artefacts"][name]["batch_size"] == 3
+        assert report["artifacts"][name]["batch_size"] == 3
         assert entry["verification"]["agreement"] > 0.9
     # Little of so small a student is weights.
     assert any(
@@ -86,12 +86,12 @@ def test_samples_need_not_fill_batches(count, fixed, student, images):
     labels = student(images[:count], training=False).numpy().argmax(-1)
     report = verify(folder, student, (images[:count], labels), quantized_tolerance=1.0)
     assert report["num_samples"] == count
-    assert report["artefacts"]["onnx"]["accuracy"] == 1.0
+    assert report["artifacts"]["onnx"]["accuracy"] == 1.0
 
 
 def test_any_number_by_default(exported, images):
     manifest = json.loads((exported / "manifest.json").read_text())
-    sizes = {n: e["inputs"][0]["shape"][0] for n, e in manifest["artefacts"].items()}
+    sizes = {n: e["inputs"][0]["shape"][0] for n, e in manifest["artifacts"].items()}
     assert manifest["batch_size"] is None
     assert sizes == {"saved_model": None, "onnx": None, "tflite": 1}
     for family in ("saved_model", "onnx"):
@@ -121,5 +121,5 @@ def test_detector_with_suppression(detector, scenes, tmp_path):
         ["boxes"], {"images": scenes[:2]}
     )
     assert found[0].shape == (2, 7, 4)
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["verification"]["agreement"] == 1.0

@@ -70,7 +70,7 @@ def test_mixed_precision_student_is_exported_in_float32(tmp_path, images):
     manifest = export_student(student, tmp_path / "export")
 
     assert manifest["student"]["rebuilt_in_float32"]
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["outputs"][0]["dtype"] == "float32"
         assert entry["verification"]["max_difference"] <= 1e-4
         assert entry["verification"]["agreement"] == 1.0

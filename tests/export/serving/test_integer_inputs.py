@@ -35,7 +35,7 @@ def test_all_formats_take_whole_numbers(make, tmp_path):
     folder = tmp_path / "export"
     manifest = export_student(student, folder, FORMATS, samples=inputs)
     for name in FORMATS:
-        entry = manifest["artefacts"][name]
+        entry = manifest["artifacts"][name]
         assert entry["inputs"][0]["dtype"] == inputs.dtype.name
         assert entry["verification"]["max_difference"] < 0.02
     assert manifest["input"]["dtype"] == inputs.dtype.name

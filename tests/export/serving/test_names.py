@@ -31,8 +31,8 @@ def test_automatic_names_do_not_count_other_models(others):
 
 
 def test_given_names_are_kept():
-    model = two_heads("kind", "colour", "pixels")
-    assert names(model) == ["pixels", "kind", "colour"]
+    model = two_heads("kind", "color", "pixels")
+    assert names(model) == ["pixels", "kind", "color"]
     assert names(two_heads("kind")) == ["input_0", "kind", "output_1"]
 
 
@@ -68,7 +68,7 @@ report = verify(
     keras.models.load_model(folder + "/student.keras"),
     np.load(folder + "/inputs.npy"),
 )
-print(sorted(report["artefacts"]))
+print(sorted(report["artifacts"]))
 """
 
 
@@ -97,4 +97,4 @@ def test_exports_with_names_of_another_process_verify(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "name_tensors", lambda *_: old)
     export_student(student, tmp_path / "export", ["onnx"], samples=inputs)
     monkeypatch.undo()
-    assert verify(tmp_path / "export", student, inputs)["artefacts"]["onnx"]["ok"]
+    assert verify(tmp_path / "export", student, inputs)["artifacts"]["onnx"]["ok"]

@@ -52,6 +52,6 @@ def test_three_formats(build, shape, tmp_path):
         model, tmp_path / "export", FORMATS, samples=(inputs, labels)
     )
     for name in FORMATS:
-        found = manifest["artefacts"][name]["verification"]
+        found = manifest["artifacts"][name]["verification"]
         assert found["max_difference"] < 1e-5
         assert found["accuracy"] == 1.0

@@ -34,7 +34,7 @@ def test_classes(tmp_path):
     manifest = export_student(model, tmp_path / "export", formats, samples=VALUES)
     assert manifest["outputs"][0]["dtype"] == "int64"
     for name in formats[:3]:
-        assert manifest["artefacts"][name]["verification"]["agreement"] == 1.0
+        assert manifest["artifacts"][name]["verification"]["agreement"] == 1.0
 
 
 @pytest.mark.parametrize("name", ["onnx", "tflite"])
@@ -50,7 +50,7 @@ def test_float64(tmp_path):
     formats = ["saved_model", "onnx"]
     manifest = export_student(model, tmp_path / "export", formats, samples=VALUES)
     assert manifest["outputs"][0]["dtype"] == "float64"
-    verification = manifest["artefacts"]["onnx"]["verification"]
+    verification = manifest["artifacts"]["onnx"]["verification"]
     assert verification["max_difference"] < 1e-12
 
 

@@ -76,5 +76,5 @@ def test_serving_of_pixels(student, rng):
         "dtype": "uint8",
         "range": [0, 255],
         "layout": "NHWC",
-        "normalized_by": "artefact",
+        "normalized_by": "artifact",
     }

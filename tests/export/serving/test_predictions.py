@@ -146,7 +146,7 @@ def test_saturated_probabilities(confident, tmp_path):
     samples = (INPUTS, BINARY)
     manifest = export_student(confident, tmp_path / "export", samples=samples)
     assert manifest["verification"]["keras_accuracy"] == 1.0
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["verification"]["accuracy"] == 1.0
         assert entry["verification"]["agreement"] == 1.0
 

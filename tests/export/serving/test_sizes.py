@@ -76,7 +76,7 @@ def test_all_sizes(model, inputs, axes, tmp_path):
         np.testing.assert_allclose(found, model(larger), atol=1e-5)
     (fixed,) = FORMATS["tflite"].open(folder / "student.tflite").inputs
     assert fixed.shape == [1, *inputs.shape[1:]]
-    assert manifest["artefacts"]["tflite"]["inputs"] == [fixed.to_json()]
+    assert manifest["artifacts"]["tflite"]["inputs"] == [fixed.to_json()]
 
 
 def test_output_of_any_size(tmp_path):
@@ -86,7 +86,7 @@ def test_output_of_any_size(tmp_path):
     manifest = export_student(model, folder, FLOAT, samples=(IMAGES, labels))
     (output,) = onnx.load(folder / "student.onnx").graph.output
     assert dimensions(output) == ["batch", "logits_axis_1", "logits_axis_2", 5]
-    assert manifest["artefacts"]["tflite"]["outputs"][0]["shape"] == [1, 6, 4, 5]
+    assert manifest["artifacts"]["tflite"]["outputs"][0]["shape"] == [1, 6, 4, 5]
     assert manifest["verification"]["keras_accuracy"] > 0
 
 
@@ -96,7 +96,7 @@ def test_quantized(tmp_path):
     manifest = export_student(
         model, tmp_path / "export", formats, samples=STEPS, quantized_tolerance=1.0
     )
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["verification"]["max_difference"] < 0.1
 
 
@@ -139,7 +139,7 @@ class Positions(layers.Layer):
 def test_student_that_takes_no_more(tmp_path):
     model = student((None, 4), Positions(10), layers.GlobalAveragePooling1D())
     manifest = export_student(model, tmp_path / "export", ["onnx"], samples=STEPS)
-    assert manifest["artefacts"]["onnx"]["inputs"][0]["shape"] == [None, None, 4]
+    assert manifest["artifacts"]["onnx"]["inputs"][0]["shape"] == [None, None, 4]
 
 
 def test_student_that_takes_one_size(tmp_path):

@@ -72,7 +72,7 @@ def test_head_that_is_not_returned_is_not_missing(tmp_path):
     student = WithAuxiliaryHead()
     student(A)
     manifest = export_student(student, tmp_path / "export", samples=A)
-    for entry in manifest["artefacts"].values():
+    for entry in manifest["artifacts"].values():
         assert entry["verification"]["max_difference"] < 1e-5
     # Half of what the head alone would take up.
-    assert manifest["artefacts"]["onnx"]["size"] < 64_000
+    assert manifest["artifacts"]["onnx"]["size"] < 64_000

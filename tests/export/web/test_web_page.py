@@ -38,7 +38,7 @@ def runtime_dir(tmp_path):
 @pytest.fixture
 def gray_export(helpers, tmp_path, runtime_dir):
     """An export with a page in it, and the function that made it."""
-    student = helpers.randomise(
+    student = helpers.randomize(
         keras.Sequential(
             [keras.Input((4, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(5)],
             name="gray_student",
@@ -199,7 +199,7 @@ def test_a_page_that_was_changed_is_found(gray_export):
 
 def test_a_changed_page_fails_the_verification(gray_export, helpers):
     folder, export = gray_export
-    student = helpers.randomise(
+    student = helpers.randomize(
         keras.Sequential(
             [keras.Input((4, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(5)],
             name="gray_student",

@@ -18,7 +18,7 @@ PIXEL = bytes.fromhex(
 )
 
 
-def artefact(file, size, accuracy):
+def artifact(file, size, accuracy):
     found = {"max_difference": 1e-6, "agreement": 1.0, "accuracy": accuracy}
     found["warnings"] = []
     described = {"sha256": file, "inputs": [], "outputs": []}
@@ -32,9 +32,9 @@ MANIFEST = {
     "versions": {"python": "3.11.0", "keras": "3.15.1"},
     "source": {"student": "runs/<b>/student.keras"},
     "verification": {"metrics": ["accuracy"], "num_samples": 99, "tolerance": 1e-4},
-    "artefacts": {
-        "onnx": artefact("student.onnx", 13_000, 0.951),
-        "tflite": artefact("student.tflite", 14_000, 0.951),
+    "artifacts": {
+        "onnx": artifact("student.onnx", 13_000, 0.951),
+        "tflite": artifact("student.tflite", 14_000, 0.951),
     },
 }
 
@@ -62,7 +62,7 @@ def test_a_full_run_has_every_section(write_run):
         "Share of each loss",
         "Training",
         "Features",
-        "Artefacts",
+        "Artifacts",
     ]
     text = text_of(page)
     assert "Distilled from digits_teacher with diffkd_features on digits" in text
@@ -82,7 +82,7 @@ VERIFICATION = {
     "batch_size": None,
     "machine": {"processor": "Abacus"},
     "keras": {"accuracy": 0.951, "latency_ms": 0.5, "num_threads": 3},
-    "artefacts": {
+    "artifacts": {
         "onnx": {"sha256": "student.onnx", "latency_ms": 0.25},
         "tflite": {"sha256": "student.tflite", "latency_ms": 0.125},
     },
@@ -119,7 +119,7 @@ def test_latencies_of_other_files_are_not_shown(write_run):
     run = write_run()
     add_export(run)
     others = {"onnx": {"sha256": "another", "latency_ms": 0.25}}
-    add_verification(run, artefacts={**VERIFICATION["artefacts"], **others})
+    add_verification(run, artifacts={**VERIFICATION["artifacts"], **others})
     page = page_of(run)
     assert "0.250 ms" not in page
     assert "against latency" not in page
@@ -155,7 +155,7 @@ def test_every_named_loss_has_a_panel_and_a_description(write_run):
 @pytest.mark.usefixtures("without_curves")
 def test_sections_without_data_are_left_out(write_run):
     page = page_of(write_run(baseline=None, teacher=None))
-    for title in ("Features", "Artefacts", "Predictions", "disagree"):
+    for title in ("Features", "Artifacts", "Predictions", "disagree"):
         assert title not in page
     assert "diffkd-distill --baseline" in text_of(page)
 

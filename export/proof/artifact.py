@@ -1,18 +1,18 @@
-"""Checks one artefact against the manifest and the Keras student."""
+"""Checks one artifact against the manifest and the Keras student."""
 
 from ..records.fingerprints import find_damage
-from ..records.results import ArtefactResult, Thresholds
+from ..records.results import ArtifactResult, Thresholds
 from ..serving.graph import used_variables
 from ..serving.sizes import unknown_axes
 from .comparison import compare
-from .judgement import judge
+from .judgment import judge
 from .reference import latency_ms, predict
 
 _BYTES = {"float32": 4, "float16": 2, "dynamic_int8": 1, "int8": 1}
 
 
-def check_artefact(kind, folder, manifest, reference, thresholds):
-    """Returns the `ArtefactResult` of one artefact.
+def check_artifact(kind, folder, manifest, reference, thresholds):
+    """Returns the `ArtifactResult` of one artifact.
 
     Args:
         kind: `Format`.
@@ -24,12 +24,12 @@ def check_artefact(kind, folder, manifest, reference, thresholds):
     Example:
 
     ```python
-    check_artefact(FORMATS["onnx"], folder, manifest, reference, Thresholds()).ok
+    check_artifact(FORMATS["onnx"], folder, manifest, reference, Thresholds()).ok
     ```
     """
-    entry = manifest.artefacts[kind.name]
+    entry = manifest.artifacts[kind.name]
     path = folder / entry.file
-    result = ArtefactResult(
+    result = ArtifactResult(
         entry.file,
         entry.size,
         entry.sha256,
@@ -63,7 +63,7 @@ def check_artefact(kind, folder, manifest, reference, thresholds):
 
 
 def _run(kind, path, entry, reference, thresholds, result):
-    """Runs an artefact on the samples, and adds timings to its result.
+    """Runs an artifact on the samples, and adds timings to its result.
 
     Returns:
         `(outputs, reasons, warnings)`: a dict of arrays, None if the file does not take
@@ -109,7 +109,7 @@ def _check_sizes(entry, samples):
 
 
 def _judge_other_size(kind, runner, entry, reference, thresholds):
-    """Judges an artefact at another size, if it takes any; returns reasons."""
+    """Judges an artifact at another size, if it takes any; returns reasons."""
     other = reference.other
     if other is None or not unknown_axes(entry.inputs):
         return []

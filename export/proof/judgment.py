@@ -1,4 +1,4 @@
-"""Decides whether an artefact is as good as the Keras student."""
+"""Decides whether an artifact is as good as the Keras student."""
 
 import dataclasses
 
@@ -12,8 +12,8 @@ MIN_AGREEMENT = Thresholds.agreement_without_targets
 
 
 @dataclasses.dataclass(frozen=True)
-class Judgement:
-    """The verdict on the outputs of an artefact.
+class Judgment:
+    """The verdict on the outputs of an artifact.
 
     Attributes:
         reasons: list of str: what is wrong with them.
@@ -24,7 +24,7 @@ class Judgement:
     Example:
 
     ```python
-    Judgement(["out of tolerance"]).metrics  # {}
+    Judgment(["out of tolerance"]).metrics  # {}
     ```
     """
 
@@ -35,11 +35,11 @@ class Judgement:
 
 
 def judge(precision, outputs, reference, thresholds):
-    """Measures the outputs of an artefact and gives reasons against them.
+    """Measures the outputs of an artifact and gives reasons against them.
 
     float32 must give the student's outputs within `tolerance`, and its predictions or
     metrics. float16 must give them within 1% of the largest output. Quantized
-    artefacts are judged by the task alone: no metric may be lower than the student's
+    artifacts are judged by the task alone: no metric may be lower than the student's
     by more than `quantized_tolerance`; without targets, 90% of the predictions must
     be the student's, and numbers (of regression) must explain 90% of the variance of
     the student's.
@@ -51,7 +51,7 @@ def judge(precision, outputs, reference, thresholds):
         thresholds: `Thresholds`.
 
     Returns:
-        `Judgement`.
+        `Judgment`.
 
     Example:
 
@@ -79,11 +79,11 @@ def _judge_exact(outputs, reference, tolerance):
         must_agree=reference.metrics is None,
     )
     if measured is None:
-        return Judgement(reasons)
+        return Judgment(reasons)
     values = _measure(outputs, reference)
     if reference.metrics is not None:
         reasons = reasons + compare_metrics(values, reference.values)
-    return Judgement(reasons, [], measured, values)
+    return Judgment(reasons, [], measured, values)
 
 
 def _judge_by_task(outputs, reference, limit, quantized_tolerance):
@@ -91,7 +91,7 @@ def _judge_by_task(outputs, reference, limit, quantized_tolerance):
         outputs, reference.outputs, limit, reference.predictions, must_agree=False
     )
     if measured is None:
-        return Judgement(reasons)
+        return Judgment(reasons)
     values = _measure(outputs, reference)
     if None in values.values():
         share = measured.agreement
@@ -102,9 +102,9 @@ def _judge_by_task(outputs, reference, limit, quantized_tolerance):
             )
         reasons += _judge_numbers(outputs, reference)
         warning = "judged without targets: its metric is not known"
-        return Judgement(reasons, [warning], measured, values)
+        return Judgment(reasons, [warning], measured, values)
     lost, warnings = find_losses(values, reference.values, quantized_tolerance)
-    return Judgement(reasons + lost, warnings, measured, values)
+    return Judgment(reasons + lost, warnings, measured, values)
 
 
 def _measure(outputs, reference):

@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from keras_diffkd.export.proof.artefact import compare_metadata, find_size_problem
+from keras_diffkd.export.proof.artifact import compare_metadata, find_size_problem
 from keras_diffkd.export.serving.serving import Serving
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_diffkd.export.proof.judgement import judge
+from keras_diffkd.export.proof.judgment import judge
 from keras_diffkd.export.proof.metrics import find_losses
 from keras_diffkd.export.records.results import Thresholds
 from keras_diffkd.export.serving.predictions import Prediction
@@ -83,7 +83,7 @@ def test_without_targets_the_predictions_decide(count, num_reasons):
 def test_a_better_metric_is_no_loss():
     assert find_losses({"mAP": 0.6}, {"mAP": 0.5}, 0.0) == ([], [])
     [reason], _ = find_losses({"mAP": 0.6}, {"mIoU": 0.5}, 0.0)
-    assert "['mAP'] for the artefact" in reason
+    assert "['mAP'] for the artifact" in reason
 
 
 def test_unusable_tolerance():

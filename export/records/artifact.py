@@ -12,7 +12,7 @@ from .fingerprints import fingerprint
 
 
 @dataclasses.dataclass
-class Artefact:
+class Artifact:
     """The manifest's entry for one file or folder.
 
     Attributes:
@@ -29,7 +29,7 @@ class Artefact:
     Example:
 
     ```python
-    Manifest.read("export").artefacts["onnx"].size
+    Manifest.read("export").artifacts["onnx"].size
     ```
     """
 
@@ -75,7 +75,7 @@ class Artefact:
             ManifestError: if it is not one, or names a file of another format.
         """
         if name not in FORMATS or not isinstance(content, dict):
-            raise ManifestError(f"corrupt: unknown artefact '{name}'")
+            raise ManifestError(f"corrupt: unknown artifact '{name}'")
         types = {"file": str, "size": int, "sha256": str}
         types |= {"inputs": list, "outputs": list}
         if not FORMATS[name].extension:  # A folder.
@@ -83,11 +83,11 @@ class Artefact:
         for key, kind in types.items():
             if not isinstance(content.get(key), kind):
                 raise ManifestError(
-                    f"corrupt: '{key}' of the artefact '{name}' is missing"
+                    f"corrupt: '{key}' of the artifact '{name}' is missing"
                 )
         if content["file"] != FORMATS[name].file:
             raise ManifestError(
-                f"corrupt: the artefact '{name}' is in '{FORMATS[name].file}', not in "
+                f"corrupt: the artifact '{name}' is in '{FORMATS[name].file}', not in "
                 f"'{content['file']}'"
             )
         known = read_fields(cls, content)
@@ -130,7 +130,7 @@ def read_fields(kind, content):
     Example:
 
     ```python
-    read_fields(Artefact, {"size": 3, "color": "red"})  # {"size": 3}
+    read_fields(Artifact, {"size": 3, "color": "red"})  # {"size": 3}
     ```
     """
     names = [field.name for field in dataclasses.fields(kind)]
@@ -143,7 +143,7 @@ def to_plain(record):
     Example:
 
     ```python
-    to_plain(artefact)["inputs"][0]["name"]  # "image"
+    to_plain(artifact)["inputs"][0]["name"]  # "image"
     ```
     """
     fields = dataclasses.fields(record)
