@@ -30,8 +30,6 @@ FAST := tests/losses tests/layers tests/diffusion tests/metrics tests/interop \
 	tests/features tests/preflight tests/test_sources.py tests/training/test_scope.py \
 	tests/methods/test_all_methods.py::test_trains_saves_and_leaves_a_clean_student
 RUN_DIR ?= runs/digits
-# One more than cores: some tests wait for processes that they start.
-WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -77,7 +75,7 @@ test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -n auto --dist=worksteal $(FAST)
 
 test-tensorflow: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
+	$(BIN)/python -m pytest -n auto --dist=worksteal
 
 # One process each: small tensors in many processes are slower.
 test-part-jax test-part-torch: test-part-%: $(BACKENDS)

@@ -230,9 +230,19 @@ def test_rows_without_all_seeds_are_named_not_shown():
 
 def test_figure_shows_gains_of_all_methods(tmp_path):
     pytest.importorskip("matplotlib")
-    results = CellResults(all_records(3), CELL, 3)
-    panel = figure_panel(results)
-    assert set(panel) == set(METHODS)
+    records = all_records(3)
+    panel = figure_panel(CellResults(records, CELL, 3))
+    assert set(panel) == set(METHODS) - {"student alone"}
+    better = {
+        task: {**record, "accuracy": record["accuracy"] + 0.01}
+        for task, record in records.items()
+        if task.method == "student alone" and task.learning_rate == 0.02
+    }
+    reported = records_of(
+        [Task("report", *CELL, "student alone", 0.0, 0.02, seed) for seed in range(3)],
+        lambda task: 0.82,
+    )
+    panel = figure_panel(CellResults(records | better | reported, CELL, 3))
     assert set(panel["student alone"]) == {"Tuned weights"}
     draw_gains({"first; second": panel, "other": panel}, tmp_path / "gains.svg")
     figure = (tmp_path / "gains.svg").read_text(encoding="utf-8")

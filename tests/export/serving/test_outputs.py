@@ -91,7 +91,7 @@ def test_labels_of_one_sigmoid_unit(labels, tmp_path):
 
 def test_three_labels_of_one_unit(tmp_path):
     model = student(layers.Dense(1, "sigmoid"))
-    with pytest.raises(ValueError, match="of a single unit, two.*3 labels"):
+    with pytest.raises(ValueError, match="takes one label or two.*3 labels"):
         export_student(model, tmp_path / "export", labels=["a", "b", "c"])
 
 

@@ -128,7 +128,7 @@ def test_accuracy_is_that_of_keras(units, activation, loss, metric, labels):
     ],
 )
 def test_targets_that_are_no_labels(model, labels):
-    with pytest.raises(ValueError, match="other targets need `metrics`"):
+    with pytest.raises(ValueError, match="Pass `metrics` for other targets"):
         read_samples(Serving(model()), (INPUTS, labels))
 
 

@@ -93,5 +93,5 @@ def test_metrics_need_targets(serving):
 
 def test_targets_without_metrics_are_labels(serving):
     samples = (np.zeros((4, 6, 6, 2)), {"labels": np.zeros(4, int)})
-    with pytest.raises(ValueError, match="other targets need `metrics`"):
+    with pytest.raises(ValueError, match="Pass `metrics` for other targets"):
         read_samples(serving, samples)
