@@ -33,10 +33,18 @@ RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-# Installs a lock file, which names everything. pip would compile on one core only.
+# Makes the environment from lock files, which name everything. They are installed side by
+# side, and compiled after it: pip would do both on one core.
 define install
-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r $(1)
+$(PYTHON) -m venv $(VENV)
+@for lock in $(1); do \
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+		-r $$lock & all="$$all $$!"; \
+done; for pid in $$all; do wait $$pid || exit 1; done
+$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+$(BIN)/pip check
 -$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+touch $(STAMP)
 endef
 
 .PHONY: demo test test-fast test-tensorflow test-part-jax test-part-torch test-jax test-torch test-kills \
@@ -44,11 +52,7 @@ endef
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock setup.py pyproject.toml
-	$(PYTHON) -m venv $(VENV)
 	$(call install,requirements.lock)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
-	$(BIN)/pip check
-	touch $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/diffkd-train-teacher --flagfile=recipes/experiments/digits.flags --run_dir=$(RUN_DIR)
@@ -57,13 +61,14 @@ demo: $(STAMP)
 	$(BIN)/diffkd-evaluate --run_dir=$(RUN_DIR)
 	$(BIN)/diffkd-verify --run_dir=$(RUN_DIR)
 
-$(BACKENDS): $(STAMP) requirements-backends.lock
-	$(call install,requirements-backends.lock)
+$(BACKENDS): requirements.lock requirements-backends.lock setup.py pyproject.toml
+	$(call install,requirements.lock requirements-backends.lock)
 	touch $(BACKENDS)
 
 # Whatever fails: each failure is seen. The parts run beside the suite on TensorFlow,
 # which is shown as it runs; they come after it.
-test: lint $(BACKENDS)
+# The environment first: without it, `lint` would make a smaller one.
+test: $(BACKENDS) lint
 	+@status=0; parts=$$(mktemp); \
 	$(MAKE) --no-print-directory --keep-going test-part-jax test-part-torch \
 		>$$parts 2>&1 & pid=$$!; \
