@@ -6,6 +6,8 @@ import tensorflow as tf
 from keras_diffkd.features.hooks import CallShadow
 from keras_diffkd.keras_private.layers import all_layers
 
+_NONE = {"mean": (), "variance": ()}
+
 
 def fused(*layers):
     """Implements `keras_diffkd.training.fused_batch_normalization`."""
@@ -44,30 +46,28 @@ def _normalize(layer, inputs, training):
     x = tf.cast(inputs, tf.float32)
     channels = [x.shape[-1]]
     from_batch = bool(training and layer.trainable)
-    statistics = {"mean": tf.zeros([0]), "variance": tf.zeros([0])}
-    if not from_batch:
-        statistics = {
-            "mean": _float32(layer.moving_mean),
-            "variance": _float32(layer.moving_variance),
-        }
+    statistics = {
+        "mean": _float32(layer.moving_mean),
+        "variance": _float32(layer.moving_variance),
+    }
+    # The operation takes no old statistics that it would not keep a part of.
+    moves = from_batch and layer.momentum != 0
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=_float32(layer.gamma) if layer.scale else tf.ones(channels),
         offset=_float32(layer.beta) if layer.center else tf.zeros(channels),
         epsilon=layer.epsilon,
+        exponential_avg_factor=1.0 - layer.momentum if moves else 1.0,
         is_training=from_batch,
-        **statistics,
+        **(statistics if moves or not from_batch else _NONE),
     )
     if from_batch:
-        # The operation returns the unbiased variance, but Keras uses the biased one.
+        layer.moving_mean.assign(mean)
+        # The operation moves by the unbiased variance, Keras by the biased one.
+        kept = statistics["variance"] * layer.momentum
         count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
-        _move(layer.moving_mean, mean, layer.momentum)
-        _move(layer.moving_variance, variance * ((count - 1) / count), layer.momentum)
+        layer.moving_variance.assign(variance + (kept - variance) / count)
     return tf.cast(outputs, layer.compute_dtype)
-
-
-def _move(average, value, momentum):
-    average.assign(_float32(average) * momentum + value * (1.0 - momentum))
 
 
 def _float32(variable):
