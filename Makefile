@@ -50,6 +50,8 @@ endef
 
 .PHONY: demo test test-fast test-tensorflow test-part-jax test-part-torch test-jax test-torch test-kills \
 	test-runtimes docs lint format clean
+# Two targets would make the same environment at the same time.
+.NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 $(STAMP): requirements.lock setup.py pyproject.toml

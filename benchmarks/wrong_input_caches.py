@@ -253,7 +253,7 @@ OTHER = [
         with_changed_augmentation,
     ),
     cache_case(
-        "a build with another precision goes on",
+        "resuming a build with another precision",
         "contents dtype",
         lambda folder: build(folder, pooled=["features"], dtype="float32"),
     ),

@@ -16,7 +16,9 @@ from absl import flags as absl_flags
 
 from . import flags, teacher_cache
 from .command_line import run_command
+from .data import load_data
 from .methods import build_methods
+from .networks import load_teacher, teaching
 from .preflight import check_flags
 from .run.directory import RunDirectory
 from .training import prepare
@@ -32,7 +34,9 @@ def main(argv):
     check_flags(("run_dir", "dataset", "teacher", "teacher_cache"), method=True)
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))
-    cache = teacher_cache.open_or_build(run, build_methods(flags.METHOD.value))
+    data, methods = load_data(), build_methods(flags.METHOD.value)
+    teacher = teaching(load_teacher(run, data, methods))
+    cache = teacher_cache.open_or_build(teacher, data, methods)
     print(f"{cache.folder}: {len(cache):,} views, logits and {cache.taps}")
 
 

@@ -105,18 +105,19 @@ def train_run(run):
 
     cache = None
     if flags.TEACHER_CACHE.value and methods and student in unfinished:
-        if not teacher_cache.is_built():
-            check_before_build(run)
         # Outside the strategy, which would run the teacher on each device.
-        cache = teacher_cache.open_or_build(run, methods)
+        data = load_data()
+        teacher = teaching(load_teacher(run, data, methods))
+        if not teacher_cache.is_built():
+            check_before_build(teacher, data)
+        cache = teacher_cache.open_or_build(teacher, data, methods)
     with cluster.scope():
         train_stages(run, unfinished, baseline, student, methods, cache)
 
 
-def check_before_build(run):
+def check_before_build(teacher, data):
     """Checks the distillation that a cache is for, before the cache is built."""
-    data, methods = load_data(), build_methods(flags.METHOD.value)
-    teacher = teaching(load_teacher(run, data, methods))
+    methods = build_methods(flags.METHOD.value)
     distiller = build_distiller(build_student(data), data, teacher, methods)
     distiller.preflight(data.train, epochs=flags.EPOCHS.value)
     # Stored means over positions are not what every method compares.

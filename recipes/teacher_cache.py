@@ -10,8 +10,6 @@ from keras_diffkd.teacher_cache import CacheBuilder, TeacherCache, verify
 from keras_diffkd.teacher_cache.manifest import is_finished
 
 from . import cluster, flags
-from .data import load_data
-from .networks import load_teacher, teaching
 
 # Views of each image, if the flags do not say.
 DEFAULT_VIEWS = 4
@@ -97,30 +95,31 @@ def is_built():
     return is_finished(flags.TEACHER_CACHE.value)
 
 
-def open_or_build(run, methods):
+def open_or_build(teacher, data, methods):
     """Returns the `TeacherCache` that the flags name, and builds it if it is missing.
 
     Args:
-        run: `RunDirectory`, which may hold the teacher.
+        teacher: `keras.Model`.
+        data: `ClassificationData`.
         methods: list of distillation methods, whose taps are stored.
 
     Raises:
         ValueError: if the cache is damaged, or was built for something else.
     """
     folder = flags.TEACHER_CACHE.value
-    data = load_data()
-    teacher = teaching(load_teacher(run, data, methods))
     if is_built():
         cache = TeacherCache(folder)
         _check_contents(cache)
         cache.teacher(methods, head_of=teacher)
     else:
         cache = _build(plan(teacher, data, methods))
-    cache.check(teacher, data.views)
-    if VERIFY_CACHE.value:
-        found = verify(cache, teacher, data.views, VERIFY_CACHE.value)
-        if cluster.is_chief():
-            print(f"teacher cache {folder}: {found}")
+    if not VERIFY_CACHE.value:
+        cache.check(teacher, data.views)
+        return cache
+    # It checks the cache, too.
+    found = verify(cache, teacher, data.views, VERIFY_CACHE.value)
+    if cluster.is_chief():
+        print(f"teacher cache {folder}: {found}")
     return cache
 
 
@@ -138,7 +137,7 @@ def with_stored_outputs(data, cache, distiller):
 
 
 def cache_fingerprint(cache):
-    """Returns what a resumed training must find again, as a dict; empty without."""
+    """Returns the cache's part of the fingerprint of a training, as a dict."""
     if cache is None:
         return {}
     parts = ("teacher", "contents")

@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from keras_diffkd.file_hashes import hash_file
+
 KEY = "sha256"
 
 
@@ -21,7 +23,7 @@ def fingerprint(path):
     """
     path = Path(path)
     if path.is_file():
-        return {"size": path.stat().st_size, "sha256": _sha256(path)}
+        return {"size": path.stat().st_size, "sha256": hash_file(path)}
     files = {
         file.relative_to(path).as_posix(): fingerprint(file)
         for file in sorted(path.rglob("*"))
@@ -143,8 +145,3 @@ def _checksum(content):
     others = {key: content[key] for key in content if key != KEY}
     text = json.dumps(others, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

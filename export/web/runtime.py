@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from keras_diffkd.errors import ExportError
+from keras_diffkd.file_hashes import hash_file
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"
@@ -119,8 +120,7 @@ def copy_runtime(source, target):
 
 def _check_intact(folder):
     for name, expected in _SHA256.items():
-        with open(folder / name, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hash_file(folder / name)
         if digest != expected:
             raise ExportError(
                 f"'{folder / name}' is not the file of {PACKAGE} {VERSION}: it was "

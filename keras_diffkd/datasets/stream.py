@@ -48,11 +48,7 @@ def train_batches(
     index, count = shard or (0, 1)
     # Sharding precedes decoding, so that a worker decodes only its own examples.
     examples = examples.shard(count, index)
-
-    def prepare_seeded(number, example):
-        return prepare(tf.stack([tf.constant(first_seed, tf.int64), number]), example)
-
-    examples = examples.map(prepare_seeded, tf.data.AUTOTUNE)
+    examples = examples.map(_seeded(prepare, first_seed), tf.data.AUTOTUNE)
     return _batches(examples, batch_size // count, infinite=True)
 
 
@@ -78,12 +74,17 @@ def views_in_order(
         return source.read_numbered(split).map(_numbered_view(view, num_examples))
 
     examples = tf.data.Dataset.range(views).flat_map(examples_of)
+    examples = examples.skip(first).map(_seeded(prepare, view_seed), tf.data.AUTOTUNE)
+    return _batches(examples, batch_size, infinite=False)
+
+
+def _seeded(prepare, seed):
+    """Returns `prepare` for `(number, example)`, with the seed `(seed, number)`."""
 
     def prepare_seeded(number, example):
-        return prepare(tf.stack([tf.constant(view_seed, tf.int64), number]), example)
+        return prepare(tf.stack([tf.constant(seed, tf.int64), number]), example)
 
-    examples = examples.skip(first).map(prepare_seeded, tf.data.AUTOTUNE)
-    return _batches(examples, batch_size, infinite=False)
+    return prepare_seeded
 
 
 def _numbered_view(view, num_examples):

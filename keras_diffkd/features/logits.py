@@ -32,15 +32,21 @@ def check_logits(method, teacher, student, teacher_outputs, student_outputs):
 
 def check_gives_logits(method, model, whose):
     """Raises `ValueError` if the model's outputs are probabilities."""
-    activation = output_activation(model)
-    if activation in ("softmax", "sigmoid") or gives_probabilities(model):
-        evidence = activation or "rows that sum to 1"
+    if evidence := evidence_of_probabilities(model):
         raise ValueError(
             f"Method {method.name!r} expects logits, but the {whose} "
             f"{model.name!r} outputs probabilities ({evidence}). Remove the final "
             "activation (`classifier_activation=None`, `activation=None`) and "
             "compile with `from_logits=True`."
         )
+
+
+def evidence_of_probabilities(model):
+    """Returns text about why a model's outputs are probabilities, or `None`."""
+    activation = output_activation(model)
+    if activation in ("softmax", "sigmoid") or gives_probabilities(model):
+        return activation or "rows that sum to 1"
+    return None
 
 
 def check_teacher_head(method, head, teacher, student_outputs):

@@ -146,8 +146,8 @@ class CacheBuilder:
         with self._claimed():
             self._adopt_unfinished()
             manifests.write_manifest(self.folder, self._manifest)
-            first = sum(shard["views"] for shard in self._manifest["shards"])
-            if first < len(self._views):
+            first, total = manifests.count_views(self._manifest)
+            if first < total:
                 self._write_shards(self._records(first, progress))
         return TeacherCache(self.folder)
 
@@ -211,8 +211,12 @@ class CacheBuilder:
         self._per_shard = found["views_per_shard"]
         self._manifest = found
 
+    def _missing_bytes(self):
+        """Returns the size of the shards that are not finished, rounded up."""
+        return sum(self._shard_sizes()[len(self._manifest["shards"]) :])
+
     def _check_space(self):
-        needed = sum(self._shard_sizes()[len(self._manifest["shards"]) :])
+        needed = self._missing_bytes()
         place = self.folder.absolute()
         while not place.exists():
             place = place.parent
@@ -227,11 +231,10 @@ class CacheBuilder:
     def _no_space(self, error):
         full = error.errno == errno.ENOSPC or "No space left" in str(error)
         cause = "the disk is full" if full else str(error)
-        needed = sum(self._shard_sizes()[len(self._manifest["shards"]) :])
         return OSError(
             f"The teacher cache {self.folder} could not be finished: {cause}. It needs "
-            f"{needed:,} more bytes. What is finished stays: free some space and build "
-            "it again."
+            f"{self._missing_bytes():,} more bytes. What is finished stays: free some "
+            "space and build it again."
         )
 
     @contextlib.contextmanager

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_diffkd.datasets.stored_outputs import add_stored_outputs
+from keras_diffkd.file_hashes import hash_file
 from keras_diffkd.teacher_cache import manifest as manifests
 from keras_diffkd.teacher_cache.records import RecordLayout
-from keras_diffkd.teacher_cache.shards import ShardReader, sha256
+from keras_diffkd.teacher_cache.shards import ShardReader
 from keras_diffkd.teacher_cache.stored_teacher import input_name, stored_teacher
 
 
@@ -25,7 +26,7 @@ class TeacherCache:
         taps: List of the taps whose features are stored.
 
     Raises:
-        FileNotFoundError: If there is no cache, or a file of it is missing.
+        FileNotFoundError: If the folder has no manifest or lacks a file.
         ValueError: If it is unfinished or damaged.
 
     Example:
@@ -60,8 +61,7 @@ class TeacherCache:
         contents, shards = self.manifest["contents"], self.manifest["shards"]
         self.taps = list(contents["features"])
         self._layout = RecordLayout.of(contents)
-        data = self.manifest["data"]
-        self._check_complete(shards, data["num_images"] * data["views"])
+        self._check_complete(shards)
         self._reader = ShardReader(
             self.folder,
             [shard["file"] for shard in shards],
@@ -70,10 +70,11 @@ class TeacherCache:
 
     def __len__(self):
         """Returns the number of views."""
-        return sum(shard["views"] for shard in self.manifest["shards"])
+        done, _ = manifests.count_views(self.manifest)
+        return done
 
-    def _check_complete(self, shards, total):
-        done = sum(shard["views"] for shard in shards)
+    def _check_complete(self, shards):
+        done, total = manifests.count_views(self.manifest)
         if done != total:
             raise ValueError(
                 f"The teacher cache {self.folder} is not finished. Received: {done} of "
@@ -87,7 +88,7 @@ class TeacherCache:
                     "again from where the cache was built, or build it again in "
                     "another folder."
                 )
-            found = sha256(path)
+            found = hash_file(path)
             if found != shard["sha256"]:
                 raise ValueError(
                     f"{path} is damaged: its SHA-256 is {found}, and the manifest says "
@@ -138,7 +139,7 @@ class TeacherCache:
             taps: Iterable of what to return. Defaults to all that is stored.
 
         Raises:
-            IndexError: If there is no such view.
+            IndexError: If a number is outside the views.
             ValueError: If a record is not that of its view.
         """
         numbers = np.asarray(numbers)

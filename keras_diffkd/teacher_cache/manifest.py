@@ -48,7 +48,7 @@ def read_manifest(folder):
     """Reads a manifest.
 
     Raises:
-        FileNotFoundError: If there is no cache.
+        FileNotFoundError: If the folder has no manifest.
         ValueError: If the manifest is damaged, or of another version.
     """
     path = Path(folder) / FILE_NAME
@@ -83,10 +83,15 @@ def is_finished(folder):
     """
     if not (Path(folder) / FILE_NAME).exists():
         return False
-    manifest = read_manifest(folder)
+    done, total = count_views(read_manifest(folder))
+    return done == total
+
+
+def count_views(manifest):
+    """Returns how many views the finished files hold, and how many there are."""
     data = manifest["data"]
     done = sum(shard["views"] for shard in manifest["shards"])
-    return done == data["num_images"] * data["views"]
+    return done, data["num_images"] * data["views"]
 
 
 def _check_types(manifest):
@@ -106,7 +111,7 @@ def _check_types(manifest):
 
 
 def differences(found, wanted):
-    """Returns what differs between two descriptions, as a list of strings.
+    """Lists the differences between two descriptions, as strings.
 
     Args:
         found: Dict of a manifest.

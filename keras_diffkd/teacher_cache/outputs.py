@@ -5,7 +5,7 @@ import types
 import keras
 
 from keras_diffkd.features.kinds import channel_axis_of, channels_last, kind_of
-from keras_diffkd.features.logits import gives_probabilities, output_activation
+from keras_diffkd.features.logits import evidence_of_probabilities
 from keras_diffkd.features.taps import check_is_tensor, input_spec, output_specs
 from keras_diffkd.features.teacher import FrozenTeacher
 from keras_diffkd.methods.feature_maps import pooled
@@ -146,9 +146,7 @@ def _check_gives_logits(teacher, outputs):
             f"(batch, classes). Received: {received}. Teachers for other tasks cannot "
             "be stored: train with the teacher itself."
         )
-    activation = output_activation(teacher)
-    if activation in ("softmax", "sigmoid") or gives_probabilities(teacher):
-        evidence = activation or "rows that sum to 1"
+    if evidence := evidence_of_probabilities(teacher):
         raise ValueError(
             f"The teacher {teacher.name!r} must give logits. Received: probabilities "
             f"({evidence}). Remove the final activation."

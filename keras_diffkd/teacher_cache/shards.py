@@ -1,7 +1,6 @@
 """Writes shards of records, and reads records at random."""
 
 import contextlib
-import hashlib
 import threading
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from array_record.python.array_record_module import (
 )
 
 from keras_diffkd.atomic_files import written_aside
+from keras_diffkd.file_hashes import hash_file
 
 # Bytes that are read for one record: small records are stored in groups.
 _GROUP_BYTES = 8192
@@ -55,7 +55,7 @@ def write_shard(path, records):
             count += 1
         with _errors_of_the_disk(path):
             writer.close()
-        digest = sha256(aside)
+        digest = hash_file(aside)
     return count, digest
 
 
@@ -66,12 +66,6 @@ def _errors_of_the_disk(path):
         yield
     except RuntimeError as error:
         raise OSError(f"{path} cannot be written: {error}") from error
-
-
-def sha256(path):
-    """Returns the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ShardReader:

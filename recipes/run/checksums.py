@@ -3,11 +3,11 @@
 `sha256sum --check student.keras.sha256` compares them without this package.
 """
 
-import hashlib
 import re
 from pathlib import Path
 
 from keras_diffkd.atomic_files import written_aside
+from keras_diffkd.file_hashes import hash_file
 from keras_diffkd.models import UnsafeModelError
 
 
@@ -15,12 +15,6 @@ def sidecar(path):
     """Returns the path of a file's checksum: `student.keras.sha256`."""
     path = Path(path)
     return path.with_name(f"{path.name}.sha256")
-
-
-def hash_file(path):
-    """Returns the SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def forget_checksum(path):

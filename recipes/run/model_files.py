@@ -5,9 +5,10 @@ import importlib
 
 from keras_diffkd import models
 from keras_diffkd.atomic_files import flush, written_aside
+from keras_diffkd.file_hashes import hash_file
 
 from .. import flags
-from .checksums import check_checksum, forget_checksum, hash_file, write_checksum
+from .checksums import check_checksum, forget_checksum, write_checksum
 
 
 def load_checked_model(spec, **options):

@@ -50,6 +50,7 @@ CASES = {
     "no_scale": {"training": True, "scale": False},
     "no_center": {"training": True, "center": False},
     "epsilon": {"training": True, "epsilon": 0.5, "momentum": 0.3},
+    "no_momentum": {"training": True, "momentum": 0.0},
     "mixed_bfloat16": {"training": True, "dtype": "mixed_bfloat16"},
 }
 

@@ -83,7 +83,7 @@ def rehash(folder, edit=lambda manifest: None):
 
 
 def reasons(folder, student, images, name):
-    """Returns what verification says of the one artifact that fails."""
+    """Returns the finding of verification about the one artifact that fails."""
     with pytest.raises(VerificationError) as error:
         verify(folder, student, images[:8])
     assert list(error.value.report["failures"]) == [FORMATS[name].file]

@@ -4,11 +4,11 @@ import subprocess
 import pytest
 
 from keras_diffkd import atomic_files as durable
+from keras_diffkd.file_hashes import hash_file
 from keras_diffkd.models import UnsafeModelError
 from keras_diffkd.recipes.run.checksums import (
     check_checksum,
     forget_checksum,
-    hash_file,
     sidecar,
     write_checksum,
 )
