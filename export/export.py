@@ -19,7 +19,8 @@ from .proof.reference import make_reference
 from .proof.verification import check_artifacts, raise_failures
 from .quiet import last_words, quiet
 from .records.artifact import Artifact
-from .records.folder import check_target, recover, replacing
+from .records.folder import check_target, only_writer, recover, replacing
+from .records.kept import copy_kept, find_kept
 from .records.manifest import Manifest, write_manifest
 from .records.page import FOLDER as PAGE
 from .records.report import FILE_NAME as REPORT
@@ -51,6 +52,7 @@ def export_student(
     metrics=None,
     nms=None,
     web=None,
+    replace=False,
     tolerance=Thresholds.tolerance,
     quantized_tolerance=Thresholds.quantized_tolerance,
 ):
@@ -58,7 +60,8 @@ def export_student(
 
     Everything is written and verified (see `verify`) in a folder beside `output_dir`,
     which then takes its place as a whole. So an older export stays as it is, bit for
-    bit, until the new one is complete; it is replaced with all its formats. If some
+    bit, until the new one is complete. Formats of an older export of the same student
+    with the same settings stay: they are verified again with the new ones. If some
     formats fail, the error names all of these and those that passed.
 
     Of a `keras_hub.models.RetinaNetObjectDetector`, `decoded(student, nms)` is what is
@@ -103,6 +106,8 @@ def export_student(
             see `decoded`. TFLite cannot.
         web: dict or None. With it, `web/` is a page that runs `student.onnx` in the
             browser; `title`, `samples` and `runtime_dir` as in `write_web_page`.
+        replace: bool. Whether to remove the formats, and the web page, of an older
+            export that this one does not write.
         tolerance: float. Largest absolute difference of an output from the Keras
             student's, in float32; large models with large outputs may need more.
         quantized_tolerance: float. By how much a metric of a quantized artifact may be
@@ -113,7 +118,8 @@ def export_student(
 
     Raises:
         ValueError: if an argument cannot be used, the student has weights or outputs
-            that are not finite, or `output_dir` holds anything else.
+            that are not finite, another process exports into `output_dir`, or it holds
+            anything else, or formats of another student and not `replace`.
         ImportError: if a package that a format needs is not installed.
         ExportError: if the student cannot be written in a format; as
             `VerificationError` if an artifact does not compute what the student does.
@@ -138,37 +144,43 @@ def export_student(
     if takes_pixels:
         Preprocessing.of(normalization)  # Also where there is none.
     output_dir = Path(output_dir).resolve()
-    recover(output_dir)
-    check_target(output_dir, source)
-    for name in formats:
-        FORMATS[name].require_packages(writing=True)
-    with quiet():
-        in_graph = normalization if takes_pixels else None
-        serving = Serving(student, nms, in_graph, batch_size)
-    check_student(serving, formats)
-    labels = check_class_names(labels, serving)
-    samples = read_samples(serving, samples, metrics)
-    calibration = None
-    if needs_calibration(formats):
-        calibration = read_calibration(serving, calibration_samples, samples)
-    check_rebuilt(student, serving, samples)
-    reference = make_reference(serving, samples, metrics)
-    given = {"normalization": normalization, "labels": labels, "source": source}
-    manifest = Manifest.of(
-        serving, reference.predictions, formats, calibration, **given
-    )
-    if web is not None:
-        web = prepare_page(web, manifest, formats)
-    with replacing(output_dir) as folder:
-        errors = _write(formats, reference, folder, manifest, opset, calibration)
-        report = check_artifacts(folder, manifest, reference, thresholds)
-        report.output_dir = str(output_dir)
-        _raise_all(report, errors)
-        write_verification_report(folder / REPORT, report.to_json())
-        manifest.record(report)
-        content = write_manifest(folder, manifest.to_json())
+    with only_writer(output_dir):
+        recover(output_dir)
+        check_target(output_dir, source)
+        for name in formats:
+            FORMATS[name].require_packages(writing=True)
+        with quiet():
+            in_graph = normalization if takes_pixels else None
+            serving = Serving(student, nms, in_graph, batch_size)
+        check_student(serving, formats)
+        labels = check_class_names(labels, serving)
+        samples = read_samples(serving, samples, metrics)
+        calibration = None
+        if needs_calibration(formats):
+            calibration = read_calibration(serving, calibration_samples, samples)
+        check_rebuilt(student, serving, samples)
+        reference = make_reference(serving, samples, metrics)
+        given = {"normalization": normalization, "labels": labels, "source": source}
+        manifest = Manifest.of(
+            serving, reference.predictions, formats, calibration, **given
+        )
+        kept = ({}, False)
+        if not replace:
+            kept = find_kept(output_dir, manifest, formats, with_page=web is not None)
         if web is not None:
-            write_web_page(folder, folder / PAGE, **web)
+            web = prepare_page(web, manifest, [*formats, *kept[0]])
+        with replacing(output_dir) as folder:
+            errors = _write(formats, reference, folder, manifest, opset, calibration)
+            copy_kept(output_dir, folder, *kept)
+            manifest.keep(kept[0])
+            report = check_artifacts(folder, manifest, reference, thresholds)
+            report.output_dir = str(output_dir)
+            _raise_all(report, errors)
+            write_verification_report(folder / REPORT, report.to_json())
+            manifest.record(report)
+            content = write_manifest(folder, manifest.to_json())
+            if web is not None:
+                write_web_page(folder, folder / PAGE, **web)
     return content
 
 

@@ -56,6 +56,37 @@ def written_aside(path):
         aside.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def kept_if_filled(folder):
+    """Creates a folder, and removes it after the block if it is empty then.
+
+    The same holds for the folders around it that had to be created.
+
+    Args:
+        folder: Path, which may exist.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> outer = pathlib.Path(tempfile.mkdtemp()) / "runs"
+    >>> with kept_if_filled(outer / "digits") as folder:
+    ...     folder.exists()
+    True
+    >>> outer.exists()
+    False
+    """
+    folder = Path(folder)
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        for path in created:
+            # It has something, of this process or of another one.
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
 def flush(path):
     """Waits until a file, or a folder and everything in it, is on the disk.
 

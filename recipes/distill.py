@@ -26,7 +26,7 @@ from .methods import build_methods
 from .networks import build_network, keep_teacher, load_teacher, teaching
 from .preflight import check_flags, check_training
 from .run.directory import RunDirectory
-from .training import build_distiller, claim, prepare, train
+from .training import build_distiller, claim, locked, prepare, train
 
 BASELINE = absl_flags.DEFINE_boolean(
     "baseline",
@@ -86,13 +86,24 @@ def other_seed(run, seed):
 
 
 def train_run(run):
-    """Trains the stages of a run that are not finished.
+    """Trains the stages of a run that are not finished, and keeps others out of it.
 
     Args:
         run: `RunDirectory`.
     """
     methods = build_methods(flags.METHOD.value)
     run.check_is_one()
+    with locked(run):
+        train_unfinished(run, methods)
+
+
+def train_unfinished(run, methods):
+    """Trains the stages of a run that are not finished.
+
+    Args:
+        run: `RunDirectory`.
+        methods: list of distillation methods.
+    """
     stages = run.stages()
     student, baseline = stages["student"], stages["baseline"]
     wanted = [baseline, student] if BASELINE.value else [student]

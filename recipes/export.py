@@ -82,6 +82,12 @@ WEB_RUNTIME = absl_flags.DEFINE_string(
     None,
     "Folder with the npm package onnxruntime-web; unset: npm downloads it once.",
 )
+REPLACE = absl_flags.DEFINE_boolean(
+    "replace",
+    False,
+    "Remove the formats and the web page of an earlier export that this one does not "
+    "write; without it they stay, and are verified again.",
+)
 OUTPUT_DIR = absl_flags.DEFINE_string(
     "output_dir", None, "Folder of the artifacts; unset: R/export of --run_dir."
 )
@@ -234,6 +240,7 @@ def options(samples=None):
         "opset": OPSET.value,
         "batch_size": batch_size(),
         "nms": {} if NMS.value else None,
+        "replace": REPLACE.value,
         "tolerance": verify.TOLERANCE.value,
         "quantized_tolerance": verify.QUANTIZED_TOLERANCE.value,
     }

@@ -17,7 +17,7 @@ from .data import load_data
 from .networks import build_network
 from .preflight import check_flags, check_training
 from .run.directory import RunDirectory
-from .training import build_distiller, claim, prepare, train
+from .training import build_distiller, claim, locked, prepare, train
 
 
 def main(argv):
@@ -29,6 +29,16 @@ def main(argv):
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))
     run.check_is_one()
+    with locked(run):
+        train_run(run)
+
+
+def train_run(run):
+    """Trains the teacher of a run, unless it is finished.
+
+    Args:
+        run: `RunDirectory`.
+    """
     stage = run.stages()["teacher"]
     stage.check()
     if stage.finished:

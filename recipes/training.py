@@ -137,6 +137,11 @@ def train(distiller, stage, data, cache=None):
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
 
 
+def locked(run):
+    """Returns the context in which this process has a run to itself."""
+    return run.locked() if cluster.is_chief() else contextlib.nullcontext()
+
+
 def claim(stage):
     """Returns the context in which a stage may write; see `Stage.claim`."""
     return stage.claim() if cluster.is_chief() else contextlib.nullcontext()

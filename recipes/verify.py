@@ -18,6 +18,7 @@ from keras_diffkd.export import (
     verify,
     write_verification_report,
 )
+from keras_diffkd.export.records.folder import only_writer
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 
 from . import flags, tasks
@@ -58,21 +59,22 @@ def main(argv):
     student = load_checked_model(
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
-    try:
-        report = verify(
-            run.export,
-            student,
-            take_samples(data),
-            tolerance=TOLERANCE.value,
-            quantized_tolerance=QUANTIZED_TOLERANCE.value,
-            metrics=tasks.current().metrics(student, data),
-        )
-    except VerificationError as error:
-        print_report(error.report)
-        write_verification_report(run.export / REPORT, error.report)
-        raise
-    print_report(report)
-    write_verification_report(run.export / REPORT, report)
+    with only_writer(run.export.resolve()):
+        try:
+            report = verify(
+                run.export,
+                student,
+                take_samples(data),
+                tolerance=TOLERANCE.value,
+                quantized_tolerance=QUANTIZED_TOLERANCE.value,
+                metrics=tasks.current().metrics(student, data),
+            )
+        except VerificationError as error:
+            print_report(error.report)
+            write_verification_report(run.export / REPORT, error.report)
+            raise
+        print_report(report)
+        write_verification_report(run.export / REPORT, report)
 
 
 def print_report(report):

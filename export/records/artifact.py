@@ -25,6 +25,8 @@ class Artifact:
         outputs: likewise.
         quantization: dict or None. What is quantized, and from which samples.
         verification: dict or None. What was found when it was exported.
+        own_metadata: dict or None. Metadata in the file that is not the manifest's,
+            since an earlier export wrote it.
 
     Example:
 
@@ -42,6 +44,7 @@ class Artifact:
     outputs: list
     quantization: dict | None = None
     verification: dict | None = None
+    own_metadata: dict | None = None
 
     @classmethod
     def of(cls, kind, path, serving, calibration=None):
@@ -90,6 +93,8 @@ class Artifact:
                 f"corrupt: the artifact '{name}' is in '{FORMATS[name].file}', not in "
                 f"'{content['file']}'"
             )
+        if not isinstance(content.get("own_metadata"), dict | None):
+            raise ManifestError(f"corrupt: 'own_metadata' of the artifact '{name}'")
         known = read_fields(cls, content)
         known = {"files": None, "precision": FORMATS[name].precision, **known}
         return cls(**{**known, **read_tensors(content)})
@@ -97,7 +102,7 @@ class Artifact:
     def to_json(self):
         """Returns the dict for the manifest."""
         content = to_plain(self)
-        for key in ("files", "quantization", "verification"):
+        for key in ("files", "quantization", "verification", "own_metadata"):
             if content[key] is None:
                 del content[key]
         return content

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from keras_diffkd.atomic_files import flush, move_into_place
 from keras_diffkd.errors import ManifestError
+from keras_diffkd.folder_lock import locked
 
 from .manifest import FILE_NAME, Manifest
-from .mounted import OTHERS, recover_inside, replacing_inside
+from .mounted import LOCK, OTHERS, recover_inside, replacing_inside
 from .page import FOLDER as PAGE
 from .page import is_page
 
@@ -116,6 +117,28 @@ def replacing(output_dir):
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def only_writer(output_dir):
+    """Returns the context in which no other process can export into a folder.
+
+    It raises `ValueError` if another process does.
+
+    Args:
+        output_dir: absolute `Path`.
+
+    Example:
+
+    ```python
+    with only_writer(Path("export").resolve()):
+        (output_dir / "report.json").write_text(report)
+    ```
+    """
+    # Not in the folder, which is renamed.
+    path = output_dir.with_name(f".{output_dir.name}.lock")
+    if is_mount_point(output_dir):
+        path = output_dir / LOCK
+    return locked(path, f"exports to {output_dir}")
 
 
 def recover(output_dir):

@@ -145,7 +145,14 @@ class Manifest:
         """Returns the metadata for the file of a `Format`."""
         described = {key: getattr(self, key) for key in METADATA_KEYS}
         described["precision"] = kind.precision
+        if kind.name in self.artifacts:
+            described |= self.artifacts[kind.name].own_metadata or {}
         return {key: value for key, value in described.items() if value is not None}
+
+    def keep(self, artifacts):
+        """Adds artifacts of an earlier export, in the order of all formats."""
+        known = {**artifacts, **self.artifacts}
+        self.artifacts = {name: known[name] for name in FORMATS if name in known}
 
     def record(self, report):
         """Adds the findings of a `Report`, without timings of this machine."""

@@ -9,12 +9,13 @@ import os
 import shutil
 
 from keras_diffkd.atomic_files import flush, sync
+from keras_diffkd.folder_lock import FILE_NAME as LOCK
 
 PARTIAL = ".partial"
 # The old export while it is moved out, once it is, and when it is not needed any more.
 _LEAVING, _PREVIOUS, _REPLACED = ".leaving", ".previous", ".replaced"
 # Names that are not part of an export; file systems make the last one.
-OTHERS = {PARTIAL, _LEAVING, _PREVIOUS, _REPLACED, "lost+found"}
+OTHERS = {PARTIAL, _LEAVING, _PREVIOUS, _REPLACED, LOCK, "lost+found"}
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
 """Runs a teacher on all fixed views and stores what it computes."""
 
-import contextlib
 import errno
-import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_diffkd.atomic_files import sync
+from keras_diffkd.folder_lock import FILE_NAME as LOCK
+from keras_diffkd.folder_lock import locked
 from keras_diffkd.teacher_cache import manifest as manifests
 from keras_diffkd.teacher_cache.cache import TeacherCache
 from keras_diffkd.teacher_cache.outputs import TeacherOutputs
@@ -20,7 +20,6 @@ from keras_diffkd.teacher_cache.stored_teacher import stored_teacher
 # A shard that is interrupted is computed again.
 _SHARD_BYTES = 2**26
 _SHARD_VIEWS = 2**16
-_LOCK = ".lock"
 
 
 class CacheBuilder:
@@ -142,13 +141,13 @@ class CacheBuilder:
             OSError: If the disk is full. What is finished stays for the next build.
             ValueError: If an output is not finite, or another process builds here.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._claimed():
+        with locked(self.folder / LOCK, f"builds the teacher cache {self.folder}"):
             self._adopt_unfinished()
             manifests.write_manifest(self.folder, self._manifest)
             first, total = manifests.count_views(self._manifest)
             if first < total:
                 self._write_shards(self._records(first, progress))
+            sync(self.folder)
         return TeacherCache(self.folder)
 
     def _write_shards(self, records):
@@ -236,20 +235,6 @@ class CacheBuilder:
             f"{self._missing_bytes():,} more bytes. What is finished stays: free some "
             "space and build it again."
         )
-
-    @contextlib.contextmanager
-    def _claimed(self):
-        """Lets one process at a time build in the folder."""
-        with open(self.folder / _LOCK, "w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"Another process builds the teacher cache {self.folder}. Wait "
-                    "until it is finished."
-                ) from None
-            yield
-            sync(self.folder)
 
 
 def _views_per_shard(record_bytes, batch_size):

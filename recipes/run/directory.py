@@ -20,6 +20,9 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+from keras_diffkd.atomic_files import kept_if_filled
+from keras_diffkd.folder_lock import FILE_NAME as LOCK
+from keras_diffkd.folder_lock import locked
 from keras_diffkd.resuming.snapshots import Snapshots
 
 from . import experiment
@@ -101,20 +104,18 @@ class Stage:
         If the body fails before the first snapshot, the stage removes everything that
         the body wrote, except for a failed batch.
         """
-        outermost = _first_missing(self.folder)
         before = set(self.folder.iterdir()) if self.folder.exists() else set()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            if self.folder / "flags.txt" not in before:
-                experiment.write_flags(self.folder, self.settings)
-            yield
-        except BaseException:
-            if not self.resumable:
-                for path in set(self.folder.iterdir()) - before - {self.failed_batch}:
-                    _remove(path)
-                if outermost is not None and not any(self.folder.iterdir()):
-                    _remove(outermost)
-            raise
+        with kept_if_filled(self.folder):
+            try:
+                if self.folder / "flags.txt" not in before:
+                    experiment.write_flags(self.folder, self.settings)
+                yield
+            except BaseException:
+                if not self.resumable:
+                    for path in set(self.folder.iterdir()) - before:
+                        if path != self.failed_batch:
+                            _remove(path)
+                raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,11 +171,19 @@ class RunDirectory:
         known += tuple(
             f"{folder}failed_batch.npz" for folder in ("", "baseline/", "teacher/")
         )
-        holds_something = self.root.exists() and any(self.root.iterdir())
-        if holds_something and not any((self.root / name).exists() for name in known):
+        # A process that was killed leaves its lock.
+        names = {path.name for path in self.root.glob("*")} - {LOCK}
+        if names and not any((self.root / name).exists() for name in known):
             raise ValueError(
                 f"{self.root} is not empty and is not a run. Give a new --run_dir"
             )
+
+    def locked(self):
+        """Returns the context in which no other process can train here.
+
+        It raises `ValueError` if another process does.
+        """
+        return locked(self.root / LOCK, f"writes to {self.root}")
 
     def check_finished(self):
         """Reads the flags of the finished distillation.
@@ -192,11 +201,6 @@ class RunDirectory:
                 f"diffkd-distill --run_dir={self.root} first"
             )
         return recorded
-
-
-def _first_missing(folder):
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    return missing[-1] if missing else None
 
 
 def _remove(path):

@@ -14,7 +14,9 @@ from keras_diffkd.export import (
     export_student,
     verify,
 )
+from keras_diffkd.export.formats import FORMATS
 from keras_diffkd.export.formats.onnx import ONNX
+from keras_diffkd.export.records.folder import only_writer
 from keras_diffkd.export.serving.serving import Serving
 
 
@@ -253,11 +255,39 @@ def test_missing_package_is_named_before_anything_is_written(
     export_student(student, tmp_path / "export", ["tflite"])
 
 
-def test_existing_export_is_replaced_as_a_whole(helpers, export_copy, images):
+def test_an_export_adds_to_one_of_the_same_student(
+    student, helpers, export_copy, images
+):
+    before = helpers.hash_files(export_copy)
+    source = {"experiment": "small", "run_dir": "elsewhere"}
+    given = {"labels": helpers.labels, "normalization": helpers.normalization}
+    manifest = export_student(
+        student, export_copy, ["tflite_dynamic", "onnx"], source=source, **given
+    )
+    assert list(manifest["artifacts"]) == [
+        name for name in FORMATS if (export_copy / FORMATS[name].file).exists()
+    ]
+    assert set(manifest["artifacts"]) > {"tflite", "saved_model", "tflite_dynamic"}
+    after = helpers.hash_files(export_copy)
+    assert after["student.tflite"] == before["student.tflite"]
+    # Files, manifest and report are of one export, for whoever verifies it later.
+    report = verify(export_copy, student, images, quantized_tolerance=1)
+    assert list(report["artifacts"]) == list(manifest["artifacts"])
+    written = json.loads((export_copy / "report.json").read_text())
+    assert list(written["artifacts"]) == list(manifest["artifacts"])
+
+
+def test_an_export_of_another_student_removes_files_only_if_told(
+    helpers, export_copy, images
+):
     other = helpers.make_student(seed=7)
+    source, before = {"experiment": "small"}, helpers.hash_files(export_copy)
+    message = r"student\.tflite of another student .*different: student.*replace=True"
+    with pytest.raises(ValueError, match=message):
+        export_student(other, export_copy, ["onnx"], source=source)
+    assert helpers.hash_files(export_copy) == before
 
-    export_student(other, export_copy, ["onnx"], source={"experiment": "small"})
-
+    export_student(other, export_copy, ["onnx"], source=source, replace=True)
     assert sorted(path.name for path in export_copy.iterdir()) == [
         "manifest.json",
         "report.json",
@@ -265,6 +295,13 @@ def test_existing_export_is_replaced_as_a_whole(helpers, export_copy, images):
     ]
     verify(export_copy, other, images)
     assert [path.name for path in export_copy.parent.iterdir()] == ["export"]
+
+
+def test_one_process_exports_into_a_folder(student, tmp_path):
+    refused = pytest.raises(ValueError, match="Another process exports to .*export")
+    with only_writer(tmp_path / "export"), refused:
+        export_student(student, tmp_path / "export", ["onnx"])
+    assert os.listdir(tmp_path) == []
 
 
 class Erfinv(keras.layers.Layer):
@@ -285,6 +322,7 @@ def test_failed_conversion_leaves_the_old_export(format, export_copy, helpers):
             export_copy,
             ["saved_model", format],
             source={"experiment": "small"},
+            replace=True,
         )
 
     assert helpers.hash_files(export_copy) == before
@@ -327,7 +365,11 @@ def test_interrupted_swap_leaves_the_old_export(
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_student(
-            student, export_copy, ["saved_model"], source={"experiment": "small"}
+            student,
+            export_copy,
+            ["saved_model"],
+            source={"experiment": "small"},
+            replace=True,
         )
 
     assert helpers.hash_files(export_copy) == before

@@ -169,6 +169,13 @@ def test_a_preset_that_does_not_exist_is_named_before_anything_is_fetched(distil
         distil("--teacher=hub:no_such_preset")
 
 
+def test_two_processes_do_not_share_a_run(distil, tmp_path):
+    run, refused = tmp_path / "run", pytest.raises(ValueError, match="writes to .*run ")
+    with RunDirectory(run).locked(), refused:
+        distil()
+    assert not run.exists()
+
+
 def test_seeds_repeat_the_run_with_the_same_teacher(distil, tmp_path, capsys):
     run = distil("--seeds=2", "--baseline", "--seed=4")
     folders = [run, run / "seeds" / "5"]

@@ -1,4 +1,3 @@
-import fcntl
 import os
 import shutil
 
@@ -8,6 +7,8 @@ import pytest
 from helpers.digit_networks import network
 
 from keras_diffkd.features.taps import call_with_taps
+from keras_diffkd.folder_lock import FILE_NAME as LOCK
+from keras_diffkd.folder_lock import locked
 from keras_diffkd.teacher_cache import CacheBuilder, TeacherCache, builder, shards
 
 
@@ -125,18 +126,16 @@ def test_a_full_disk_loses_nothing(build, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="the disk is full. It needs .* more bytes"):
         build()
     names = {path.name for path in (tmp_path / "cache").iterdir()}
-    assert names == {".lock", "manifest.json", "outputs-00000-of-00003.array_record"}
+    assert names == {"manifest.json", "outputs-00000-of-00003.array_record"}
     monkeypatch.undo()
     monkeypatch.setattr(builder, "_SHARD_VIEWS", 512)
     assert len(build()) == 1352
 
 
 def test_one_process_at_a_time(build, tmp_path):
-    (tmp_path / "cache").mkdir()
-    with open(tmp_path / "cache" / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="Another process builds"):
-            build()
+    refused = pytest.raises(ValueError, match="Another process builds")
+    with locked(tmp_path / "cache" / LOCK, "builds the teacher cache"), refused:
+        build()
     assert len(build()) == 1352
 
 

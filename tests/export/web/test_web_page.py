@@ -154,7 +154,7 @@ def test_wrong_samples_leave_the_older_page(
 
 
 def test_the_page_is_part_of_the_export(gray_export, helpers):
-    """It is replaced with it, goes with it, and is kept with it."""
+    """It is kept with it, stays beside further files, and goes if it is told to."""
     folder, export = gray_export
     before = helpers.hash_files(folder)
     with pytest.raises(ExportError, match="does not have"):
@@ -164,7 +164,10 @@ def test_the_page_is_part_of_the_export(gray_export, helpers):
     assert helpers.hash_files(folder) == before
     assert [path.name for path in folder.parent.glob(".export*")] == []
 
+    page = helpers.hash_files(folder / "web")
     export(web=None)
+    assert helpers.hash_files(folder / "web") == page
+    export(web=None, replace=True)
     assert sorted(path.name for path in folder.iterdir()) == [
         "manifest.json",
         "report.json",
