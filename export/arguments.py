@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable
 
+import keras
+
 from keras_diffkd.keras_private.layers import all_layers
 
 from .formats import FORMATS, KINDS
@@ -102,6 +104,25 @@ def as_json(value, name):
             f"`{name}` goes into JSON: use plain numbers, strings, lists and dicts. "
             f"Received: {value!r} ({error})"
         ) from error
+
+
+def check_backend():
+    """Raises `ValueError` unless Keras runs on TensorFlow.
+
+    Example:
+
+    ```python
+    check_backend()
+    ```
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Exports need Keras on TensorFlow. Received: the backend "
+            f"{keras.backend.backend()!r}. Save the student (`student.save("
+            "'student.keras')`) and export the file: `diffkd-export "
+            "--student=student.keras --output_dir=export`, or call `export_student` in "
+            "a process with KERAS_BACKEND=tensorflow"
+        )
 
 
 def check_opset(opset):

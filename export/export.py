@@ -1,11 +1,15 @@
 """From a trained student to verified artifacts, in one call."""
 
+import errno
+import os
 from pathlib import Path
 
 from keras_diffkd.errors import ExportError
+from keras_diffkd.full_disk import is_full_disk
 
 from .arguments import (
     as_json,
+    check_backend,
     check_batch_size,
     check_class_names,
     check_formats,
@@ -137,6 +141,7 @@ def export_student(
     check_batch_size(batch_size)
     check_input(input)
     check_metrics(metrics)
+    check_backend()
     thresholds = Thresholds.of(tolerance, quantized_tolerance)
     normalization = as_json(normalization, "normalization")
     source = as_json(source, "source")
@@ -169,7 +174,9 @@ def export_student(
             kept = find_kept(output_dir, manifest, formats, with_page=web is not None)
         if web is not None:
             web = prepare_page(web, manifest, [*formats, *kept[0]])
-        with replacing(output_dir) as folder:
+        # In float32, the largest of all.
+        needed = 4 * serving.student.count_params() * len(formats)
+        with replacing(output_dir, needed) as folder:
             errors = _write(formats, reference, folder, manifest, opset, calibration)
             copy_kept(output_dir, folder, *kept)
             manifest.keep(kept[0])
@@ -218,6 +225,7 @@ def write_artifact(kind, serving, folder, manifest, *, opset, calibration):
 
     Raises:
         ExportError: if the converter cannot.
+        OSError: if the disk is full.
 
     Example:
 
@@ -236,6 +244,9 @@ def write_artifact(kind, serving, folder, manifest, *, opset, calibration):
         except Exception as error:  # Converters raise whatever their inside raises.
             message = " ".join(str(error).split()) or type(error).__name__
             words = last_words(held())
+            if is_full_disk(error) or "No space left on device" in words:
+                full = errno.ENOSPC
+                raise OSError(full, os.strerror(full)) from error
             if words and words not in message:
                 message = f"{message[:600]} It wrote: {words}"
             raise ExportError(

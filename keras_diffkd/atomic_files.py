@@ -4,6 +4,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from keras_diffkd.full_disk import named_if_full
+
 
 def move_into_place(temporary, path):
     """Renames a finished file or folder to its final name, atomically.
@@ -30,13 +32,17 @@ def move_into_place(temporary, path):
 
 
 @contextlib.contextmanager
-def written_aside(path):
+def written_aside(path, needed=None):
     """Yields a temporary path that replaces `path` when the block succeeds.
 
     Even after the machine crashes, either the old file or the whole new one is there.
 
     Args:
         path: Path of a file, which need not exist.
+        needed: Integer, its size in bytes, for the message about a full disk.
+
+    Raises:
+        FullDiskError: If the disk is full.
 
     Example:
 
@@ -49,11 +55,12 @@ def written_aside(path):
     """
     path = Path(path)
     aside = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield aside
-        move_into_place(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with named_if_full(path, needed):
+        try:
+            yield aside
+            move_into_place(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from keras_diffkd.atomic_files import kept_if_filled
+from keras_diffkd.full_disk import named_if_full
 
 try:
     import fcntl
@@ -59,7 +60,8 @@ def locked(path, doing):
     path = Path(path)
     with kept_if_filled(path.parent):
         try:
-            file = _acquire(path, doing)
+            with named_if_full(path):
+                file = _acquire(path, doing)
         except OSError as error:
             if error.errno not in _READ_ONLY:
                 raise
@@ -91,9 +93,7 @@ def _acquire(path, doing):
             if not is_free:
                 raise ValueError(_describe(holder, path, doing))
             if _is_at(file, path):
-                file.truncate(0)
-                json.dump(_this_process(), file)
-                file.flush()
+                _write(file, path)
                 return file
         except BaseException:
             file.close()
@@ -154,6 +154,16 @@ def _this_process():
         "since": now.strftime("%Y-%m-%d %H:%M:%S UTC"),
         "command": command[:_LONGEST_COMMAND],
     }
+
+
+def _write(file, path):
+    os.truncate(file.fileno(), 0)
+    try:
+        # Unbuffered: on a full disk, closing a buffered file fails once more.
+        os.write(file.fileno(), json.dumps(_this_process()).encode())
+    except OSError:
+        path.unlink()
+        raise
 
 
 def _read(file):

@@ -129,7 +129,8 @@ def _help_text(name, module):
     return (
         f"{sys.modules[module].__doc__.strip()}\n\n"
         f"Usage: {name} [--flagfile=EXPERIMENT.flags] [--flag=value ...]\n"
-        f"Flags after --flagfile win over those in the file.\n\n{described}"
+        f"Flags after --flagfile win over those in the file. {name} --version prints "
+        f"the version.\n\n{described}"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from keras_diffkd.errors import ManifestError, VerificationError
 from keras_diffkd.features.weights_fingerprint import hash_weights
 
+from ..arguments import check_backend
 from ..formats import FORMATS
 from ..quiet import quiet
 from ..records.folder import recover
@@ -98,6 +99,7 @@ def verify(
     print(format_table(report))
     ```
     """
+    check_backend()
     thresholds = Thresholds.of(tolerance, quantized_tolerance)
     check_metrics(metrics)
     output_dir = Path(output_dir).resolve()

@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_diffkd.atomic_files import flush, move_into_place
 from keras_diffkd.errors import ManifestError
 from keras_diffkd.folder_lock import locked
+from keras_diffkd.full_disk import named_if_full
 
 from .manifest import FILE_NAME, Manifest
 from .mounted import LOCK, OTHERS, recover_inside, replacing_inside
@@ -73,7 +74,7 @@ def check_target(output_dir, source):
 
 
 @contextlib.contextmanager
-def replacing(output_dir):
+def replacing(output_dir, needed=None):
     """Yields an empty sibling folder that replaces `output_dir` on success.
 
     If the body raises, the sibling is removed and `output_dir` is untouched. A
@@ -84,6 +85,10 @@ def replacing(output_dir):
 
     Args:
         output_dir: absolute `Path` that passed `check_target`.
+        needed: int, about the size in bytes of what is written, or None.
+
+    Raises:
+        FullDiskError: if the disk is full.
 
     Example:
 
@@ -92,10 +97,13 @@ def replacing(output_dir):
         (folder / "student.onnx").write_bytes(content)
     ```
     """
-    if is_mount_point(output_dir):
-        with replacing_inside(output_dir) as folder:
-            yield folder
-        return
+    replace = replacing_inside if is_mount_point(output_dir) else _replacing_beside
+    with named_if_full(output_dir, needed), replace(output_dir) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _replacing_beside(output_dir):
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = output_dir.with_name(f".{output_dir.name}.partial")
     previous = _previous(output_dir)

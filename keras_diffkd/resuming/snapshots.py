@@ -15,6 +15,7 @@ import ml_dtypes  # noqa: F401  Registers bfloat16 and its like with NumPy.
 import numpy as np
 
 from keras_diffkd.atomic_files import move_into_place, sync
+from keras_diffkd.full_disk import named_if_full
 
 FORMAT = 2
 KEPT = 2
@@ -153,13 +154,25 @@ class Snapshots:
             _WRITING.pop(self._key).result()
 
     def _write(self, step, packed, layout, state):
-        self.clean()
-        path = self._free_path(step)
-        temporary = self.directory / f"{_TEMPORARY}{path.name}"
-        temporary.mkdir()
         content = io.BytesIO()
         np.savez(content, **packed)
         content = content.getvalue()
+        path = self._free_path(step)
+        with named_if_full(path, len(content)):
+            try:
+                self._write_files(path, content, layout, state)
+            except OSError:
+                self._remove_incomplete()
+                raise
+        intact = [other for other in self._paths() if other not in self._damaged]
+        for other in (*self._damaged, *intact[:-KEPT]):
+            self._remove(other)
+        self._damaged = []
+
+    def _write_files(self, path, content, layout, state):
+        self.clean()
+        temporary = self.directory / f"{_TEMPORARY}{path.name}"
+        temporary.mkdir()
         (temporary / "variables.npz").write_bytes(content)
         (temporary / "state.json").write_text(
             _sealed(
@@ -172,16 +185,15 @@ class Snapshots:
             )
         )
         move_into_place(temporary, path)
-        intact = [other for other in self._paths() if other not in self._damaged]
-        for other in (*self._damaged, *intact[:-KEPT]):
-            self._remove(other)
-        self._damaged = []
 
     def clean(self):
         """Creates the folder and removes snapshots that were not completed."""
         if not self.directory.exists():
             self.directory.mkdir(parents=True)
             sync(self.directory.parent)
+        self._remove_incomplete()
+
+    def _remove_incomplete(self):
         for path in self.directory.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(path)
 

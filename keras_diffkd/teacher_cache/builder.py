@@ -1,6 +1,5 @@
 """Runs a teacher on all fixed views and stores what it computes."""
 
-import errno
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from keras_diffkd.atomic_files import sync
 from keras_diffkd.folder_lock import FILE_NAME as LOCK
 from keras_diffkd.folder_lock import locked
+from keras_diffkd.full_disk import is_full_disk
 from keras_diffkd.teacher_cache import manifest as manifests
 from keras_diffkd.teacher_cache.cache import TeacherCache
 from keras_diffkd.teacher_cache.outputs import TeacherOutputs
@@ -228,8 +228,7 @@ class CacheBuilder:
             )
 
     def _no_space(self, error):
-        full = error.errno == errno.ENOSPC or "No space left" in str(error)
-        cause = "the disk is full" if full else str(error)
+        cause = "the disk is full" if is_full_disk(error) else str(error)
         return OSError(
             f"The teacher cache {self.folder} could not be finished: {cause}. It needs "
             f"{self._missing_bytes():,} more bytes. What is finished stays: free some "

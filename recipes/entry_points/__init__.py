@@ -6,7 +6,9 @@ file descriptor 2, and some of them at any `TF_CPP_MIN_LOG_LEVEL`.
 """
 
 import functools
+import importlib.metadata
 import importlib.util
+import json
 import logging
 import os
 import re
@@ -18,6 +20,17 @@ _SEVERITIES = "IWEF"
 
 
 def _run(name):
+    command = f"diffkd-{name.replace('_', '-')}"
+    if "--version" in sys.argv[1:]:
+        print(f"{command} {importlib.metadata.version('keras-diffkd')}")
+        return
+    other = _other_backend()
+    if other:
+        sys.exit(
+            f"{command}: error: the commands train and export on TensorFlow. Received: "
+            f"{other}. Put KERAS_BACKEND=tensorflow before the command; other backends "
+            "are for training in Python (docs/backends.md)"
+        )
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     module = f"keras_diffkd.recipes.{name}"
     if level not in ("1", "2", "3"):
@@ -35,6 +48,24 @@ def _run(name):
         # It warns of one function for each model, which is what commands compile.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     command.run()
+
+
+def _other_backend():
+    """Returns where another backend than TensorFlow is chosen, or None.
+
+    It reads what Keras reads, without the seconds that importing Keras takes.
+    """
+    chosen = os.environ.get("KERAS_BACKEND")
+    if chosen:
+        return None if chosen == "tensorflow" else f"KERAS_BACKEND={chosen}"
+    base = "~" if os.access(os.path.expanduser("~"), os.W_OK) else "/tmp"
+    folder = os.environ.get("KERAS_HOME", os.path.join(base, ".keras"))
+    path = Path(os.path.expanduser(os.path.join(folder, "keras.json")))
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if chosen == "tensorflow" else f"the backend {chosen!r} in {path}"
 
 
 def _held_stderr():

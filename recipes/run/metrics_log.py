@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_diffkd.atomic_files import sync, written_aside
+from keras_diffkd.full_disk import named_if_full
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -60,7 +61,7 @@ class MetricsLog(keras.callbacks.Callback):
                 keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
             ),
         }
-        with self.path.open("a") as file:
+        with named_if_full(self.path), self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         sync(self.path)
 

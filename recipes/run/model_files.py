@@ -42,14 +42,15 @@ def save_model(model, path):
         model: a `keras.Model`.
         path: the `.keras` file.
     """
-    with written_with_checksum(path) as aside:
+    # In float32.
+    with written_with_checksum(path, needed=4 * model.count_params()) as aside:
         model.save(aside)
 
 
 @contextlib.contextmanager
-def written_with_checksum(path):
+def written_with_checksum(path, needed=None):
     """Yields a file as `written_aside` does, and writes its SHA-256 beside it."""
-    with written_aside(path) as aside:
+    with written_aside(path, needed) as aside:
         yield aside
         flush(aside)
         digest = hash_file(aside)
