@@ -16,11 +16,12 @@ BACKENDS := $(VENV)/.backends
 # The locks name everything, so nothing is left to resolve; pip compiles on one core.
 DOCS := $(VENV)/.docs
 # What must not break on any backend: the mathematics of the losses, the authors' numbers,
-# a training, what layers assign in a step, save, load and strip, resuming.
+# a training, a step that is not finite, what layers assign in a step, save, load and strip, resuming.
 EVERY_BACKEND := tests/losses/test_kl.py::test_value_and_gradient \
 	tests/losses/test_dkd.py::test_value_and_gradient \
 	tests/interop/test_pytorch.py \
 	tests/test_distiller.py::test_fit_logs_named_losses_and_lowers_them \
+	tests/training/test_jax.py::test_a_bad_step_is_not_applied_though_the_next_one_runs[inside] \
 	tests/training/test_scope.py::test_state_that_a_layer_reads_after_it_has_assigned_it \
 	tests/test_distiller.py::test_saved_distillers_load_without_the_teachers_weights \
 	tests/test_distiller.py::test_strip_is_the_student_bit_for_bit \

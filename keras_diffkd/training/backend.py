@@ -2,7 +2,8 @@
 
 `backend.train_step`, for example, is the function of that name in
 `training.tensorflow`, `training.jax` or `training.torch`. All three folders define the
-same functions, except `symbolic_build`, which only Keras's TensorFlow trainer calls.
+same functions, except `symbolic_build` and `state_sync`, which only Keras's trainers on
+TensorFlow and on JAX call.
 """
 
 import importlib

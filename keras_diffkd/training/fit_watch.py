@@ -44,7 +44,19 @@ class FitWatch(keras.callbacks.Callback):
 def watched(distiller, callbacks):
     """Returns the callbacks of `fit` with a `FitWatch` added."""
     watch = FitWatch(distiller)
-    if isinstance(callbacks, keras.callbacks.CallbackList):
+    is_list = isinstance(callbacks, keras.callbacks.CallbackList)
+    others = callbacks.callbacks if is_list else keras.tree.flatten(callbacks or [])
+    distiller.record.waits_for_steps = any(map(_is_told_of_batches, others))
+    if is_list:
         callbacks.append(watch)
         return callbacks
-    return [watch, *keras.tree.flatten(callbacks or [])]
+    return [watch, *others]
+
+
+def _is_told_of_batches(callback):
+    """Returns whether Keras waits for each batch to pass its logs to a callback."""
+    return not getattr(callback, "async_safe", False) and any(
+        getattr(getattr(callback, name), "__func__", None)
+        is not getattr(keras.callbacks.Callback, name)
+        for name in ("on_batch_end", "on_train_batch_end")
+    )

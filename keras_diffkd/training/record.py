@@ -37,6 +37,9 @@ class TrainingRecord:
         epoch: Integer from 1 while `fit` runs, or `None`.
         failure: Dict of arguments for `divergence.diverged`, after a step that is not
             finite.
+        unchecked: The step that JAX has started and whose finiteness is still to be
+            read, or `None`.
+        waits_for_steps: Boolean, whether a callback waits for each step of `fit`.
     """
 
     def __init__(self, distiller):
@@ -55,6 +58,8 @@ class TrainingRecord:
         self.untrained = []
         self.epoch = None
         self.failure = None
+        self.unchecked = None
+        self.waits_for_steps = False
 
     def compile(self, distiller, jit_compile, max_skipped_steps, preflight):
         """Stores the settings of `Distiller.compile` and builds the step."""

@@ -38,6 +38,10 @@ class Trainer:
         # Keras's TensorFlow trainer calls this before it traces a step.
         backend.symbolic_build(self, super()._maybe_symbolic_build, **kwargs)
 
+    def jax_state_sync(self):
+        # Keras's trainer on JAX calls this before anything reads the variables.
+        backend.state_sync(self, super().jax_state_sync)
+
     def _symbolic_build(self, iterator=None, data_batch=None):
         task_loss.build_own(self, iterator, data_batch)
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)

@@ -16,7 +16,7 @@ from helpers.small_models import (
     weights_of,
 )
 
-from keras_diffkd import Distiller, FitNet, LogitsKD
+from keras_diffkd import Distiller, FitNet, LogitsKD, TrainingDivergedError
 
 needs_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None,
@@ -168,3 +168,58 @@ def test_arrays_on_the_device_are_checked_for_labels_too():
     y[3] = 10
     with pytest.raises(ValueError, match="^Labels must lie in 0 to 9.*0 to 10"):
         distiller.train_on_batch(jax.numpy.asarray(x), jax.numpy.asarray(y))
+
+
+class Told(keras.callbacks.Callback):
+    """Lists the batches of which Keras tells it."""
+
+    def on_train_begin(self, logs=None):
+        self.batches = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches.append(batch)
+
+
+@pytest.fixture(scope="module")
+def after_two_steps():
+    distiller = make_distiller()
+    x, y = random_batch(np.random.default_rng(0), 32)
+    distiller.fit(x[:16], y[:16], batch_size=8, shuffle=False, verbose=0)
+    return [*weights_of(distiller), *weights_of(distiller.optimizer)]
+
+
+@on_jax
+@pytest.mark.parametrize(
+    ("steps", "callbacks"),
+    [(4, []), (3, []), (4, [Told()])],
+    ids=["inside", "last", "callback"],
+)
+def test_a_bad_step_is_not_applied_though_the_next_one_runs(
+    steps, callbacks, after_two_steps
+):
+    x, y = random_batch(np.random.default_rng(0), 32)
+    x[17] = np.nan
+    runs = []
+
+    def batches():
+        for first in range(0, 8 * steps, 8):
+            runs.append(distiller.record.unchecked is not None)
+            yield x[first : first + 8], y[first : first + 8]
+
+    distiller = make_distiller(preflight=False)
+    with pytest.raises(
+        TrainingDivergedError, match=r"inputs \(sample 1 of 8"
+    ) as caught:
+        distiller.fit(batches(), steps_per_epoch=steps, callbacks=callbacks, verbose=0)
+    assert (caught.value.epoch, caught.value.step) == (1, 3)
+    np.testing.assert_array_equal(caught.value.arrays()["x"], x[16:24])
+    found = [*weights_of(distiller), *weights_of(distiller.optimizer)]
+    for ours, expected in zip(found, after_two_steps, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    # The host fetches the next batch meanwhile, unless a callback has waited anyway.
+    assert runs[-1] == (not callbacks)
+    assert [callback.batches for callback in callbacks] == [[0, 1]] * len(callbacks)
+
+    # Nothing is left of the error, and nothing was compiled twice.
+    distiller.fit(np.nan_to_num(x), y, batch_size=8, verbose=0)
+    assert distiller.record.compiled_step._cache_size() == 1

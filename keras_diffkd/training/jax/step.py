@@ -8,10 +8,15 @@ import jax
 import keras
 import numpy as np
 
-from keras_diffkd.keras_private.trainer import keep_variables
 from keras_diffkd.training import logs
-from keras_diffkd.training.divergence import diverged, is_healthy
+from keras_diffkd.training.divergence import is_healthy
 from keras_diffkd.training.finite import has_overflowed, keep_if_skipped
+from keras_diffkd.training.jax.unchecked import (
+    UncheckedStep,
+    check,
+    healthy_so_far,
+    trained_variables,
+)
 from keras_diffkd.training.loss_balance import balanced_state
 from keras_diffkd.training.masks import masked
 from keras_diffkd.training.state import state_variables
@@ -61,58 +66,50 @@ def train_step(distiller, state, data):
     """Runs one training step and returns the logs and the new state."""
     _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     _check_labels(y, num_label_classes(distiller))
-    loss_weights = distiller.record.loss_weights
-    loss_weights.refresh(distiller)
-    teacher = [variable.value for variable in distiller.record.teacher_variables]
-    numbers = loss_weights.variable.value
+    record = distiller.record
+    record.loss_weights.refresh(distiller)
+    teacher = [variable.value for variable in record.teacher_variables]
+    numbers = record.loss_weights.variable.value
+    arguments = (teacher, numbers, healthy_so_far(distiller, state), data)
     try:
-        result = _run(distiller, state, teacher, numbers, data)
+        result = _run(distiller, state, *arguments)
     except _MoreIsAssignedError:
-        result = _run(distiller, state, teacher, numbers, data)
-    logs, health, state = result
-    if not health["healthy"]:
-        _raise_diverged(distiller, health, state, data)
-    return logs, state
+        result = _run(distiller, state, *arguments)
+    of_batch, healthy, diagnosis, state = result
+    check(distiller, state)
+    record.unchecked = UncheckedStep(healthy, diagnosis, data, state)
+    if record.waits_for_steps:
+        check(distiller)
+    return of_batch, state
+
+
+def state_sync(distiller, sync):
+    """Assigns the variables, unless the last step was not finite."""
+    check(distiller)
+    sync()
 
 
 class _MoreIsAssignedError(Exception):
     """Stops the tracing of a step that assigns variables that were not passed in."""
 
 
-def _run(distiller, state, teacher, numbers, data):
+def _run(distiller, state, *arguments):
     """Runs the step and assigns the variables that Keras does not know."""
     unknown = _unknown(distiller)
     values = [variable.value for variable in unknown]
     run = distiller.record.compiled_step
-    logs, health, state, values = run(state, values, teacher, numbers, data)
+    *results, values = run(state, values, *arguments)
     for variable, value in zip(unknown, values, strict=True):
         variable.assign(value)
-    return logs, health, state
+    return results
 
 
 def _unknown(distiller):
     """Returns the variables that a step assigns but Keras's training state lacks."""
     if not distiller.record.assigned:
         return []
-    known = {id(v) for group in _variables(distiller) for v in group}
+    known = {id(v) for group in trained_variables(distiller) for v in group}
     return [v for v in distiller.record.assigned if id(v) not in known]
-
-
-def _raise_diverged(distiller, health, state, data):
-    """Raises the error for a step that is not finite and did not change the state."""
-    # Keras has moved the values out of the model's variables during training.
-    for variables, values in zip(_variables(distiller), state, strict=True):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-    keep_variables(distiller)
-    batch = jax.tree.map(np.asarray, keras.utils.unpack_x_y_sample_weight(data))
-    raise diverged(
-        distiller,
-        jax.tree.map(np.asarray, health["finite"]),
-        batch,
-        health["steps"],
-        health["in_a_row"],
-    )
 
 
 def test_step(distiller, keras_test_step, state, data):
@@ -157,10 +154,10 @@ def is_chief(model):
     return jax.process_index() == 0
 
 
-def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
-    """Returns `(logs, health, new state, unknown)` without side effects.
+def _whole_step(distiller, state, unknown_values, teacher, numbers, so_far, data):
+    """Returns `(logs, healthy, diagnosis, new state, unknown)` without side effects.
 
-    If the step is not healthy, the new state is the old one.
+    If this step or one before it is not healthy, the new state is the old one.
 
     Raises:
         _MoreIsAssignedError: If the step assigns variables whose values were not
@@ -180,7 +177,7 @@ def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
     # The means of a loss with several outputs are among Keras's metrics.
     values = {
         id(variable): value
-        for variables, group in zip(_variables(distiller), state, strict=True)
+        for variables, group in zip(trained_variables(distiller), state, strict=True)
         for variable, value in zip(variables, group, strict=True)
     }
     unknown = _unknown(distiller)
@@ -212,8 +209,8 @@ def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
     count = record.count
     with _scope(metrics, [values[id(variable)] for variable in metrics]) as scope:
         count.update_state(skipped)
-        health = {
-            "healthy": is_healthy(distiller, finite),
+        healthy = jax.numpy.logical_and(so_far, is_healthy(distiller, finite))
+        diagnosis = {
             "finite": finite,
             "steps": count.steps + 0,
             "in_a_row": count.in_a_row + 0,
@@ -229,25 +226,15 @@ def _whole_step(distiller, state, unknown_values, teacher, numbers, data):
     )
     new_unknown = [values[id(variable)] for variable in unknown]
     state, unknown_values = jax.tree.map(
-        lambda old, new: jax.numpy.where(health["healthy"], new, old),
+        lambda old, new: jax.numpy.where(healthy, new, old),
         (state, unknown_values),
         (new_state, new_unknown),
     )
-    return of_batch, health, state, unknown_values
+    return of_batch, healthy, diagnosis, state, unknown_values
 
 
 def _scope(variables, values):
     return keras.StatelessScope(list(zip(variables, values, strict=True)))
-
-
-def _variables(distiller):
-    """Returns the variables of Keras's training state, in Keras's order."""
-    return (
-        distiller.trainable_variables,
-        distiller.non_trainable_variables,
-        distiller.optimizer.variables,
-        distiller.metrics_variables,
-    )
 
 
 def _shardings(distiller):
@@ -258,7 +245,7 @@ def _shardings(distiller):
     """
     if keras.distribution.distribution() is None:
         return None
-    groups = _variables(distiller)
+    groups = trained_variables(distiller)
     for variable in (*keras.tree.flatten(groups), *distiller.record.teacher_variables):
         if isinstance(variable.value.sharding, jax.sharding.SingleDeviceSharding):
             raise ValueError(
@@ -268,7 +255,8 @@ def _shardings(distiller):
                 "`keras.distribution.set_distribution` before you create the models."
             )
     kept = tuple([v.value.sharding for v in group] for group in groups)
-    return None, None, kept, None
+    flag = distiller.record.count.steps.value.sharding
+    return None, flag, None, kept, None
 
 
 def _check_labels(y, classes):
