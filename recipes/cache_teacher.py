@@ -35,7 +35,8 @@ def main(argv):
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))
     data, methods = load_data(), build_methods(flags.METHOD.value)
-    teacher = teaching(load_teacher(run, data, methods))
+    missing = not teacher_cache.is_built()
+    teacher = teaching(load_teacher(run, data, methods), data, works=missing)
     cache = teacher_cache.open_or_build(teacher, data, methods)
     print(f"{cache.folder}: {len(cache):,} views, logits and {cache.taps}")
 

@@ -118,8 +118,9 @@ def train_unfinished(run, methods):
     if flags.TEACHER_CACHE.value and methods and student in unfinished:
         # Outside the strategy, which would run the teacher on each device.
         data = load_data()
-        teacher = teaching(load_teacher(run, data, methods))
-        if not teacher_cache.is_built():
+        missing = not teacher_cache.is_built()
+        teacher = teaching(load_teacher(run, data, methods), data, works=missing)
+        if missing:
             check_before_build(teacher, data)
         cache = teacher_cache.open_or_build(teacher, data, methods)
     with cluster.scope():
@@ -169,7 +170,7 @@ def distil_from(cache, teacher, data, methods):
         data: `ClassificationData`.
         methods: list of distillation methods.
     """
-    teacher = teaching(teacher)
+    teacher = teaching(teacher, data, works=cache is None)
     if cache is None:
         return build_distiller(build_student(data), data, teacher, methods)
     stored = cache.teacher(methods, teacher)

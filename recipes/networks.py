@@ -17,6 +17,7 @@ from .run.model_files import (
     save_model,
     written_with_checksum,
 )
+from .teacher_speed import warn_if_slower
 
 
 def build_network(spec, data):
@@ -88,11 +89,21 @@ def load_teacher(run, data, methods):
     )
 
 
-def teaching(teacher):
-    """Returns the teacher with the dtype policy of `--teacher_dtype`."""
+def teaching(teacher, data, works):
+    """Returns the teacher with the dtype policy of `--teacher_dtype`.
+
+    Args:
+        teacher: `keras.Model`, or `None`.
+        data: data set of the task.
+        works: whether the teacher is going to run on all images. If it is slower with
+            that policy, a warning says so.
+    """
     if teacher is None or flags.TEACHER_DTYPE.value is None:
         return teacher
-    return with_dtype_policy(teacher, flags.TEACHER_DTYPE.value)
+    converted = with_dtype_policy(teacher, flags.TEACHER_DTYPE.value)
+    if works:
+        warn_if_slower(teacher, converted, data)
+    return converted
 
 
 def keep_teacher(run, teacher):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from helpers.digit_networks import network, read_weights
 
-from keras_diffkd.recipes import distill, training
+from keras_diffkd.recipes import distill, teacher_speed, training
 from keras_diffkd.recipes.report.records import read_record
 from keras_diffkd.recipes.run.directory import RunDirectory
 
@@ -137,9 +137,16 @@ def test_the_precision_is_that_of_the_flag(distil, monkeypatch):
 
 
 def test_the_teacher_computes_in_its_own_dtype_and_its_file_does_not(
-    distil, monkeypatch
+    distil, monkeypatch, capsys
 ):
     teachers = []
+
+    def seconds_per_run(functions, images):
+        first, second = (function(images) for function in functions)
+        np.testing.assert_allclose(first, second, atol=0.05 * np.ptp(first))
+        return [0.1, 0.316]
+
+    monkeypatch.setattr(teacher_speed, "seconds_per_run", seconds_per_run)
     original = distill.build_distiller
 
     def build_distiller(student, data, teacher=None, methods=()):
@@ -148,6 +155,9 @@ def test_the_teacher_computes_in_its_own_dtype_and_its_file_does_not(
 
     monkeypatch.setattr(distill, "build_distiller", build_distiller)
     run = distil("--teacher_dtype=mixed_bfloat16")
+    said = capsys.readouterr().err
+    assert "warning: --teacher_dtype=mixed_bfloat16 makes the teacher slower" in said
+    assert "3.16 times as long" in said
     [teacher] = teachers
     assert teacher.get_layer("features").compute_dtype == "bfloat16"
     kept = keras.models.load_model(run / "teacher.keras")
