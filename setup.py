@@ -62,6 +62,7 @@ setup(
         # Older ones build what they should refuse from model files.
         "keras>=3.15.1",
         "numpy>=2.0",
+        "pillow>=11.0",
         "scikit-learn>=1.5",
         "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.10",

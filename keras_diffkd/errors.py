@@ -37,6 +37,10 @@ class PreflightWarning(UserWarning):
     """Warns of something that is allowed but usually a mistake."""
 
 
+class DataWarning(UserWarning):
+    """Warns of files of a data set that are left out, converted or suspicious."""
+
+
 class TrainingDivergedError(ValueError):
     """Raised instead of applying a step that is not finite.
 

@@ -1,14 +1,16 @@
 """Loads the data set that the flags name."""
 
+import functools
 import hashlib
 import json
 import math
+import sys
+import warnings
 
 import keras
 import numpy as np
 
-from keras_diffkd.datasets.idx_source import idx_folder, idx_full_name
-from keras_diffkd.datasets.preparation import prepared_builder
+from keras_diffkd.errors import DataWarning
 
 from . import cluster, flags, tasks
 
@@ -31,21 +33,38 @@ def load_data(start_step=0):
     Raises:
         ValueError: if the data set is unknown, empty, or missing.
     """
-    return tasks.current().load(
-        flags.DATASET.value,
-        data_dir=flags.DATA_DIR.value,
-        batch_size=flags.BATCH_SIZE.value,
-        image_size=image_size(),
-        train_split=flags.TRAIN_SPLIT.value,
-        test_split=flags.TEST_SPLIT.value,
-        augment=flags.AUGMENT.value,
-        seed=flags.SEED.value,
-        start_step=start_step,
-        shard=cluster.shard(),
-        download=flags.DOWNLOAD.value,
-        **_balance(),
-        **_views(),
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        data = tasks.current().load(
+            flags.DATASET.value,
+            data_dir=flags.DATA_DIR.value,
+            batch_size=flags.BATCH_SIZE.value,
+            image_size=image_size(),
+            train_split=flags.TRAIN_SPLIT.value,
+            test_split=flags.TEST_SPLIT.value,
+            augment=flags.AUGMENT.value,
+            seed=flags.SEED.value,
+            start_step=start_step,
+            shard=cluster.shard(),
+            download=flags.DOWNLOAD.value,
+            bad_images=flags.BAD_IMAGES.value,
+            **_balance(),
+            **_views(),
+        )
+    for warning in caught:
+        if issubclass(warning.category, DataWarning):
+            _say_once(f"warning: {warning.message}", sys.stderr)
+        else:
+            warnings.warn(warning.message, stacklevel=2)
+    _say_once(data.description, sys.stdout)
+    return data
+
+
+@functools.cache
+def _say_once(text, file):
+    """Prints a text the first time, and on the chief only."""
+    if cluster.is_chief():
+        print(text, file=file)
 
 
 def _views():
@@ -81,7 +100,7 @@ def data_fingerprint(data):
     """
     names = json.dumps(data.label_names).encode()
     return {
-        "name": _full_name(),
+        "name": data.full_name,
         "train_split": flags.TRAIN_SPLIT.value,
         "test_split": flags.TEST_SPLIT.value,
         **_balance(),
@@ -93,15 +112,6 @@ def data_fingerprint(data):
         "label_names (SHA-256)": hashlib.sha256(names).hexdigest(),
         "normalization": data.normalization,
     }
-
-
-def _full_name():
-    """Returns a name that tells the version, or the content, of the data set."""
-    name, data_dir = flags.DATASET.value, flags.DATA_DIR.value
-    folder = idx_folder(name, data_dir)
-    if folder is not None:
-        return idx_full_name(name, folder)
-    return prepared_builder(name, data_dir).info.full_name
 
 
 def image_size():

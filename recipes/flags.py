@@ -28,7 +28,8 @@ RUN_DIR = flags.DEFINE_string(
 DATASET = flags.DEFINE_string(
     "dataset",
     None,
-    "Data set: 'digits', 'digit_scenes', or the name of a TFDS data set for the task.",
+    "Data set: the path of your images (docs/your_data.md), 'digits', 'digit_scenes', "
+    "or the name of a TFDS data set for the task.",
 )
 TASK = flags.DEFINE_enum(
     "task",
@@ -39,7 +40,8 @@ TASK = flags.DEFINE_enum(
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    "TFDS data folder, or a folder of IDX files; unset: the default of TFDS.",
+    "Folder of prepared data sets, or a folder of IDX files; unset: the default of "
+    "TFDS.",
 )
 DOWNLOAD = flags.DEFINE_boolean(
     "download", False, "Let TFDS download and prepare a data set that is missing."
@@ -56,13 +58,22 @@ EXAMPLES_PER_CLASS = flags.DEFINE_integer(
     lower_bound=1,
 )
 TEST_SPLIT = flags.DEFINE_string(
-    "test_split", None, "TFDS split to test on; unset: 'test', else 'validation'."
+    "test_split",
+    None,
+    "TFDS split to test on; unset: 'test', else 'validation'. For your images without "
+    "splits: the share of them to test on; unset: 20%.",
+)
+BAD_IMAGES = flags.DEFINE_enum(
+    "bad_images",
+    "skip",
+    ["skip", "refuse"],
+    "Leave out files of your images that cannot be used, with a warning, or stop.",
 )
 IMAGE_SIZE = flags.DEFINE_string(
     "image_size",
     None,
     "Size of the images in pixels: 224, or HEIGHTxWIDTH for detection and "
-    "segmentation; unset: as stored.",
+    "segmentation; unset: as stored, if all have the same size.",
 )
 AUGMENT = flags.DEFINE_enum(
     "augment",

@@ -28,7 +28,8 @@ class BalancedSource:
     Example:
 
     >>> from keras_diffkd.datasets.classification import open_source
-    >>> source = BalancedSource(open_source("digits", "/tmp/data"), "train", 5, seed=0)
+    >>> digits, _ = open_source("digits", "/tmp/data")
+    >>> source = BalancedSource(digits, "train", 5, seed=0)
     >>> source.num_examples
     50
     """

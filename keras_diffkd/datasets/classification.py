@@ -1,12 +1,19 @@
 """Loads image classification data sets as batches for training and testing."""
 
 import dataclasses
+import warnings
 
 import tensorflow as tf
 
 from keras_diffkd.datasets.augmentation import AUGMENTATIONS, VERSION, center
 from keras_diffkd.datasets.balanced_source import BalancedSource
+from keras_diffkd.datasets.description import describe
 from keras_diffkd.datasets.fixed_views import FixedViews
+from keras_diffkd.datasets.folders.classification import (
+    UNLABELED,
+    open_classification,
+)
+from keras_diffkd.datasets.folders.paths import is_path
 from keras_diffkd.datasets.idx_source import IDX_NAMES, IdxSource, idx_folder
 from keras_diffkd.datasets.known import CONVENTIONS, Conventions
 from keras_diffkd.datasets.normalization import Normalization
@@ -18,6 +25,7 @@ from keras_diffkd.datasets.stream import (
     test_batches,
     train_batches,
 )
+from keras_diffkd.errors import DataWarning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +49,10 @@ class ClassificationData:
         normalization: `{"mean": [...], "std": [...], "input_range": [0, 255]}`,
             per channel: `image = (pixel / 255 - mean) / std`.
         views: `FixedViews` of the training images, or `None` without `views`.
+        full_name: String, the name of the data set with its version or fingerprint.
+        num_unlabeled_examples: Integer, the number of images in `train` whose label is
+            -1, besides `num_train_examples`.
+        description: String, what the data set is and how much memory it takes.
     """
 
     train: tf.data.Dataset
@@ -53,6 +65,9 @@ class ClassificationData:
     label_names: list
     normalization: dict
     views: FixedViews | None = None
+    full_name: str = ""
+    num_unlabeled_examples: int = 0
+    description: str = ""
 
 
 def load_classification(
@@ -71,6 +86,8 @@ def load_classification(
     start_step=0,
     shard=None,
     download=False,
+    bad_images="skip",
+    unlabeled=None,
 ):
     """Loads an image classification data set.
 
@@ -84,17 +101,21 @@ def load_classification(
 
     Args:
         name: `digits`; a name in the TFDS catalog of a data set with an image and one
-            class label, for example "cifar100" or "imagenet2012"; or a folder with the
-            four IDX files of MNIST's format.
+            class label, for example "cifar100" or "imagenet2012"; or the path of a
+            folder with a subfolder of images for each class, of a CSV file with the
+            columns image and label, or of a folder with the four IDX files of MNIST's
+            format. `docs/your_data.md` describes them.
         data_dir: Folder of prepared data sets. Defaults to that of TFDS. For "mnist",
             "fashion_mnist", "kmnist" and "emnist", it may be a folder of IDX files.
         batch_size: Integer, the global batch size.
         image_size: Integer, the side of the square images. Defaults to the size of the
-            data set's images, or to 224 if they differ in size.
+            data set's images. If they differ in size, it is needed, except for data
+            sets whose literature agrees on 224.
         train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
         test_split: Like `train_split`. Defaults to "test", or to "validation" if there
-            is no labeled "test".
+            is no labeled "test". For a user's folder or CSV file without splits, it is
+            the share of each class to test on, and defaults to "20%".
         examples_per_class: Integer, the number of training examples of each class to
             take from `train_split`, drawn with `seed`. Defaults to all examples.
         augment: "crop" (shifts by up to an eighth of the size), "crop_flip",
@@ -115,6 +136,10 @@ def load_classification(
             without sharding. `test` is complete on each worker.
         download: Boolean, whether TFDS may download the data set. `digits` never needs
             a download.
+        bad_images: "skip" to leave out, with a warning, the files in a user's folder
+            that are not usable images, or "refuse" to stop at them.
+        unlabeled: Folder of further images without labels, or `None`. They are part of
+            `train`, with the label -1. For a user's folder or CSV file.
 
     Returns:
         A `ClassificationData`.
@@ -122,9 +147,10 @@ def load_classification(
     Raises:
         ValueError: If the data set or split is unknown, not prepared, empty, or does
             not have an image and a class label; if an argument is out of range; or if
-            one of the first 4096 labels of a split is outside the classes. A later
-            label outside the classes raises `tf.errors.InvalidArgumentError` when its
-            batch is read.
+            one of the first 4096 labels of a split is outside the classes; if the
+            images differ in size and `image_size` is missing; or if a user's files
+            cannot be used. A later label outside the classes raises
+            `tf.errors.InvalidArgumentError` when its batch is read.
 
     Example:
 
@@ -140,13 +166,23 @@ def load_classification(
         check_integer("views", views, 1)
     view_seed = seed if view_seed is None else view_seed
     check_integer("view_seed", view_seed, 0)
-    source = open_source(name, data_dir, download)
+    user = {"test_split": test_split, "bad_images": bad_images, "unlabeled": unlabeled}
+    source, test_split = open_source(
+        name, data_dir, download, image_size=image_size, **user
+    )
     known = CONVENTIONS.get(source.name, Conventions())
     test_split = test_split or known.test_split or source.default_test_split()
+    if source.name not in CONVENTIONS:
+        source.settle_size((train_split, test_split), image_size)
     num_train, num_test = source.count(train_split), source.count(test_split)
+    stream_split, num_unlabeled = train_split, 0
     train_source = source
+    if unlabeled is not None:
+        num_unlabeled = source.count_unlabeled()
+        stream_split = f"{train_split}+{UNLABELED}"
     if examples_per_class is not None:
         check_integer("examples_per_class", examples_per_class, 1)
+        _check_alone(unlabeled)
         train_source = BalancedSource(source, train_split, examples_per_class, seed)
         num_train = train_source.num_examples
     channels = source.image_shape[-1]
@@ -165,7 +201,8 @@ def load_classification(
         image = center(source.decode(image), size)
         return normalize(image), source.check_label(label)
 
-    stream = train_source, train_split, num_train
+    num_stream = num_train + num_unlabeled
+    stream = train_source, stream_split, num_stream
     order = {"seed": seed, "start_step": start_step, "shard": shard}
     fixed = None
     if views is not None:
@@ -178,7 +215,7 @@ def load_classification(
             order=order,
             description={
                 "data_set": source.full_name,
-                "split": str(train_split),
+                "split": str(stream_split),
                 "examples_per_class": examples_per_class,
                 "subset_seed": None if examples_per_class is None else seed,
                 "image_shape": [*size, channels],
@@ -193,7 +230,7 @@ def load_classification(
         if fixed is None
         else fixed.train(),
         test=test_batches(source, test_split, test_example, batch_size),
-        steps_per_epoch=max(1, num_train // batch_size),
+        steps_per_epoch=max(1, num_stream // batch_size),
         num_train_examples=num_train,
         num_test_examples=num_test,
         num_classes=source.num_classes,
@@ -201,18 +238,54 @@ def load_classification(
         label_names=source.label_names,
         normalization=normalize.as_dict(),
         views=fixed,
+        full_name=source.full_name,
+        num_unlabeled_examples=num_unlabeled,
+        description=describe(source, (num_stream, num_test), size, batch_size),
     )
 
 
-def open_source(name, data_dir=None, download=False):
-    """Returns the source of a folder of IDX files, or of a prepared TFDS data set.
+def open_source(name, data_dir=None, download=False, **user):
+    """Opens a user's folder, a folder of IDX files, or a prepared TFDS data set.
 
-    Arguments and errors are those of `load_classification`.
+    Args:
+        name: As in `load_classification`, like `data_dir` and `download`.
+        data_dir: Folder, or `None`.
+        download: Boolean.
+        **user: `test_split`, `bad_images`, `unlabeled` and `image_size`, for a user's
+            folder.
+
+    Returns:
+        `(source, test_split)`. The split is `None` if `user` did not tell it and the
+        data set is not a user's folder.
+
+    Raises:
+        ValueError: As in `load_classification`.
     """
     folder = idx_folder(name, data_dir)
+    if folder is None and is_path(name):
+        data = open_classification(name, data_dir=data_dir, **user)
+        for problem in data.problems:
+            warnings.warn(problem, DataWarning, stacklevel=3)
+        return ClassificationSource(data.builder), data.test_split
+    if user.get("unlabeled") is not None:
+        raise ValueError(
+            "`unlabeled` adds images to a user's folder or CSV file. Received: the "
+            f"data set {name!r}. Give the path of a folder as the data set."
+        )
     if folder is not None:
-        return IdxSource(folder, name if name in IDX_NAMES else None)
-    return ClassificationSource(prepared_builder(name, data_dir, download))
+        source = IdxSource(folder, name if name in IDX_NAMES else None)
+    else:
+        source = ClassificationSource(prepared_builder(name, data_dir, download))
+    return source, user.get("test_split")
+
+
+def _check_alone(unlabeled):
+    if unlabeled is not None:
+        raise ValueError(
+            "`unlabeled` and `examples_per_class` cannot be combined. Received: "
+            f"unlabeled={str(unlabeled)!r}. Move the images without labels out of the "
+            "class folders instead."
+        )
 
 
 def _target_size(image_size, image_shape):

@@ -5,6 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from keras_diffkd.datasets.canvas import canvas_size
+from keras_diffkd.datasets.description import describe
 from keras_diffkd.datasets.detection_source import DetectionSource
 from keras_diffkd.datasets.known import (
     DETECTION,
@@ -49,6 +50,8 @@ class DetectionData:
             per channel: `image = (pixel / 255 - mean) / std`.
         bounding_box_format: "xyxy", the name of `xmin, ymin, xmax, ymax` in Keras and
             KerasHub.
+        full_name: String, the name of the data set with its version or fingerprint.
+        description: String, what the data set is and how much memory it takes.
     """
 
     train: tf.data.Dataset
@@ -62,6 +65,8 @@ class DetectionData:
     label_names: list
     normalization: dict
     bounding_box_format: str = "xyxy"
+    full_name: str = ""
+    description: str = ""
 
 
 def load_detection(
@@ -78,6 +83,7 @@ def load_detection(
     start_step=0,
     shard=None,
     download=False,
+    bad_images="skip",
 ):
     """Loads an object detection data set of TFDS.
 
@@ -93,8 +99,8 @@ def load_detection(
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
         batch_size: Integer, the global batch size.
         image_size: Integer, the side of the square images, or `(height, width)`.
-            Defaults to the size of the data set's images, or to 512 if they differ in
-            size.
+            Defaults to the size of the data set's images. If they differ in size, it
+            is needed, except for data sets with conventions in `known.py`: 512.
         train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
         test_split: Like `train_split`. Defaults to "test", or to "validation" if there
@@ -140,9 +146,11 @@ def load_detection(
     builder = prepared_builder(name, data_dir, download)
     known = find_conventions(DETECTION, builder, DetectionConventions())
     source = DetectionSource(builder, known.empty_boxes)
-    size = canvas_size(image_size, source.image_shape)
     view_of = find_view(augment or known.augment or "crop_flip")
     test_split = test_split or known.test_split or source.default_test_split()
+    if known.max_boxes is None:
+        source.settle_size((train_split, test_split), image_size)
+    size = canvas_size(image_size, source.image_shape)
     train, test = source.survey(train_split), source.survey(test_split)
     most_objects = max(train.most_objects, test.most_objects)
     max_boxes = _max_boxes(max_boxes, known.max_boxes, most_objects)
@@ -187,6 +195,10 @@ def load_detection(
         image_shape=(*size, source.image_shape[-1]),
         label_names=source.label_names,
         normalization=normalize.as_dict(),
+        full_name=source.full_name,
+        description=describe(
+            source, (train.num_examples, test.num_examples), size, batch_size
+        ),
     )
 
 

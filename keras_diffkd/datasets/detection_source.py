@@ -186,10 +186,6 @@ class DetectionSource(TfdsSource):
                     "xmax, all in 0..1. Repair the data set."
                 )
 
-    def decode(self, image):
-        """Returns the uint8 `(height, width, channels)` of an encoded image."""
-        return self._image.decode_example(image)
-
     def check(self, boxes, labels):
         """Returns boxes and labels and checks them when they are read.
 

@@ -68,6 +68,18 @@ class IdxSource:
                 for split, (images, labels) in arrays.items()
             }
 
+    @property
+    def title(self):
+        """Returns how the user knows the data set."""
+        return str(self._folder)
+
+    def settle_size(self, splits, image_size):
+        """Does nothing, because all images have the same size."""
+
+    def bytes_per_example(self):
+        """Returns how much an image takes: all of them are in memory."""
+        return self.image_shape[0] * self.image_shape[1]
+
     def default_test_split(self):
         """Returns "test"."""
         return "test"

@@ -5,6 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from keras_diffkd.datasets.canvas import canvas_size
+from keras_diffkd.datasets.description import describe
 from keras_diffkd.datasets.known import (
     SEGMENTATION,
     SegmentationConventions,
@@ -42,6 +43,8 @@ class SegmentationData:
         ignore_label: 255, the label of pixels without a class and of pixels around an
             image that does not fill the canvas. `None` if no pixel can have it. Pass it
             to Keras's losses and metrics as `ignore_class`.
+        full_name: String, the name of the data set with its version or fingerprint.
+        description: String, what the data set is and how much memory it takes.
     """
 
     train: tf.data.Dataset
@@ -54,6 +57,8 @@ class SegmentationData:
     label_names: list
     normalization: dict
     ignore_label: int | None
+    full_name: str = ""
+    description: str = ""
 
 
 def load_segmentation(
@@ -69,6 +74,7 @@ def load_segmentation(
     start_step=0,
     shard=None,
     download=False,
+    bad_images="skip",
 ):
     """Loads a semantic segmentation data set of TFDS.
 
@@ -86,8 +92,8 @@ def load_segmentation(
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
         batch_size: Integer, the global batch size.
         image_size: Integer, the side of the square images, or `(height, width)`.
-            Defaults to the size of the data set's images, or to 512 if they differ in
-            size.
+            Defaults to the size of the data set's images. If they differ in size, it
+            is needed, except for data sets with conventions in `known.py`: 512.
         train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
         test_split: Like `train_split`. Defaults to "test", or to "validation" if there
@@ -129,10 +135,12 @@ def load_segmentation(
     default = SegmentationConventions(ignored=(_IGNORE_LABEL,))
     known = find_conventions(SEGMENTATION, builder, default)
     source = SegmentationSource(builder, known, _IGNORE_LABEL)
-    size = canvas_size(image_size, source.image_shape)
     augment = augment or known.augment or "crop_flip"
     view_of = find_view(augment)
     test_split = test_split or known.test_split or source.default_test_split()
+    if known is default:
+        source.settle_size((train_split, test_split), image_size)
+    size = canvas_size(image_size, source.image_shape)
     num_train, num_test = source.count(train_split), source.count(test_split)
     normalize = Normalization.of(known, source.image_shape[-1])
 
@@ -171,6 +179,8 @@ def load_segmentation(
         image_shape=(*size, source.image_shape[-1]),
         label_names=source.label_names,
         normalization=normalize.as_dict(),
+        full_name=source.full_name,
+        description=describe(source, (num_train, num_test), size, batch_size),
         ignore_label=None if fills and not known.ignored else _IGNORE_LABEL,
     )
 

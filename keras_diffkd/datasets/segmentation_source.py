@@ -137,10 +137,6 @@ class SegmentationSource(TfdsSource):
         whole = len(values) == values[-1] - values[0] + 1
         return f"{values[0]}..{values[-1]}" if whole else values.tolist()
 
-    def decode(self, image):
-        """Returns the uint8 `(height, width, channels)` of an encoded image."""
-        return self._image.decode_example(image)
-
     def decode_mask(self, mask):
         """Returns the int32 classes `(height, width, 1)` of an encoded mask.
 

@@ -39,19 +39,8 @@ class ClassificationSource(TfdsSource):
 
     def __init__(self, builder):
         super().__init__(builder)
-        keys = builder.info.supervised_keys
         features = builder.info.features
-        if (
-            not isinstance(keys, tuple)
-            or len(keys) != 2
-            or not all(isinstance(key, str) and key in features for key in keys)
-        ):
-            raise ValueError(
-                f"{self._name} is not an image classification data set: its "
-                "`supervised_keys` must name one image and one label. "
-                f"Received: {keys!r}."
-            )
-        self._image_key, self._label_key = keys
+        self._image_key, self._label_key = self._find_keys(features)
         self._image, label = features[self._image_key], features[self._label_key]
         if (
             not isinstance(self._image, tfds.features.Image)
@@ -66,9 +55,32 @@ class ClassificationSource(TfdsSource):
             )
         self._decoders = {self._image_key: tfds.decode.SkipDecoding()}
         self._pair = operator.itemgetter(self._image_key, self._label_key)
+        self._lowest_label = 0
         self.image_shape = tuple(self._image.shape)
         self.num_classes = label.num_classes
         self.label_names = list(label.names)
+
+    def _find_keys(self, features):
+        """Returns the keys of image and label, by `supervised_keys` or by their kind.
+
+        Raises:
+            ValueError: If there is not one of each.
+        """
+        keys = self._builder.info.supervised_keys
+        if keys is None and {"image", "label"} <= set(features):
+            return "image", "label"
+        if (
+            not isinstance(keys, tuple)
+            or len(keys) != 2
+            or not all(isinstance(key, str) and key in features for key in keys)
+        ):
+            raise ValueError(
+                f"{self._name} is not an image classification data set: its "
+                "`supervised_keys` must name one image and one label, or be None with "
+                f"features 'image' and 'label'. Received: {keys!r} and the features "
+                f"{sorted(features)}."
+            )
+        return keys
 
     def read(self, split, file_seed=None):
         """Returns a `tf.data.Dataset` of (encoded image, int64 label).
@@ -117,9 +129,10 @@ class ClassificationSource(TfdsSource):
             )
         return int(examples.cardinality())
 
-    def decode(self, image):
-        """Returns the uint8 `(height, width, channels)` of an encoded image."""
-        return self._image.decode_example(image)
+    def count_unlabeled(self):
+        """Returns the size of the split "unlabeled", and allows its label, -1."""
+        self._lowest_label = -1
+        return self._builder.info.splits["unlabeled"].num_examples
 
     def check_label(self, label):
         """Returns the label and checks when it is read that it is one of the classes.
@@ -129,7 +142,7 @@ class ClassificationSource(TfdsSource):
                 classes is read.
         """
         check = tf.debugging.Assert(
-            (label >= 0) & (label < self.num_classes),
+            (label >= self._lowest_label) & (label < self.num_classes),
             [
                 f"{self._name} has a label outside its {self.num_classes} classes:",
                 label,

@@ -99,7 +99,6 @@ def _shuffled_epochs(source, split, num_examples, seed, first, views):
     of an epoch depends on the number of the epoch, not on the state after earlier
     epochs, so that whole epochs can be skipped.
     """
-    buffer_size = min(num_examples, _buffer_limit(source.image_shape))
 
     @tf.autograph.experimental.do_not_convert
     def epoch(number):
@@ -113,7 +112,9 @@ def _shuffled_epochs(source, split, num_examples, seed, first, views):
         )
         read = source.read if views is None else source.read_numbered
         examples = read(split, file_seed).shuffle(
-            buffer_size, seed=order_seed, reshuffle_each_iteration=False
+            buffer_size(source.image_shape, num_examples),
+            seed=order_seed,
+            reshuffle_each_iteration=False,
         )
         if views is None:
             return examples.enumerate(number * num_examples)
@@ -124,12 +125,19 @@ def _shuffled_epochs(source, split, num_examples, seed, first, views):
     return epochs.flat_map(epoch).skip(inside)
 
 
-def _buffer_limit(image_shape):
+def buffer_size(image_shape, num_examples):
+    """Returns the number of encoded images in the shuffle buffer.
+
+    Args:
+        image_shape: `(height, width, channels)`, with `None` for images that differ.
+        num_examples: Integer, the number of examples in the split.
+    """
     height, width = image_shape[:2]
     if height is None:
-        return _BUFFER_PHOTOGRAPHS
+        return min(num_examples, _BUFFER_PHOTOGRAPHS)
     # An encoded image takes about a byte per pixel.
-    return min(_BUFFER_SMALL_IMAGES, _BUFFER_BYTES // (height * width))
+    limit = min(_BUFFER_SMALL_IMAGES, _BUFFER_BYTES // (height * width))
+    return min(num_examples, limit)
 
 
 def _batches(examples, batch_size, infinite):

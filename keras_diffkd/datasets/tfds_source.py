@@ -8,6 +8,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
+from keras_diffkd.datasets.sizes import size_question, stored_sizes
+
 
 class TfdsSource:
     """Reads chosen features of a prepared TFDS data set; the base of all sources.
@@ -33,8 +35,62 @@ class TfdsSource:
         return self._builder.info.full_name
 
     @property
+    def title(self):
+        """Returns how the user knows the data set, and where a user's images are."""
+        path = getattr(self._builder, "user_path", None)
+        return f"{path} (in {self._builder.data_dir})" if path else self.full_name
+
+    @property
     def _name(self):
-        return f"The data set {self._builder.info.full_name!r}"
+        path = getattr(self._builder, "user_path", None)
+        return f"The data set {path or self.full_name!r}"
+
+    def settle_size(self, splits, image_size):
+        """Sets the size of images whose metadata does not tell it, if it is one size.
+
+        It looks at the first 4096 images of the splits.
+
+        Args:
+            splits: Iterable of splits.
+            image_size: The size that the user gave, or `None`.
+
+        Raises:
+            ValueError: If the images differ in size and `image_size` is `None`.
+        """
+        if self.image_shape[0] is not None:
+            return
+        sizes = stored_sizes(self, splits)
+        if len(sizes) == 1:
+            self.image_shape = (*next(iter(sizes)), self.image_shape[-1])
+        elif image_size is None:
+            raise ValueError(size_question(self.full_name, sizes))
+
+    def decode(self, image):
+        """Returns the uint8 `(height, width, channels)` of an encoded image.
+
+        Raises:
+            tf.errors.InvalidArgumentError: When an image has another size than those
+                before it, which `settle_size` has looked at.
+        """
+        decoded = self._image.decode_example(image)
+        if decoded.shape == self.image_shape or self.image_shape[0] is None:
+            return decoded
+        check = tf.debugging.Assert(
+            tf.reduce_all(tf.shape(decoded) == self.image_shape),
+            [
+                f"{self._name} has an image of another size than "
+                f"{self.image_shape[:2]}, the size of its first images:",
+                tf.shape(decoded),
+            ],
+        )
+        with tf.control_dependencies([check]):
+            return tf.ensure_shape(decoded, self.image_shape)
+
+    def bytes_per_example(self):
+        """Returns how much an encoded example takes, on average."""
+        splits = self._builder.info.splits.values()
+        num_examples = sum(split.num_examples for split in splits)
+        return sum(split.num_bytes for split in splits) / max(1, num_examples)
 
     def default_test_split(self):
         """Returns "test", or "validation" if there is no "test"."""

@@ -23,7 +23,7 @@ def test_each_class_has_as_many_examples(data_dir):
 
 
 def test_the_seed_draws_the_examples(data_dir):
-    source = open_source("digits", data_dir)
+    source, _ = open_source("digits", data_dir)
 
     def drawn(seed, file_seed=None):
         subset = BalancedSource(source, "train", 3, seed)

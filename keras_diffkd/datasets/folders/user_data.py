@@ -1,0 +1,221 @@
+"""Opens the data set that a user names by its path."""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+import typing
+
+from keras_diffkd.atomic_files import written_aside
+from keras_diffkd.datasets.folders.builder import build, data_root
+from keras_diffkd.datasets.folders.division import DEFAULT, divided, is_share
+from keras_diffkd.datasets.folders.scan import changes, examined, repeated
+from keras_diffkd.datasets.sizes import size_question
+
+# Raise it when the same files give other examples.
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Describes the files of a data set, before the images are examined.
+
+    Attributes:
+        kind: String, the name of the TFDS builder.
+        path: What the user named.
+        root: `Path` of the folder to which names are relative.
+        examples: List of `Example`.
+        label_names: List of strings.
+        features: Callable from the shape of the images to the TFDS features.
+        target: Callable from an `Example` to its features besides "image".
+        stratum: Callable from an `Example` to what each split should have its share of.
+        strata: Dict from what `stratum` returns to words about it.
+        files: List of further `Path`s that the data set depends on.
+        notes: List of strings about what is unusual, but usable.
+    """
+
+    kind: str
+    path: str
+    root: object
+    examples: list
+    label_names: list
+    features: typing.Callable
+    target: typing.Callable
+    stratum: typing.Callable = lambda example: None
+    strata: dict = dataclasses.field(default_factory=lambda: {None: "to train on"})
+    files: tuple = ()
+    notes: tuple = ()
+
+
+class UserData(typing.NamedTuple):
+    """Holds an opened data set of a user.
+
+    Attributes:
+        builder: Prepared `tfds.core.DatasetBuilder`.
+        test_split: String.
+        problems: List of strings, what to warn of.
+    """
+
+    builder: object
+    test_split: str
+    problems: list
+
+
+def open_layout(layout, data_dir, test_split, bad_images, image_size):
+    """Examines and prepares the images of a layout, if that was not done before.
+
+    Args:
+        layout: `Layout`.
+        data_dir: Folder of prepared data sets, or `None` for that of TFDS.
+        test_split: A split, a share of the images, or `None`.
+        bad_images: "skip" or "refuse".
+        image_size: The size that the user gave, or `None`.
+
+    Returns:
+        `UserData`.
+
+    Raises:
+        ValueError: If an image, or the data set, cannot be used.
+    """
+    share, test_split = _share(layout, test_split)
+    known = _Known(layout, data_dir, share, bad_images)
+    record = known.read()
+    examples = None
+    if record is None:
+        examples, record = _examine(layout, share, bad_images)
+    channels, sizes = record["channels"], record["sizes"]
+    if len(sizes) > 1 and image_size is None:
+        counts = {tuple(size): count for *size, count in sizes}
+        raise ValueError(size_question(layout.path, counts))
+    size = tuple(sizes[0][:2]) if len(sizes) == 1 else (None, None)
+    builder = build(
+        layout.kind,
+        record["fingerprint"],
+        layout.features((*size, channels)),
+        examples,
+        layout.target,
+        data_dir,
+        layout.path,
+    )
+    known.write(record)
+    return UserData(builder, test_split, record["problems"])
+
+
+def _share(layout, test_split):
+    """Returns the share of images to test on, or `None`, and the split to test on."""
+    splits = {example.split for example in layout.examples} - {"unlabeled"}
+    if is_share(test_split):
+        if splits != {"train"}:
+            raise ValueError(
+                f"{layout.path} has the splits {sorted(splits)}, so its images are "
+                f"divided already. Received: test_split={test_split!r} "
+                f"(--test_split={test_split}). Leave it out, or name a split."
+            )
+        return test_split, "test"
+    if test_split is None and splits == {"train"}:
+        return DEFAULT, "test"
+    if test_split is None:
+        test_split = "test" if "test" in splits else "validation"
+    return None, test_split
+
+
+def _examine(layout, share, bad_images):
+    """Returns the usable examples, and a record for JSON of what was found."""
+    examples, problems = examined(layout.examples, bad_images)
+    _check_usable(layout, examples, problems)
+    if share:
+        examples = divided(examples, share, layout.stratum)
+        if not any(example.split == "test" for example in examples):
+            raise ValueError(
+                f"{layout.path} has too few images to test on {share} of them. "
+                f"Received: {len(examples)}. Add images, or folders train and test."
+            )
+    files = [example.file for example in examples]
+    sizes = collections.Counter((file.height, file.width) for file in files)
+    return examples, {
+        "fingerprint": _fingerprint(layout, examples),
+        "channels": max(file.channels for file in files),
+        "sizes": [[*size, count] for size, count in sizes.most_common()],
+        "problems": [*layout.notes, *problems, *repeated(examples), *changes(examples)],
+    }
+
+
+def _check_usable(layout, examples, problems):
+    """Raises `ValueError` if nothing is left of a split, or of what it should have."""
+    missing = [
+        f"in the split {split!r}"
+        for split in dict.fromkeys(example.split for example in layout.examples)
+        if not any(example.split == split for example in examples)
+    ]
+    trained = {layout.stratum(e) for e in examples if e.split == "train"}
+    missing += [text for key, text in layout.strata.items() if key not in trained]
+    if missing:
+        raise ValueError(
+            f"{layout.path} has no usable images {missing[0]}. {' '.join(problems)}"
+        )
+
+
+def _fingerprint(layout, examples):
+    """Returns a hash of everything that the prepared data depends on."""
+    described = [
+        [
+            os.path.relpath(example.image, layout.root),
+            example.split,
+            layout.target(example),
+            example.file.sha256,
+        ]
+        for example in examples
+    ]
+    content = [_VERSION, layout.label_names, described]
+    return _hash(content)
+
+
+def _hash(content):
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _state(path):
+    """Returns what changes when a file changes."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+class _Known:
+    """Remembers what was found in files that did not change since."""
+
+    def __init__(self, layout, data_dir, share, bad_images):
+        paths = [example.image for example in layout.examples]
+        key = _hash(
+            [
+                _VERSION,
+                str(layout.path),
+                layout.label_names,
+                [[str(e.image), e.split, layout.target(e)] for e in layout.examples],
+                [_state(path) for path in [*paths, *layout.files]],
+                share,
+                bad_images,
+            ]
+        )
+        self._builders = data_root(data_dir) / layout.kind
+        self._path = self._builders / "found" / f"{key}.json"
+
+    def read(self):
+        """Returns the record, or `None` if there is none or its data is missing."""
+        try:
+            record = json.loads(self._path.read_text(encoding="utf-8"))
+            prepared = self._builders / record["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return record if any(prepared.glob("*/dataset_info.json")) else None
+
+    def write(self, record):
+        """Writes the record, unless it is there."""
+        if not self._path.exists():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with written_aside(self._path) as aside:
+                aside.write_text(json.dumps(record), encoding="utf-8")
