@@ -34,7 +34,8 @@ export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "ai-edge-litert>=2
 hub = ["keras-hub>=0.32", "pycocotools>=2.0.11"]
 plot = ["jinja2>=3.1", "matplotlib>=3.9", "scipy>=1.13"]
 # KerasTuner imports tensorboard on TensorFlow, which does not bring it.
-tune = ["keras-tuner>=1.4.8", "tensorboard>=2.20"]
+tensorboard = ["tensorboard>=2.20"]
+tune = ["keras-tuner>=1.4.8", *tensorboard]
 
 setup(
     name="keras-diffkd",
@@ -71,6 +72,7 @@ setup(
         "export": export,
         "hub": hub,
         "plot": plot,
+        "tensorboard": tensorboard,
         "tune": tune,
         "jax": ["jax>=0.10"],
         "torch": ["torch>=2.13"],

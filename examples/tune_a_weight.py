@@ -1,6 +1,6 @@
 """Searches with KerasTuner for a method, its weight and the learning rate.
 
-    pip install "keras-diffkd[tune]"
+    pip install ".[tune]"
     python examples/tune_a_weight.py --output_dir=runs/tuning
 
 Settings are judged on a fifth of the training images. The test images are used at the

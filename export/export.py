@@ -111,7 +111,7 @@ def export_student(
         web: dict or None. With it, `web/` is a page that runs `student.onnx` in the
             browser; `title`, `samples` and `runtime_dir` as in `write_web_page`.
         replace: bool. Whether to remove the formats, and the web page, of an older
-            export that this one does not write.
+            export that this one does not write, also those of another experiment.
         tolerance: float. Largest absolute difference of an output from the Keras
             student's, in float32; large models with large outputs may need more.
         quantized_tolerance: float. By how much a metric of a quantized artifact may be
@@ -151,7 +151,7 @@ def export_student(
     output_dir = Path(output_dir).resolve()
     with only_writer(output_dir):
         recover(output_dir)
-        check_target(output_dir, source)
+        check_target(output_dir, source, replace)
         for name in formats:
             FORMATS[name].require_packages(writing=True)
         with quiet():

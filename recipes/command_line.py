@@ -7,6 +7,8 @@ from pathlib import Path
 import tensorflow as tf
 from absl import app, flags, logging
 
+from .flag_words import in_flags
+
 EXPERIMENTS = Path(__file__).parent / "experiments"
 _SHARED_FLAGS = "keras_diffkd.recipes.flags"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
@@ -140,9 +142,10 @@ def _exit_with_error(name, error):
         # One problem on each line.
         lines = [f"{i}. {' '.join(text.split())}" for i, text in enumerate(problems, 1)]
         lines.insert(0, f"{len(problems)} problems, nothing was written")
-        print(f"{name}: error: " + "\n".join(lines), file=sys.stderr)
+        text = "\n".join(lines)
     else:
-        print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+        text = one_line(error)
+    print(f"{name}: error: {in_flags(text, name)}", file=sys.stderr)
     sys.exit(1)
 
 

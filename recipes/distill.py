@@ -11,7 +11,7 @@ Example:
 seeds. The same command again resumes, or says that nothing is left to do.
 """
 
-import contextlib
+import sys
 from pathlib import Path
 
 import keras
@@ -19,13 +19,14 @@ from absl import flags as absl_flags
 
 from keras_diffkd.teacher_cache import stored_outputs
 
-from . import cluster, flags, teacher_cache
+from . import cluster, flags, seeds, teacher_cache
 from .command_line import run_command
 from .data import load_data
 from .methods import build_methods
 from .networks import build_network, keep_teacher, load_teacher, teaching
 from .preflight import check_flags, check_training
 from .run.directory import RunDirectory
+from .seeds import SEEDS, other_seed, other_seeds
 from .training import build_distiller, claim, locked, prepare, train
 
 BASELINE = absl_flags.DEFINE_boolean(
@@ -33,16 +34,9 @@ BASELINE = absl_flags.DEFINE_boolean(
     False,
     "Train the student alone first, with the same seed and budget: R/baseline/.",
 )
-SEEDS = absl_flags.DEFINE_integer(
-    "seeds",
-    1,
-    "Repeat everything with this many seeds, from --seed on, with the same teacher: R, "
-    "then R/seeds/<seed>/. The report of diffkd-export compares them.",
-    lower_bound=1,
-)
-
 
 # Part of the help of this command.
+absl_flags.adopt_module_key_flags(seeds)
 absl_flags.adopt_module_key_flags(teacher_cache)
 
 
@@ -55,34 +49,11 @@ def main(argv):
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))
     train_run(run)
-    first = flags.SEED.value
-    for seed in range(first + 1, first + SEEDS.value):
+    for seed in other_seeds():
         keras.utils.clear_session()
         prepare()  # The cleared session had the dtype policy.
         with other_seed(run, seed) as repeated:
             train_run(repeated)
-
-
-@contextlib.contextmanager
-def other_seed(run, seed):
-    """Sets the flags to those of a repetition, and yields its `RunDirectory`.
-
-    Args:
-        run: `RunDirectory` of the first seed, which has the teacher.
-        seed: int.
-    """
-    repeated = RunDirectory(run.root / "seeds" / str(seed))
-    changed = {"seed": seed, "run_dir": str(repeated.root)}
-    if run.teacher.exists():
-        changed["teacher"] = str(run.teacher)
-    before = {name: flags.FLAGS[name].value for name in changed}
-    try:
-        for name, value in changed.items():
-            flags.FLAGS[name].value = value
-        yield repeated
-    finally:
-        for name, value in before.items():
-            flags.FLAGS[name].value = value
 
 
 def train_run(run):
@@ -110,6 +81,13 @@ def train_unfinished(run, methods):
     for stage in wanted:
         stage.check()
     unfinished = [stage for stage in wanted if not stage.finished]
+    is_left_out = baseline.model_path.exists() and baseline not in wanted
+    if unfinished and is_left_out and not baseline.finished:
+        print(
+            f"warning: {baseline.folder} has fewer epochs and is not comparable. Pass "
+            "--baseline to train it further, too",
+            file=sys.stderr,
+        )
     if not unfinished:
         print(f"{run.student} is finished; nothing to do")
         return

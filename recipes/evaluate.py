@@ -1,10 +1,12 @@
 """Compares the teacher and students of a run on the test split.
 
-Example:
+Examples:
 
   diffkd-evaluate --run_dir=runs/digits
+  diffkd-evaluate --run_dir=runs/digits --seeds=5
 
-The run sets all flags; --data_dir and --batch_size may differ.
+The run sets all flags; --data_dir and --batch_size may differ. With --seeds, the table
+has means over the seeds and their standard deviations.
 """
 
 from pathlib import Path
@@ -15,19 +17,23 @@ from absl import flags as absl_flags
 
 from keras_diffkd.export.records.table import align_columns
 
-from . import flags, tasks
+from . import flags, seeds, tasks
 from .command_line import run_command
 from .data import load_data
 from .pictures import draw_predictions
 from .run import experiment
 from .run.directory import RunDirectory
 from .run.model_files import load_checked_model
+from .seeds import other_seeds, repetition
 
 PICTURE = absl_flags.DEFINE_string(
     "picture",
     None,
     "File for a picture of test images with all predictions (needs matplotlib).",
 )
+
+# Part of the help of this command.
+absl_flags.adopt_module_key_flags(seeds)
 
 
 def main(argv):
@@ -37,18 +43,30 @@ def main(argv):
     run = RunDirectory(Path(flags.RUN_DIR.value))
     settings = run.check_finished()
     experiment.adopt(settings)
-    for path in (run.teacher, run.student):
-        if not path.exists() and not (
-            path == run.teacher and settings["method"] == "none"
-        ):
-            raise FileNotFoundError(f"there is no {path}: the run is not finished")
+    runs = [run, *(repetition(run, seed) for seed in other_seeds())]
+    for each in runs:
+        check_models(each, settings)
     data = load_data()
     networks = load_networks(run, data)
     if PICTURE.value:
         draw_predictions(networks, data, PICTURE.value)
-    print(comparison(networks, measure(networks, data), data, settings))
+    results = [measure(networks, data)]
+    results += [measure(load_networks(each, data), data) for each in runs[1:]]
+    print(comparison(networks, results, data, settings))
     if "student alone" not in networks:
         print("The student alone was not trained: diffkd-distill --baseline does that.")
+
+
+def check_models(run, settings):
+    """Raises `FileNotFoundError` if a run does not have its models.
+
+    Args:
+        run: `RunDirectory`.
+        settings: dict of str to str, the flags of the first seed.
+    """
+    run.check_finished()
+    if settings["method"] != "none" and not run.teacher.exists():
+        raise FileNotFoundError(f"there is no {run.teacher}: the run is not finished")
 
 
 def load_networks(run, data):
@@ -110,21 +128,24 @@ def comparison(networks, results, data, settings):
     """Returns the table of the comparison.
 
     Args:
-        networks: dict of `keras.Model`.
-        results: dict of dicts from `measure`.
+        networks: dict of `keras.Model`, those of the first seed.
+        results: list of dicts from `measure`, one for each seed.
         data: The data set.
         settings: the run's recorded flags.
 
     Returns:
         str of several lines.
     """
-    metrics = dict.fromkeys(key for found in results.values() for key in found)
+    first = results[0]
+    metrics = dict.fromkeys(key for found in first.values() for key in found)
     rows = [
         [
             name,
             f"{network.count_params():,}",
             *(
-                f"{results[name][key]:.2%}" if key in results[name] else None
+                _over_seeds([each[name][key] for each in results if name in each])
+                if key in first[name]
+                else None
                 for key in metrics
             ),
         ]
@@ -132,7 +153,15 @@ def comparison(networks, results, data, settings):
     ]
     images = f"{data.num_test_examples} test images"
     title = f"{settings['dataset']}, {images}, {settings['method']}"
+    if len(results) > 1:
+        title += f", means over {len(results)} seeds ± standard deviation"
     return f"{title}\n{align_columns(['model', 'parameters', *metrics], rows)}"
+
+
+def _over_seeds(values):
+    if len(values) == 1:
+        return f"{values[0]:.2%}"
+    return f"{np.mean(values):.2%} ± {100 * np.std(values, ddof=1):.2f}"
 
 
 def _agreement(outputs, name):

@@ -150,7 +150,7 @@ METHOD = flags.DEFINE_list(
     "Distillation methods, separated by commas: 'diffkd' (DiffKD on features and "
     "logits), 'diffkd_features', 'diffkd_logits', 'dskd', 'kdiffusion', 'vkd', 'afd', "
     "'rtk', 'kd', 'dist', 'dkd', 'ttm', 'wttm', 'fitnet', or 'none' for the student "
-    "alone.",
+    "alone; 'my_module:MyMethod' imports your own (docs/methods.md).",
 )
 TEACHER_TAP = flags.DEFINE_string(
     "teacher_tap",

@@ -15,6 +15,7 @@ from keras_diffkd import (
 )
 
 from . import flags, tasks
+from .own_methods import build_own_methods
 
 
 def build_methods(names):
@@ -36,10 +37,10 @@ def build_methods(names):
     ```
     """
     for name in names:
-        if name not in METHODS:
+        if name not in METHODS and ":" not in name:
             raise ValueError(
-                f"--method must be of {', '.join(METHODS)}, separated by commas. "
-                f"Received: {name!r}"
+                f"--method must be of {', '.join(METHODS)}, separated by commas, or "
+                f"my_module:MyMethod. Received: {name!r}"
             )
     if not names or (len(names) > 1 and "none" in names):
         raise ValueError(
@@ -54,7 +55,11 @@ def build_methods(names):
             f"which models of --task={task.name} do not give. Choose methods that "
             "compare features: diffkd, fitnet, vkd, afd or rtk"
         )
-    methods = [method for name in names for method in METHODS[name]()]
+    methods = [
+        method
+        for name in names
+        for method in (METHODS[name]() if name in METHODS else build_own_methods(name))
+    ]
     if len({method.name for method in methods}) < len(methods):
         raise ValueError(
             "--method names the same method twice ('diffkd' is 'diffkd_features' and "

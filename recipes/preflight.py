@@ -13,6 +13,7 @@ from keras_diffkd.validation.findings import Findings
 
 from . import cluster, flags, tasks
 from .data import image_size
+from .flag_words import in_flags
 from .methods import build_methods
 from .schedules import build_schedule
 from .tasks.task import evaluate, forward
@@ -87,7 +88,7 @@ def check_training(distiller, data, teacher_name=None):
         say(align_columns(COLUMNS, feature_rows(distiller)))
         say(describe_teacher(findings, distiller.teacher, data, teacher_name))
     for warning in findings.warnings:
-        say(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {in_flags(warning, 'diffkd-distill')}", file=sys.stderr)
 
 
 def check_normalization(findings, normalization):

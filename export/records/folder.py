@@ -19,13 +19,14 @@ from .page import is_page
 REPORTS = {"report.html", "report.json"}
 
 
-def check_target(output_dir, source):
+def check_target(output_dir, source, replace=False):
     """Raises if `output_dir` holds anything but an export of the same experiment.
 
     Args:
         output_dir: folder that would be replaced.
         source: dict or None. Exports are of the same experiment when the values of
             `"experiment"` in their sources are equal.
+        replace: bool. Whether it may be the export of another experiment.
 
     Raises:
         ValueError: if it is a file, a folder that is not ours, holds files that we
@@ -66,10 +67,11 @@ def check_target(output_dir, source):
             f"{', '.join(foreign)}. {advice} Received: '{output_dir}'"
         )
     old, new = _experiment(manifest.source), _experiment(source)
-    if old != new:
+    if old != new and not replace:
         raise ValueError(
             f"'{output_dir}' holds the export of another experiment, {old!r}. "
-            f"Received: the experiment {new!r}. {advice}"
+            f"Received: the experiment {new!r}. {advice} Or pass replace=True "
+            "(--replace)."
         )
 
 

@@ -28,6 +28,9 @@ from keras_diffkd.resuming.snapshots import Snapshots
 from . import experiment
 from .checksums import check_checksum
 
+# Schedules whose learning rates do not depend on the number of epochs.
+_OPEN_ENDED = ("constant", "step")
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -63,7 +66,19 @@ class Stage:
 
     @property
     def finished(self):
-        return self.model_path.exists() and (self.folder / "flags.txt").exists()
+        """Returns whether there is the model of all epochs."""
+        recorded = experiment.read_flags(self.folder)
+        if recorded is None or not self.model_path.exists():
+            return False
+        return not self._more_epochs(recorded)
+
+    def _write_flags(self):
+        recorded = experiment.read_flags(self.folder)
+        if recorded is None or self._more_epochs(recorded):
+            experiment.write_flags(self.folder, self.settings)
+
+    def _more_epochs(self, recorded):
+        return int(self.settings["epochs"]) > int(recorded["epochs"])
 
     @property
     def resumable(self):
@@ -86,13 +101,17 @@ class Stage:
             return
         before = experiment.identity(recorded, teacher_stage=self.teacher_stage)
         now = experiment.identity(self.settings, teacher_stage=self.teacher_stage)
+        goes_on = self._more_epochs(recorded) and now["lr_schedule"] in _OPEN_ENDED
+        if goes_on:
+            before["epochs"] = now["epochs"]
         if before != now:
             changed = experiment.changed_flags(before, now)
             raise ValueError(
                 f"{self.folder} holds another experiment: {changed}. "
-                "Give another --run_dir, or the same flags to resume"
+                "Give another --run_dir, or the same flags to resume (--epochs may be "
+                "more with --lr_schedule=constant or step)"
             )
-        if self.finished:
+        if self.model_path.exists():
             check_checksum(self.model_path)
         else:
             Snapshots(self.checkpoints).check_kind()
@@ -107,9 +126,11 @@ class Stage:
         before = set(self.folder.iterdir()) if self.folder.exists() else set()
         with kept_if_filled(self.folder):
             try:
-                if self.folder / "flags.txt" not in before:
-                    experiment.write_flags(self.folder, self.settings)
+                # A finished model keeps its flags until one of more epochs is there.
+                if not self.model_path.exists():
+                    self._write_flags()
                 yield
+                self._write_flags()
             except BaseException:
                 if not self.resumable:
                     for path in set(self.folder.iterdir()) - before:

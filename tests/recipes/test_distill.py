@@ -7,9 +7,12 @@ import pytest
 import tensorflow as tf
 from helpers.digit_networks import network, read_weights
 
-from keras_diffkd.recipes import distill, teacher_speed, training
+from keras_diffkd.datasets import load_classification
+from keras_diffkd.recipes import distill, evaluate, teacher_speed, training
 from keras_diffkd.recipes.report.records import read_record
 from keras_diffkd.recipes.run.directory import RunDirectory
+from keras_diffkd.recipes.run.experiment import read_flags
+from keras_diffkd.recipes.run.metrics_log import read_metrics
 
 
 def test_the_baseline_is_the_student_with_the_same_start_and_data(distil, tmp_path):
@@ -35,9 +38,51 @@ def test_the_student_alone_needs_no_teacher(distil):
 def test_another_experiment_in_the_same_folder_is_refused(distil):
     run = distil("--method=none")
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    with pytest.raises(ValueError, match="--epochs was 1, now 2"):
-        distil("--method=none", "--epochs=2")
+    with pytest.raises(ValueError, match="--learning_rate was 0.05, now 0.1"):
+        distil("--method=none", "--epochs=2", "--learning_rate=0.1")
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_more_epochs_continue_a_finished_run(distil, capsys):
+    run = distil("--method=none")
+    assert read_flags(distil("--method=none", "--epochs=2"))["epochs"] == "2"
+    assert [line["epoch"] for line in read_metrics(run / "metrics.jsonl")] == [1, 2]
+    at_once = distil("--method=none", "--epochs=2", run="at_once")
+    for ours, theirs in zip(
+        read_weights(run / "student.keras"),
+        read_weights(at_once / "student.keras"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    capsys.readouterr()
+    distil("--method=none", "--epochs=2")
+    assert "nothing to do" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--epochs was 2, now 1"):
+        distil("--method=none")
+
+
+def test_a_killed_continuation_leaves_the_shorter_training(distil, monkeypatch):
+    run = distil("--method=none", "--save_every=1")
+    before = read_weights(run / "student.keras")
+
+    def kill(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_model", kill)
+        with pytest.raises(KeyboardInterrupt):
+            distil("--method=none", "--save_every=1", "--epochs=3")
+    assert read_flags(run)["epochs"] == "1"
+    for ours, theirs in zip(read_weights(run / "student.keras"), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    distil("--method=none", "--save_every=1", "--epochs=3")
+    assert read_flags(run)["epochs"] == "3"
+
+
+def test_a_schedule_that_ends_is_not_continued(distil):
+    distil("--method=none", "--lr_schedule=cosine")
+    with pytest.raises(ValueError, match="--epochs was 1, now 2.*constant or step"):
+        distil("--method=none", "--lr_schedule=cosine", "--epochs=2")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +231,19 @@ def test_two_processes_do_not_share_a_run(distil, tmp_path):
     assert not run.exists()
 
 
-def test_seeds_repeat_the_run_with_the_same_teacher(distil, tmp_path, capsys):
+def accuracies(data_dir, paths):
+    """The accuracies of models on the digits' test split, in percent."""
+    data = load_classification("digits", data_dir=data_dir, batch_size=445)
+    [(images, labels)] = list(data.test.as_numpy_iterator())
+    models = [keras.models.load_model(path) for path in paths]
+    return [
+        100 * np.mean(model(images).numpy().argmax(-1) == labels) for model in models
+    ]
+
+
+def test_seeds_repeat_the_run_with_the_same_teacher(
+    distil, parse, tmp_path, data_dir, capsys
+):
     run = distil("--seeds=2", "--baseline", "--seed=4")
     folders = [run, run / "seeds" / "5"]
     students = [read_weights(folder / "student.keras") for folder in folders]
@@ -199,7 +256,20 @@ def test_seeds_repeat_the_run_with_the_same_teacher(distil, tmp_path, capsys):
     record = read_record(RunDirectory(run), run / "export")
     assert len(record.seeds) == 2
     assert not record.skipped
+
+    parse(f"--run_dir={run}", "--seeds=2", f"--data_dir={data_dir}")
     capsys.readouterr()
+    evaluate.main([])
+    printed = capsys.readouterr().out
+    assert "means over 2 seeds" in printed
+    found = accuracies(data_dir, [folder / "student.keras" for folder in folders])
+    expected = f"{np.mean(found):.2f}% ± {np.std(found, ddof=1):.2f}"
+    [row] = [x for x in printed.splitlines() if x.startswith("distilled student")]
+    assert expected in row
+    parse(f"--run_dir={run}", "--seeds=3")
+    with pytest.raises(FileNotFoundError, match="seeds/6 does not hold a finished"):
+        evaluate.main([])
+
     shutil.copytree(run, tmp_path / "moved")
     for place in ("run", "moved"):
         distil("--seeds=2", "--baseline", "--seed=4", run=place)
