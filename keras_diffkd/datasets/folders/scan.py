@@ -9,6 +9,7 @@ from pathlib import Path
 from keras_diffkd.datasets.folders.image_file import BadImageError, examine
 
 BAD_IMAGES = ("skip", "refuse")
+_TRAINED_ON = ("train", "unlabeled")
 # Paths that a message shows.
 _SHOWN = 3
 
@@ -92,11 +93,11 @@ def repeated(examples):
     """
     first, twice = {}, []
     for example in examples:
-        if example.split == "train":
+        if example.split in _TRAINED_ON:
             first[example.file.sha256] = example
     for example in examples:
         other = first.get(example.file.sha256)
-        if other is not None and example.split not in ("train", "unlabeled"):
+        if other is not None and example.split not in _TRAINED_ON:
             twice.append(f"{example.image} is {other.image}")
     if not twice:
         return []
