@@ -31,7 +31,9 @@ def test_images_without_labels_are_for_the_methods_alone(
     printed = capsys.readouterr()
     said = "60 training and 20 test images of 10 classes, and 120 without labels."
     assert printed.out.count(said) == 1
-    assert printed.err.count("20 images for testing are training images, too") == 1
+    assert (
+        printed.err.count("20 of 20 images for testing are training images, too") == 1
+    )
     # The student alone is that of a folder without them, in as many steps.
     alone = distil_folder("--method=none", *arguments, run="alone")
     for ours, theirs in zip(
