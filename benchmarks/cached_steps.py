@@ -1,144 +1,203 @@
 """Seconds per training step with a teacher and with its stored outputs.
 
-    python benchmarks/cached_steps.py
+    python benchmarks/cached_steps.py            measures, and writes the tables
+    python benchmarks/cached_steps.py --tables   writes the tables of the last run
 
-All cases take turns in one process. The images are digits, resized. It prints a table
-in Markdown for each pair of networks: medians over the turns, what the cache takes to
-build and on the disk, and how long batches take to read.
+All cases of a pair of networks take turns in one process with one thread, so that
+whatever else the machine does falls on all of them. Each takes its batch from memory;
+what a batch takes to read is measured on its own. The images are digits, resized. The
+raw seconds go into benchmarks/runs/cached_steps.jsonl, the tables into docs/results.md.
 """
 
+import json
 import os
-import statistics
+import sys
 import tempfile
 import time
+from pathlib import Path
 
 from absl import app, flags
 
+os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import numpy as np
+from cached_tables import write_tables
+from report import describe_machine
+from step_cases import PAIRS, ForwardOnly, repeated
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD
 from keras_diffkd.datasets import load_classification
 from keras_diffkd.models import build_model
 from keras_diffkd.teacher_cache import CacheBuilder, stored_outputs
 
-TURNS = flags.DEFINE_integer("turns", 9, "Timed steps of each case.", lower_bound=1)
+RUNS = Path(__file__).parent / "runs" / "cached_steps.jsonl"
+TURNS = flags.DEFINE_list("turns", ["40", "15"], "Timed steps of each case, by pair.")
+READ = 30
 DATA_DIR = flags.DEFINE_string("data_dir", None, "TFDS data folder.")
-PAIRS = flags.DEFINE_list("pairs", ["cifar", "imagenet"], "Pairs of networks.")
-KNOWN = {
-    # teacher, student, size of the images, images, batch size, latent channels
-    "cifar": ("wrn_40_2", "wrn_40_1", 32, 1000, 64, None),
-    "imagenet": ("resnet50", "mobilenet_v1", 224, 64, 8, 1024),
-}
-CLASSES = 10
+NAMES = flags.DEFINE_list("pairs", ["cifar", "imagenet"], "Of step_time.py.")
+TABLES = flags.DEFINE_boolean("tables", False, "Only write tables of the last run.")
+OUTPUT = flags.DEFINE_string("output", "docs/results.md", "File of the tables.")
+IMAGES = {"cifar": 1024, "imagenet": 64}
 
 
 def main(argv):
-    """Prints a table for each pair."""
+    """Measures each pair, and writes the tables."""
     del argv
-    for name in PAIRS.value:
-        print(measure(*KNOWN[name]), flush=True)
+    if not TABLES.value:
+        lines = [{"about": describe_machine(), "command": " ".join(sys.argv)}]
+        for name, turns in zip(NAMES.value, TURNS.value, strict=True):
+            lines += measure(name, int(turns))
+        RUNS.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    write_tables(RUNS, OUTPUT.value)
 
 
-def measure(teacher, student, size, images, batch_size, latent_channels):
-    """Returns the table of one pair of networks.
-
-    Args:
-        teacher: Name of a network.
-        student: Name of a network.
-        size: Integer, the side of the images.
-        images: Integer.
-        batch_size: Integer.
-        latent_channels: As for `DiffKD`.
-    """
+def measure(pair, turns):
+    """Returns a list of dicts: what is known of a cache, and each timed step."""
+    teacher, student, (size, *_), classes, batch_size, latent = PAIRS[pair]
     data = load_classification(
         "digits",
         data_dir=DATA_DIR.value,
         batch_size=batch_size,
         views=1,
         image_size=size,
-        train_split=f"train[:{images}]",
+        train_split=f"train[:{IMAGES[pair]}]",
     )
-    title = f"{teacher} to {student}, {size}x{size}, batch {batch_size}"
     keras.utils.set_random_seed(0)
     shape = (size, size, 1)
-    teacher = build_model(teacher, shape, CLASSES)
-    factories = {
-        "kd": lambda: [LogitsKD()],
-        "diffkd": lambda: [
-            DiffKD("features", "features", latent_channels=latent_channels)
-        ],
+    teacher = build_model(teacher, shape, classes)
+
+    def diffkd():
+        return DiffKD("features", "features", latent_channels=latent)
+
+    methods = {
+        "floor": ForwardOnly("features", "features", name="forward"),
+        "KD, teacher": LogitsKD(),
+        "KD, cache": LogitsKD(),
+        "DiffKD, teacher": diffkd(),
+        "DiffKD, cache": diffkd(),
     }
     with tempfile.TemporaryDirectory() as folder:
-        builder = CacheBuilder(
-            f"{folder}/cache", teacher, data.views, taps=["features"]
+        cache, built = build(Path(folder) / "cache", teacher, data.views)
+        cases, batches = {}, {"images": data.train}
+        for name, method in methods.items():
+            stored = cache if "cache" in name else None
+            new = build_model(student, shape, classes)
+            distiller, read = distil(method, teacher, new, data, stored)
+            cases[name] = ready(distiller, read)
+            if stored:
+                batches[name] = read
+        new = build_model(student, shape, classes)
+        cases["keras.distillation"] = ready(keras_distiller(teacher, new), data.train)
+        reading = {name: seconds_to_read(each) for name, each in batches.items()}
+        about = {"batch_size": batch_size, "reading": reading, **built}
+        return [{"pair": pair, **about}, *in_turns(pair, cases, turns)]
+
+
+def build(folder, teacher, views):
+    """Returns `(cache, facts)` of a cache of logits and features."""
+    facts = {}
+    for kept, taps in (("logits", []), ("logits and features", ["features"])):
+        builder = CacheBuilder(f"{folder}_{len(taps)}", teacher, views, taps=taps)
+        marks = []
+        cache = builder.build(
+            lambda done, total, to=marks: to.append((*seconds(), done))
         )
-        started = time.perf_counter()
-        cache = builder.build()
-        built = (time.perf_counter() - started) * 1000 / images
-        cases = {
-            f"{name}, {source}": _case(make(), teacher, student, shape, data, stored)
-            for name, make in factories.items()
-            for source, stored in (("teacher", None), ("cache", cache))
+        # The first batch includes the tracing.
+        clock, processor, views_built = (
+            last - first for first, last in zip(marks[0], marks[-1], strict=True)
+        )
+        facts[kept] = {
+            "bytes_per_view": builder.bytes_per_view,
+            "bytes_on_disk_per_view": bytes_of(cache.folder) / len(views),
+            "clock_per_view": clock / views_built,
+            "processor_per_view": processor / views_built,
         }
-        seconds = _in_turns(cases)
-        reading = {"images": data.train}
-        reading |= {name: each[1] for name, each in cases.items() if "cache" in name}
-        read = [
-            f"{name} {_milliseconds(each):.1f} ms" for name, each in reading.items()
-        ]
-    megabytes = builder.num_bytes * 1000 / images / 1e6
-    lines = [
-        f"{title}\n",
-        "| | seconds per step |",
-        "| --- | --- |",
-        *(f"| {name} | {median:.3f} |" for name, median in seconds.items()),
-        f"\n1,000 views: {built:.1f} s to build, {megabytes:.1f} MB",
-        f"a batch takes to read: {', '.join(read)}\n",
-    ]
-    return "\n".join(lines)
+    return cache, {"caches": facts}
 
 
-def _case(methods, teacher, student, shape, data, cache):
+def seconds():
+    """Returns the time on the clock and of the processor."""
+    return time.perf_counter(), time.process_time()
+
+
+def bytes_of(folder):
+    """Returns the size of the files of a cache."""
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def distil(method, teacher, student, data, cache):
     """Returns `(distiller, batches)`."""
-    student = build_model(student, shape, CLASSES)
     if cache is None:
-        distiller, batches = Distiller(teacher, student, methods), data.train
+        distiller, batches = Distiller(teacher, student, [method]), data.train
     else:
         distiller = Distiller(
-            cache.teacher(methods), student, methods, teacher_preprocess=stored_outputs
+            cache.teacher([method]),
+            student,
+            [method],
+            teacher_preprocess=stored_outputs,
         )
         batches = cache.batches(data.views, distiller)
-    distiller.compile(
-        keras.optimizers.SGD(1e-5),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        preflight=False,
-    )
     return distiller, batches
 
 
-def _in_turns(cases):
-    """Returns a dict from case to the median of its seconds per step."""
-    iterators = {name: iter(batches) for name, (_, batches) in cases.items()}
-    seconds = {name: [] for name in cases}
-    for turn in range(TURNS.value + 1):
-        for name, (distiller, _) in cases.items():
-            x, y = next(iterators[name])
-            started = time.perf_counter()
-            distiller.train_on_batch(x, y)
-            if turn:  # The first includes the compilation.
-                seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(each) for name, each in seconds.items()}
+def keras_distiller(teacher, student):
+    """Returns Keras's own distiller."""
+    return keras.distillation.Distiller(
+        teacher=teacher,
+        student=student,
+        distillation_losses=keras.distillation.LogitsDistillation(),
+    )
 
 
-def _milliseconds(batches, count=30):
+def ready(distiller, batches):
+    """Compiles and traces a distiller; returns it and an iterator over one batch."""
+    distiller.compile(
+        keras.optimizers.SGD(1e-5, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    data = repeated(*next(iter(batches)))
+    distiller.fit(data, steps_per_epoch=2, verbose=0)
+    return distiller, iter(data)
+
+
+def in_turns(pair, cases, turns):
+    """Returns a list of dicts, one for each timed step."""
+    steps = []
+    for turn in range(turns):
+        # Whoever follows the same case finds the same caches: the order changes.
+        names = list(cases)
+        names = names[turn % len(names) :] + names[: turn % len(names)]
+        for name in names:
+            distiller, iterator = cases[name]
+            started = seconds()
+            distiller.train_function(iterator)
+            clock, processor = np.subtract(seconds(), started)
+            steps.append(
+                {
+                    "pair": pair,
+                    "turn": turn,
+                    "case": name,
+                    "clock": round(float(clock), 5),
+                    "processor": round(float(processor), 5),
+                }
+            )
+        print(f"{pair}: turn {turn + 1}/{turns}", file=sys.stderr, flush=True)
+    return steps
+
+
+def seconds_to_read(batches):
+    """Returns the seconds that a batch takes on its way from the files."""
     iterator = iter(batches)
     next(iterator)
     started = time.perf_counter()
-    for _ in range(count):
+    for _ in range(READ):
         next(iterator)
-    return (time.perf_counter() - started) * 1000 / count
+    return (time.perf_counter() - started) / READ
 
 
 if __name__ == "__main__":
