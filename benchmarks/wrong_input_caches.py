@@ -154,6 +154,22 @@ def broken():
     return model
 
 
+def boxes_and_classes():
+    """Returns a teacher with the outputs of a detector."""
+    image = keras.Input((8, 8, 1))
+    heads = {
+        "boxes": keras.layers.Conv2D(4, 3)(image),
+        "scores": keras.layers.Conv2D(10, 3)(image),
+    }
+    return keras.Model(image, heads, name="teacher")
+
+
+def of_any_size():
+    """Returns a segmenter that does not tell the size of its map."""
+    image = keras.Input((None, None, 1))
+    return keras.Model(image, keras.layers.Conv2D(10, 3)(image), name="teacher")
+
+
 def data_case(given, says, **changes):
     """Returns the case of a cache that is used with other data."""
     return cache_case(
@@ -309,6 +325,8 @@ BUILDS = [
         "must give logits",
         lambda: network(4, activation="softmax"),
     ),
+    build_case("a detector as teacher", "must have one output", boxes_and_classes),
+    build_case("a segmenter of any size", "images of one size", of_any_size),
     build_case("a teacher with NaN", "logits must be finite", broken),
     build_case(
         "logits beyond half precision",

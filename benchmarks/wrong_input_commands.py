@@ -54,7 +54,10 @@ CASES = {
     ("--cache_views=0",): "--cache_views=0: 0 is not a positive integer",
     ("--cache_dtype=int8",): "should be one of <float16|float32>",
     ("--teacher_cache=c", "--picture_every=1"): "--picture_every runs the teacher",
-    ("--teacher_cache=c", "--task=detection"): "--task=classification only",
+    (
+        "--teacher_cache=c",
+        "--task=detection",
+    ): "whose methods read whole feature pyramids",
     ("--teacher_cache=c", "--examples_per_class=9", "--seeds=2"): "of its own",
     ("--learning_rate=-1", "--method=magic", "--image_size=large"): "3 problems",
 }

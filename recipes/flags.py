@@ -69,12 +69,6 @@ BAD_IMAGES = flags.DEFINE_enum(
     ["skip", "refuse"],
     "Leave out files of your images that cannot be used, with a warning, or stop.",
 )
-UNLABELED = flags.DEFINE_string(
-    "unlabeled",
-    None,
-    "Folder of further images without labels, which the methods learn from and the "
-    "labels' loss ignores; for your images and --task=classification.",
-)
 IMAGE_SIZE = flags.DEFINE_string(
     "image_size",
     None,
@@ -133,7 +127,7 @@ TEACHER_CACHE = flags.DEFINE_string(
     "teacher_cache",
     None,
     "Folder of the teacher's stored outputs, built on first use (docs/teacher_cache.md)"
-    "; unset: run the teacher in each step. For --task=classification.",
+    "; unset: run the teacher in each step. Not for --task=detection.",
 )
 CACHE_VIEWS = flags.DEFINE_integer(
     "cache_views",

@@ -18,7 +18,6 @@ ORDER = (
     "methods",
     "interop",
     "preflight",
-    "pruning",
     "distiller",
     "resuming",
     "callbacks",

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_diffkd.datasets.augmentation import AUGMENTATIONS, VERSION, center
 from keras_diffkd.datasets.balanced_source import BalancedSource
 from keras_diffkd.datasets.description import describe
-from keras_diffkd.datasets.fixed_views import FixedViews
+from keras_diffkd.datasets.fixed_views import FixedViews, training_views
 from keras_diffkd.datasets.folders.classification import (
     UNLABELED,
     open_classification,
@@ -23,7 +23,6 @@ from keras_diffkd.datasets.stream import (
     check_arguments,
     check_integer,
     test_batches,
-    train_batches,
 )
 from keras_diffkd.errors import DataWarning
 
@@ -162,10 +161,6 @@ def load_classification(
     TensorShape([64, 8, 8, 1])
     """
     check_arguments(batch_size, seed, start_step, shard)
-    if views is not None:
-        check_integer("views", views, 1)
-    view_seed = seed if view_seed is None else view_seed
-    check_integer("view_seed", view_seed, 0)
     user = {"test_split": test_split, "bad_images": bad_images, "unlabeled": unlabeled}
     source, test_split = open_source(
         name, data_dir, download, image_size=image_size, **user
@@ -202,33 +197,28 @@ def load_classification(
         return normalize(image), source.check_label(label)
 
     num_stream = num_train + num_unlabeled
-    stream = train_source, stream_split, num_stream
-    order = {"seed": seed, "start_step": start_step, "shard": shard}
-    fixed = None
-    if views is not None:
-        fixed = FixedViews(
-            *stream,
-            training_example,
-            batch_size=batch_size,
-            per_image=views,
-            seed=view_seed,
-            order=order,
-            description={
-                "data_set": source.full_name,
-                "split": str(stream_split),
-                "examples_per_class": examples_per_class,
-                "subset_seed": None if examples_per_class is None else seed,
-                "image_shape": [*size, channels],
-                "normalization": normalize.as_dict(),
-                "augmentation": augment,
-                "augmentation_version": VERSION,
-            },
-        )
-
+    train, fixed = training_views(
+        train_source,
+        stream_split,
+        num_stream,
+        prepare=training_example,
+        batch_size=batch_size,
+        order={"seed": seed, "start_step": start_step, "shard": shard},
+        views=views,
+        view_seed=view_seed,
+        description={
+            "data_set": source.full_name,
+            "split": str(stream_split),
+            "examples_per_class": examples_per_class,
+            "subset_seed": None if examples_per_class is None else seed,
+            "image_shape": [*size, channels],
+            "normalization": normalize.as_dict(),
+            "augmentation": augment,
+            "augmentation_version": VERSION,
+        },
+    )
     return ClassificationData(
-        train=train_batches(*stream, training_example, batch_size=batch_size, **order)
-        if fixed is None
-        else fixed.train(),
+        train=train,
         test=test_batches(source, test_split, test_example, batch_size),
         steps_per_epoch=max(1, num_stream // batch_size),
         num_train_examples=num_train,
@@ -240,9 +230,7 @@ def load_classification(
         views=fixed,
         full_name=source.full_name,
         num_unlabeled_examples=num_unlabeled,
-        description=describe(
-            source, (num_train, num_test), size, batch_size, num_unlabeled
-        ),
+        description=describe(source, (num_stream, num_test), size, batch_size),
     )
 
 

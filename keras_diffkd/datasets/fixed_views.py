@@ -1,6 +1,10 @@
 """Gives each training image a fixed number of augmented views, which have numbers."""
 
-from keras_diffkd.datasets.stream import train_batches, views_in_order
+from keras_diffkd.datasets.stream import (
+    check_integer,
+    train_batches,
+    views_in_order,
+)
 
 
 class FixedViews:
@@ -10,10 +14,11 @@ class FixedViews:
     depends on `seed` and its number alone.
 
     Args:
-        source: Source of classification examples, such as `ClassificationSource`.
+        source: Source of examples, such as `ClassificationSource`.
         split: Split or slice of one.
         num_images: Integer, the number of images in `split`.
-        prepare: Callable as in `stream.train_batches`, which returns `(image, label)`.
+        prepare: Callable as in `stream.train_batches`, which returns `(image, label)`:
+            the label may be a mask.
         batch_size: Integer, the global batch size of a training.
         per_image: Integer, the number of views of each image.
         seed: Non-negative integer for the augmentation.
@@ -90,6 +95,39 @@ class FixedViews:
             first=first,
             **self._views,
         )
+
+
+def training_views(*stream, prepare, batch_size, order, views, view_seed, description):
+    """Returns `(train, views)`: training batches, and `FixedViews` or `None`.
+
+    Args:
+        *stream: `source`, `split` and `num_images` of `FixedViews`.
+        prepare: As in `FixedViews`, like `batch_size`, `order` and `description`.
+        batch_size: Integer.
+        order: Dict.
+        views: Integer, or `None` for a new view of each image in each epoch.
+        view_seed: Non-negative integer, or `None` for the seed of the order.
+        description: Dict.
+
+    Raises:
+        ValueError: If `views` or `view_seed` is out of range.
+    """
+    if view_seed is None:
+        view_seed = order["seed"]
+    check_integer("view_seed", view_seed, 0)
+    if views is None:
+        return train_batches(*stream, prepare, batch_size=batch_size, **order), None
+    check_integer("views", views, 1)
+    fixed = FixedViews(
+        *stream,
+        prepare,
+        batch_size=batch_size,
+        per_image=views,
+        seed=view_seed,
+        order=order,
+        description=description,
+    )
+    return fixed.train(), fixed
 
 
 def _numbered(prepare):

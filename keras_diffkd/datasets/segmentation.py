@@ -1,14 +1,12 @@
 """Loads semantic segmentation data sets as batches for training and testing."""
 
 import dataclasses
-import warnings
 
 import tensorflow as tf
 
 from keras_diffkd.datasets.canvas import canvas_size
 from keras_diffkd.datasets.description import describe
-from keras_diffkd.datasets.folders.masks import open_masks
-from keras_diffkd.datasets.folders.paths import is_path
+from keras_diffkd.datasets.fixed_views import FixedViews, training_views
 from keras_diffkd.datasets.known import (
     SEGMENTATION,
     SegmentationConventions,
@@ -17,9 +15,8 @@ from keras_diffkd.datasets.known import (
 from keras_diffkd.datasets.normalization import Normalization
 from keras_diffkd.datasets.preparation import prepared_builder
 from keras_diffkd.datasets.segmentation_source import SegmentationSource
-from keras_diffkd.datasets.stream import check_arguments, test_batches, train_batches
-from keras_diffkd.datasets.view import find_view, letterbox
-from keras_diffkd.errors import DataWarning
+from keras_diffkd.datasets.stream import check_arguments, test_batches
+from keras_diffkd.datasets.view import VERSION, find_view, letterbox
 
 _IGNORE_LABEL = 255
 
@@ -47,6 +44,7 @@ class SegmentationData:
         ignore_label: 255, the label of pixels without a class and of pixels around an
             image that does not fill the canvas. `None` if no pixel can have it. Pass it
             to Keras's losses and metrics as `ignore_class`.
+        views: `FixedViews` of the training images, or `None` without `views`.
         full_name: String, the name of the data set with its version or fingerprint.
         description: String, what the data set is and how much memory it takes.
     """
@@ -61,6 +59,7 @@ class SegmentationData:
     label_names: list
     normalization: dict
     ignore_label: int | None
+    views: FixedViews | None = None
     full_name: str = ""
     description: str = ""
 
@@ -74,6 +73,8 @@ def load_segmentation(
     train_split="train",
     test_split=None,
     augment=None,
+    views=None,
+    view_seed=None,
     seed=0,
     start_step=0,
     shard=None,
@@ -92,8 +93,7 @@ def load_segmentation(
         name: `digit_scenes` (the background and ten digits), `oxford_iiit_pet` (pet,
             background and border), `cityscapes` (the 19 classes of the benchmark), or a
             TFDS data set whose mask is a `tfds.features.LabeledImage`, in which pixels
-            of 255 are ignored; or the path of a folder with `images` and `masks`
-            (`docs/your_data.md`).
+            of 255 are ignored.
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
         batch_size: Integer, the global batch size.
         image_size: Integer, the side of the square images, or `(height, width)`.
@@ -102,10 +102,11 @@ def load_segmentation(
         train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
         test_split: Like `train_split`. Defaults to "test", or to "validation" if there
-            is no "test" with masks. For a user's folder without splits, it is the share
-            of images to test on, and defaults to "20%".
+            is no "test" with masks.
         augment: "flip", "crop" (scales by 0.8 to 1.25 and shifts), "crop_flip", or
             "none". Defaults to "crop_flip", or to "crop" for digits.
+        views: As for `load_classification`, like `view_seed`.
+        view_seed: Non-negative integer.
         seed: Non-negative integer for order and augmentation.
         start_step: Integer, the number of the first training batch. A resumed training
             continues there without decoding the batches that it skips.
@@ -114,8 +115,6 @@ def load_segmentation(
             without sharding. `test` is complete on each worker.
         download: Boolean, whether TFDS may download the data set. `digit_scenes` never
             needs a download.
-        bad_images: "skip" to leave out, with a warning, the images in a user's folder
-            that cannot be used, or "refuse" to stop at them.
 
     Returns:
         A `SegmentationData`.
@@ -139,19 +138,7 @@ def load_segmentation(
     (TensorShape([8, 64, 64, 3]), TensorShape([8, 64, 64]))
     """
     check_arguments(batch_size, seed, start_step, shard)
-    if is_path(name):
-        user = open_masks(
-            name,
-            data_dir=data_dir,
-            test_split=test_split,
-            bad_images=bad_images,
-            image_size=image_size,
-        )
-        builder, test_split = user.builder, user.test_split
-        for problem in user.problems:
-            warnings.warn(problem, DataWarning, stacklevel=2)
-    else:
-        builder = prepared_builder(name, data_dir, download)
+    builder = prepared_builder(name, data_dir, download)
     default = SegmentationConventions(ignored=(_IGNORE_LABEL,))
     known = find_conventions(SEGMENTATION, builder, default)
     source = SegmentationSource(builder, known, _IGNORE_LABEL)
@@ -179,29 +166,40 @@ def load_segmentation(
     def test_example(example):
         return show(example, lambda shape: letterbox(shape, size))
 
+    image_shape = (*size, source.image_shape[-1])
+    train, fixed = training_views(
+        source,
+        train_split,
+        num_train,
+        prepare=training_example,
+        batch_size=batch_size,
+        order={"seed": seed, "start_step": start_step, "shard": shard},
+        views=views,
+        view_seed=view_seed,
+        description={
+            "data_set": source.full_name,
+            "split": str(train_split),
+            "image_shape": list(image_shape),
+            "normalization": normalize.as_dict(),
+            "augmentation": augment,
+            "augmentation_version": VERSION,
+        },
+    )
     fills = augment in ("none", "flip") and _fills(source.image_shape, size)
     return SegmentationData(
-        train=train_batches(
-            source,
-            train_split,
-            num_train,
-            training_example,
-            batch_size=batch_size,
-            seed=seed,
-            start_step=start_step,
-            shard=shard,
-        ),
+        train=train,
         test=test_batches(source, test_split, test_example, batch_size),
         steps_per_epoch=max(1, num_train // batch_size),
         num_train_examples=num_train,
         num_test_examples=num_test,
         num_classes=source.num_classes,
-        image_shape=(*size, source.image_shape[-1]),
+        image_shape=image_shape,
         label_names=source.label_names,
         normalization=normalize.as_dict(),
         full_name=source.full_name,
         description=describe(source, (num_train, num_test), size, batch_size),
         ignore_label=None if fills and not known.ignored else _IGNORE_LABEL,
+        views=fixed,
     )
 
 

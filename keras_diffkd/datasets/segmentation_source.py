@@ -1,5 +1,7 @@
 """Reads images with class masks from a prepared TFDS data set."""
 
+import operator
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -50,6 +52,12 @@ class SegmentationSource(TfdsSource):
         self._mask_key = find_mask(self._name, features)
         self._image_key = find_image(self._name, features)
         self._image, self._mask = features[self._image_key], features[self._mask_key]
+        keys = self._image_key, self._mask_key
+        self._decoders = tfds.decode.PartialDecoding(
+            dict.fromkeys(keys, True),
+            dict.fromkeys(keys, tfds.decode.SkipDecoding()),
+        )
+        self._pair = operator.itemgetter(*keys)
         self.image_shape = tuple(self._image.shape)
         self.label_names = list(known.label_names or self._names_of_mask())
         self.num_classes = len(self.label_names)
@@ -79,13 +87,16 @@ class SegmentationSource(TfdsSource):
 
         Arguments and errors are those of `TfdsSource`.
         """
-        keys = self._image_key, self._mask_key
-        decoders = tfds.decode.PartialDecoding(
-            dict.fromkeys(keys, True),
-            dict.fromkeys(keys, tfds.decode.SkipDecoding()),
-        )
-        examples = self._examples(split, file_seed, decoders)
-        return examples.map(lambda example: tuple(example[key] for key in keys))
+        examples = self._examples(split, file_seed, self._decoders)
+        return examples.map(self._pair)
+
+    def read_numbered(self, split, file_seed=None):
+        """Returns a `tf.data.Dataset` of (number, example of `read`).
+
+        See `ClassificationSource.read_numbered`.
+        """
+        examples = self._numbered_examples(split, file_seed, self._decoders)
+        return examples.map(lambda number, example: (number, self._pair(example)))
 
     def count(self, split):
         """Checks the first masks of a split and returns its number of examples.

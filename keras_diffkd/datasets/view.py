@@ -4,6 +4,9 @@ import dataclasses
 
 import tensorflow as tf
 
+# Raise it when an augmentation gives another view for the same seed: stored outputs of
+# a teacher belong to the old views.
+VERSION = 1
 # Share of a box that must be visible for its object to count.
 _MIN_VISIBLE = 0.25
 # "Standard scale jittering" of Ghiasi et al., arXiv 2012.07177.

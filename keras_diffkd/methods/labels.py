@@ -11,17 +11,15 @@ def class_probabilities(targets, head, teacher_feature):
 
     Args:
         targets: Integer labels `(batch,)` or `(batch, 1)`, one-hot or soft labels
-            `(batch, classes)`, or `None` for the teacher's own decision. It also
-            stands for a label below 0, which marks a sample without a label.
+            `(batch, classes)`, or `None` for the teacher's own decision.
         head: The `TeacherHead`.
         teacher_feature: Tensor of the teacher's tap.
 
     Raises:
         ValueError: If the targets are anything else.
     """
-    decision = keras.ops.argmax(head(teacher_feature), axis=-1)
     if targets is None:
-        targets = decision
+        targets = keras.ops.argmax(head(teacher_feature), axis=-1)
     shape = tuple(getattr(targets, "shape", ()))
     if len(shape) == 2 and shape[1] == head.classes:
         return keras.ops.cast(targets, "float32")
@@ -32,7 +30,6 @@ def class_probabilities(targets, head, teacher_feature):
             f"shape (batch, {head.classes}). Received: {received}"
         )
     labels = keras.ops.cast(keras.ops.reshape(targets, (-1,)), "int32")
-    labels = keras.ops.where(labels < 0, keras.ops.cast(decision, "int32"), labels)
     return keras.ops.one_hot(labels, head.classes, dtype="float32")
 
 

@@ -31,7 +31,7 @@ class CacheBuilder:
     Args:
         folder: Folder of the cache, which is created. It may hold an unfinished build
             of the same cache.
-        teacher: A built classifier, `keras.Model`, that gives logits.
+        teacher: A built classifier or segmenter, `keras.Model`, that gives logits.
         views: `FixedViews`, the attribute `views` of a data set that was loaded with
             `views=...`.
         taps: Taps of the teacher whose features are stored, with the shape that they
@@ -86,6 +86,7 @@ class CacheBuilder:
         self._outputs = TeacherOutputs(teacher, taps, pooled, preprocess)
         contents = {
             "classes": self._outputs.classes,
+            "positions": self._outputs.positions,
             "dtype": dtype,
             "top_k": top_k,
             "features": {tap: list(s) for tap, s in self._outputs.features.items()},

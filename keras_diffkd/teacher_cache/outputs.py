@@ -16,13 +16,15 @@ class TeacherOutputs:
     """Computes the outputs of a teacher that a cache stores.
 
     Args:
-        teacher: A built `keras.Model` with logits of shape `(batch, classes)`.
+        teacher: A built `keras.Model` with logits of shape `(batch, classes)`, or
+            `(batch, height, width, classes)` for segmentation.
         taps: Iterable of taps whose features are wanted whole, channels last.
         pooled: Iterable of taps whose features are wanted as means over positions.
         preprocess: Optional callable on the batch of images, in front of the teacher.
 
     Attributes:
         classes: Integer.
+        positions: List, the height and width of a map of logits. Otherwise empty.
         features: Dict from tap to the shape of its feature, without the batch axis.
         kinds: Dict from tap to the kind of a feature with three axes.
 
@@ -58,7 +60,7 @@ class TeacherOutputs:
             )
         outputs, features = output_specs(teacher, spec, self._taps)
         _check_gives_logits(teacher, outputs)
-        self.classes = outputs.shape[-1]
+        *self.positions, self.classes = outputs.shape[1:]
         self.kinds = {}
         self.features = {
             tap: self._shape(tap, feature) for tap, feature in features.items()
@@ -139,12 +141,13 @@ def _check_taps(whole, pooled):
 
 def _check_gives_logits(teacher, outputs):
     shape = getattr(outputs, "shape", ())
-    if len(shape) != 2 or shape[-1] is None:
+    if len(shape) not in (2, 4) or None in shape[1:]:
         received = tuple(shape) or "several outputs"
         raise ValueError(
-            f"The teacher {teacher.name!r} must be a classifier with one output "
-            f"(batch, classes). Received: {received}. Teachers for other tasks cannot "
-            "be stored: train with the teacher itself."
+            f"The teacher {teacher.name!r} must have one output of logits, (batch, "
+            "classes) of a classifier or (batch, height, width, classes) of a "
+            f"segmenter for images of one size. Received: {received}. Teachers for "
+            "other tasks cannot be stored: train with the teacher itself."
         )
     if evidence := evidence_of_probabilities(teacher):
         raise ValueError(

@@ -22,6 +22,8 @@ class RecordLayout:
         dtype: `"float16"` or `"float32"`.
         top_k: Integer, the number of logits to store. `None` stands for all.
         features: Dict from tap to the shape of its feature, without the batch axis.
+        positions: Tuple, the height and width of the map of logits of a segmenter. A
+            classifier has none.
 
     Attributes:
         dtype: The NumPy dtype of a record.
@@ -40,7 +42,9 @@ class RecordLayout:
     array([[ 1.5, -2. ]], dtype=float32)
     """
 
-    def __init__(self, classes, dtype="float16", top_k=None, features=None):
+    def __init__(
+        self, classes, dtype="float16", top_k=None, features=None, positions=()
+    ):
         if dtype not in DTYPES:
             raise ValueError(f"`dtype` must be one of {DTYPES}. Received: {dtype!r}.")
         if top_k is not None and not (isinstance(top_k, int) and 0 < top_k < classes):
@@ -48,15 +52,16 @@ class RecordLayout:
                 f"`top_k` must be an integer in 1 to {classes - 1}: the teacher has "
                 f"{classes} classes. Received: {top_k!r}. Leave it out to store all."
             )
-        self.shapes = {None: (classes,), **(features or {})}
+        self.shapes = {None: (*positions, classes), **(features or {})}
         self._top_k = top_k
         self._limits = np.finfo(dtype)
         number = ("number", "<u4")
         if top_k is None:
-            logits = [("logits", _code(dtype), (classes,))]
+            logits = [("logits", _code(dtype), self.shapes[None])]
         else:
             kind = "<u2" if classes <= 2**16 else "<u4"
-            logits = [("classes", kind, (top_k,)), ("top", _code(dtype), (top_k,))]
+            shape = (*positions, top_k)
+            logits = [("classes", kind, shape), ("top", _code(dtype), shape)]
         taps = [
             (f"tap {tap}", _code(dtype), tuple(shape))
             for tap, shape in self.shapes.items()
@@ -72,6 +77,8 @@ class RecordLayout:
             contents["dtype"],
             contents["top_k"],
             {tap: tuple(shape) for tap, shape in contents["features"].items()},
+            # Not in caches of classifiers that are older than those of segmenters.
+            tuple(contents.get("positions", ())),
         )
 
     def encode(self, numbers, outputs):
@@ -123,7 +130,7 @@ class RecordLayout:
         if self._top_k is None:
             return records["logits"].astype("float32")
         logits = np.zeros((len(records), *self.shapes[None]), "float32")
-        np.put_along_axis(logits, records["classes"].astype(int), records["top"], 1)
+        np.put_along_axis(logits, records["classes"].astype(int), records["top"], -1)
         return logits
 
     def _checked(self, what, array, numbers):
@@ -150,10 +157,10 @@ def _worst(values):
 def _largest(logits, k):
     """Returns the classes of the largest logits, and these relative to the others."""
     logits = np.asarray(logits, "float64")
-    order = np.argsort(-logits, axis=1, kind="stable")
+    order = np.argsort(-logits, axis=-1, kind="stable")
     top, others = (
-        np.take_along_axis(logits, part, 1) for part in np.split(order, [k], 1)
+        np.take_along_axis(logits, part, -1) for part in np.split(order, [k], -1)
     )
-    highest = others[:, :1]
-    spread = highest + np.log(np.mean(np.exp(others - highest), axis=1, keepdims=True))
-    return order[:, :k], top - spread
+    highest = others[..., :1]
+    spread = highest + np.log(np.mean(np.exp(others - highest), axis=-1, keepdims=True))
+    return order[..., :k], top - spread

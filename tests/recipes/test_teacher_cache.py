@@ -129,7 +129,7 @@ def test_several_workers_need_a_cache_that_is_built(cached, tmp_path, monkeypatc
     ("arguments", "message"),
     [
         (["--picture_every=1"], "--picture_every runs the teacher on test images"),
-        (["--task=detection", "--method=fitnet"], "--task=classification only"),
+        (["--task=detection", "--method=fitnet"], "whose methods read whole"),
         (["--examples_per_class=5", "--seeds=2"], "draws other images for each seed"),
         (["--cache_max_bytes=1000"], "more than the limit of 1,000 bytes"),
         (["--cache_top_k=10"], "`top_k` must be an integer in 1 to 9"),

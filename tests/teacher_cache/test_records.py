@@ -23,19 +23,24 @@ def test_float32_records_give_back_every_bit(rng):
     assert list(layout.decode(records, [7, 0, 2**32 - 1, 9], ["map"])) == ["map"]
 
 
-def test_the_rest_of_top_k_is_spread_evenly(rng):
+@pytest.mark.parametrize("positions", [(), (2, 3)])
+def test_the_rest_of_top_k_is_spread_evenly(rng, positions):
     """The probabilities are those of the teacher, and their sum for the others."""
-    logits = rng.normal(0, 3, (5, 50))
-    layout = RecordLayout(50, "float32", top_k=4)
-    [found] = layout.decode(layout.encode(range(5), {None: logits}), range(5)).values()
+    logits = rng.normal(0, 3, (5, *positions, 50))
+    layout = RecordLayout(50, "float32", top_k=4, positions=positions)
+    records = layout.encode(range(5), {None: logits})
+    assert len(records[0]) == 4 + np.prod(positions, dtype=int) * 4 * (2 + 4)
+    [found] = layout.decode(records, range(5)).values()
     ours, theirs = softmax(found), softmax(logits)
-    top = np.argsort(-theirs, axis=1)[:, :4]
+    top = np.argsort(-theirs, axis=-1)[..., :4]
     np.testing.assert_allclose(
-        np.take_along_axis(ours, top, 1), np.take_along_axis(theirs, top, 1), rtol=1e-5
+        np.take_along_axis(ours, top, -1),
+        np.take_along_axis(theirs, top, -1),
+        rtol=1e-5,
     )
     others = ours.copy()
-    np.put_along_axis(others, top, np.nan, 1)
-    assert (np.nanmax(others, 1) - np.nanmin(others, 1) < 1e-9).all()
+    np.put_along_axis(others, top, np.nan, -1)
+    assert (np.nanmax(others, -1) - np.nanmin(others, -1) < 1e-9).all()
 
 
 @pytest.mark.parametrize(
