@@ -12,6 +12,7 @@ from keras_diffkd import (
     metrics,
     models,
     preflight,
+    pruning,
 )
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.errors import TrainingDivergedError
@@ -29,6 +30,7 @@ from keras_diffkd.methods import (
     LogitsKD,
     VkD,
 )
+from keras_diffkd.pruning import shrink
 
 __version__ = "0.1.0"
 
@@ -57,6 +59,8 @@ __all__ = [
     "metrics",
     "models",
     "preflight",
+    "pruning",
+    "shrink",
 ]
 
 

@@ -1,5 +1,6 @@
 """Loads the data set that the flags name."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -20,11 +21,12 @@ MAX_SAMPLE_BYTES = 2**30
 NUM_CALIBRATION_SAMPLES = 256
 
 
-def load_data(start_step=0):
+def load_data(start_step=0, labeled_only=False):
     """Loads the data set that the flags describe.
 
     Args:
         start_step: int, the training step that the training data starts at.
+        labeled_only: whether to leave out the images of `--unlabeled`.
 
     Returns:
         `ClassificationData`, `DetectionData` or `SegmentationData` of
@@ -50,6 +52,7 @@ def load_data(start_step=0):
             bad_images=flags.BAD_IMAGES.value,
             **_balance(),
             **_views(),
+            **({} if labeled_only else _unlabeled()),
         )
     for warning in caught:
         if issubclass(warning.category, DataWarning):
@@ -60,11 +63,47 @@ def load_data(start_step=0):
     return data
 
 
+def load_again(data, start_step):
+    """Loads a data set of `load_data` or `labeled_part`, from a later step on."""
+    unlabeled = getattr(data, "num_unlabeled_examples", 0)
+    return load_data(start_step=start_step, labeled_only=not unlabeled)
+
+
+def labeled_part(data):
+    """Returns the data set for training without a teacher, with the same steps.
+
+    Args:
+        data: data set from `load_data`.
+    """
+    if flags.UNLABELED.value is None:
+        return data
+    labeled = load_data(labeled_only=True)
+    return dataclasses.replace(labeled, steps_per_epoch=data.steps_per_epoch)
+
+
 @functools.cache
 def _say_once(text, file):
     """Prints a text the first time, and on the chief only."""
     if cluster.is_chief():
         print(text, file=file)
+
+
+def _unlabeled():
+    """Returns `--unlabeled` as an argument of the loader, if it is set."""
+    path = flags.UNLABELED.value
+    if path is None:
+        return {}
+    if flags.TASK.value != "classification":
+        raise ValueError(
+            "--unlabeled works for --task=classification only. Received: "
+            f"--task={flags.TASK.value}. Leave it out"
+        )
+    if flags.METHOD.value == ["none"]:
+        raise ValueError(
+            "--unlabeled needs a method that learns from a teacher. Received: "
+            "--method=none. Leave one of them out"
+        )
+    return {"unlabeled": path}
 
 
 def _views():

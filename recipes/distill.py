@@ -21,7 +21,7 @@ from keras_diffkd.teacher_cache import stored_outputs
 
 from . import cluster, flags, seeds, teacher_cache
 from .command_line import run_command
-from .data import load_data
+from .data import labeled_part, load_data
 from .methods import build_methods
 from .networks import build_network, keep_teacher, load_teacher, teaching
 from .preflight import check_flags, check_training
@@ -122,7 +122,8 @@ def train_stages(run, unfinished, baseline, student, methods, cache):
     # Models that do not fit each other fail here, before anything is written.
     distiller = alone = None
     if baseline in unfinished:
-        alone = build_distiller(build_student(data), data)
+        labeled = labeled_part(data)
+        alone = build_distiller(build_student(data), labeled)
     if student in unfinished:
         teacher = load_teacher(run, data, methods) if methods else None
         distiller = distil_from(cache, teacher, data, methods)
@@ -131,7 +132,7 @@ def train_stages(run, unfinished, baseline, student, methods, cache):
     check_training(distiller or alone, distilled, flags.TEACHER.value)
     if alone is not None:
         with claim(baseline):
-            train(alone, baseline, data)
+            train(alone, baseline, labeled)
     if distiller is not None:
         with claim(student):
             if methods and cluster.is_chief():

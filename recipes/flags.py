@@ -69,6 +69,12 @@ BAD_IMAGES = flags.DEFINE_enum(
     ["skip", "refuse"],
     "Leave out files of your images that cannot be used, with a warning, or stop.",
 )
+UNLABELED = flags.DEFINE_string(
+    "unlabeled",
+    None,
+    "Folder of further images without labels, which the methods learn from and the "
+    "labels' loss ignores; for your images and --task=classification.",
+)
 IMAGE_SIZE = flags.DEFINE_string(
     "image_size",
     None,

@@ -25,6 +25,8 @@ def main(argv):
     del argv
     # The teacher sees a new view in each epoch, also with an experiment's flags.
     flags.FLAGS["cache_views"].value = None
+    # It learns from labels alone.
+    flags.FLAGS["unlabeled"].value = None
     check_flags(("run_dir", "dataset", "teacher"), method=False)
     prepare()
     run = RunDirectory(Path(flags.RUN_DIR.value))

@@ -16,7 +16,7 @@ from keras_diffkd.errors import OtherTrainingError
 from keras_diffkd.validation.models import check_finite_weights
 
 from . import cluster, flags, tasks
-from .data import data_fingerprint, load_data
+from .data import data_fingerprint, load_again
 from .run.directory import RunDirectory
 from .run.epoch_events import EpochEvents
 from .run.metrics_log import MetricsLog
@@ -101,7 +101,7 @@ def train(distiller, stage, data, cache=None):
     if at.step:
         inside = f", step {at.step_in_epoch}" if at.step_in_epoch else ""
         _say(f"Resuming {stage.folder} after epoch {at.epoch}{inside}")
-        data = with_stored_outputs(load_data(start_step=at.step), cache, distiller)
+        data = with_stored_outputs(load_again(data, at.step), cache, distiller)
     records = stage if cluster.is_chief() else _in_scratch_folder(stage)
     # The random draws do not depend on earlier trainings in this process.
     keras.utils.set_random_seed(flags.SEED.value)

@@ -49,6 +49,13 @@ def test_detection_and_segmentation(tmp_path, monkeypatch, capsys):
     assert set(paths) - found == {"backbone/feature_extractor"}
 
 
+def test_shrinking(capsys):
+    names = run_blocks("shrinking.md")
+    page = (DOCS / "shrinking.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.strip() in page
+    assert names["student"].count_params() == names["report"].parameters[1]
+
+
 def _is_tapped(model, path):
     try:
         output_specs(model, model.input, [path])

@@ -18,6 +18,7 @@ ORDER = (
     "methods",
     "interop",
     "preflight",
+    "pruning",
     "distiller",
     "resuming",
     "callbacks",

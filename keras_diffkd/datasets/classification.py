@@ -230,7 +230,9 @@ def load_classification(
         views=fixed,
         full_name=source.full_name,
         num_unlabeled_examples=num_unlabeled,
-        description=describe(source, (num_stream, num_test), size, batch_size),
+        description=describe(
+            source, (num_train, num_test), size, batch_size, num_unlabeled
+        ),
     )
 
 

@@ -1,12 +1,15 @@
 """Loads object detection data sets as batches for training and testing."""
 
 import dataclasses
+import warnings
 
 import tensorflow as tf
 
 from keras_diffkd.datasets.canvas import canvas_size
 from keras_diffkd.datasets.description import describe
 from keras_diffkd.datasets.detection_source import DetectionSource
+from keras_diffkd.datasets.folders.boxes import open_boxes
+from keras_diffkd.datasets.folders.paths import is_path
 from keras_diffkd.datasets.known import (
     DETECTION,
     DetectionConventions,
@@ -21,6 +24,7 @@ from keras_diffkd.datasets.stream import (
     train_batches,
 )
 from keras_diffkd.datasets.view import find_view, letterbox
+from keras_diffkd.errors import DataWarning
 
 _MAX_BOXES = 100
 
@@ -95,7 +99,9 @@ def load_detection(
 
     Args:
         name: `digit_scenes`, or a name in the TFDS catalog of a data set with an image
-            and a sequence of objects with box and class label, for example "coco/2017".
+            and a sequence of objects with box and class label, for example "coco/2017";
+            or the path of a folder with images and JSON files of COCO's format
+            (`docs/your_data.md`).
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
         batch_size: Integer, the global batch size.
         image_size: Integer, the side of the square images, or `(height, width)`.
@@ -104,7 +110,8 @@ def load_detection(
         train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
         test_split: Like `train_split`. Defaults to "test", or to "validation" if there
-            is no "test" with boxes.
+            is no "test" with boxes. For a user's folder without splits, it is the share
+            of images to test on, and defaults to "20%".
         augment: "flip", "crop" (scales by 0.8 to 1.25 and shifts; drops boxes of which
             less than a quarter is visible), "crop_flip", or "none". Defaults to the
             augmentation in the literature on the data set, or to "crop_flip".
@@ -120,6 +127,8 @@ def load_detection(
             without sharding. `test` is complete on each worker.
         download: Boolean, whether TFDS may download the data set. `digit_scenes` never
             needs a download.
+        bad_images: "skip" to leave out, with a warning, the images in a user's folder
+            that cannot be used, or "refuse" to stop at them.
 
     Returns:
         A `DetectionData`.
@@ -143,7 +152,19 @@ def load_detection(
     (TensorShape([8, 3, 4]), TensorShape([8, 3]))
     """
     check_arguments(batch_size, seed, start_step, shard)
-    builder = prepared_builder(name, data_dir, download)
+    if is_path(name):
+        user = open_boxes(
+            name,
+            data_dir=data_dir,
+            test_split=test_split,
+            bad_images=bad_images,
+            image_size=image_size,
+        )
+        builder, test_split = user.builder, user.test_split
+        for problem in user.problems:
+            warnings.warn(problem, DataWarning, stacklevel=2)
+    else:
+        builder = prepared_builder(name, data_dir, download)
     known = find_conventions(DETECTION, builder, DetectionConventions())
     source = DetectionSource(builder, known.empty_boxes)
     view_of = find_view(augment or known.augment or "crop_flip")

@@ -1,12 +1,15 @@
 """Loads semantic segmentation data sets as batches for training and testing."""
 
 import dataclasses
+import warnings
 
 import tensorflow as tf
 
 from keras_diffkd.datasets.canvas import canvas_size
 from keras_diffkd.datasets.description import describe
 from keras_diffkd.datasets.fixed_views import FixedViews, training_views
+from keras_diffkd.datasets.folders.masks import open_masks
+from keras_diffkd.datasets.folders.paths import is_path
 from keras_diffkd.datasets.known import (
     SEGMENTATION,
     SegmentationConventions,
@@ -17,6 +20,7 @@ from keras_diffkd.datasets.preparation import prepared_builder
 from keras_diffkd.datasets.segmentation_source import SegmentationSource
 from keras_diffkd.datasets.stream import check_arguments, test_batches
 from keras_diffkd.datasets.view import VERSION, find_view, letterbox
+from keras_diffkd.errors import DataWarning
 
 _IGNORE_LABEL = 255
 
@@ -93,7 +97,8 @@ def load_segmentation(
         name: `digit_scenes` (the background and ten digits), `oxford_iiit_pet` (pet,
             background and border), `cityscapes` (the 19 classes of the benchmark), or a
             TFDS data set whose mask is a `tfds.features.LabeledImage`, in which pixels
-            of 255 are ignored.
+            of 255 are ignored; or the path of a folder with `images` and `masks`
+            (`docs/your_data.md`).
         data_dir: Folder of prepared data sets. Defaults to that of TFDS.
         batch_size: Integer, the global batch size.
         image_size: Integer, the side of the square images, or `(height, width)`.
@@ -102,7 +107,8 @@ def load_segmentation(
         train_split: A split or a slice of one in the notation of TFDS, for example
             "train[:80%]".
         test_split: Like `train_split`. Defaults to "test", or to "validation" if there
-            is no "test" with masks.
+            is no "test" with masks. For a user's folder without splits, it is the share
+            of images to test on, and defaults to "20%".
         augment: "flip", "crop" (scales by 0.8 to 1.25 and shifts), "crop_flip", or
             "none". Defaults to "crop_flip", or to "crop" for digits.
         views: As for `load_classification`, like `view_seed`.
@@ -115,6 +121,8 @@ def load_segmentation(
             without sharding. `test` is complete on each worker.
         download: Boolean, whether TFDS may download the data set. `digit_scenes` never
             needs a download.
+        bad_images: "skip" to leave out, with a warning, the images in a user's folder
+            that cannot be used, or "refuse" to stop at them.
 
     Returns:
         A `SegmentationData`.
@@ -138,7 +146,19 @@ def load_segmentation(
     (TensorShape([8, 64, 64, 3]), TensorShape([8, 64, 64]))
     """
     check_arguments(batch_size, seed, start_step, shard)
-    builder = prepared_builder(name, data_dir, download)
+    if is_path(name):
+        user = open_masks(
+            name,
+            data_dir=data_dir,
+            test_split=test_split,
+            bad_images=bad_images,
+            image_size=image_size,
+        )
+        builder, test_split = user.builder, user.test_split
+        for problem in user.problems:
+            warnings.warn(problem, DataWarning, stacklevel=2)
+    else:
+        builder = prepared_builder(name, data_dir, download)
     default = SegmentationConventions(ignored=(_IGNORE_LABEL,))
     known = find_conventions(SEGMENTATION, builder, default)
     source = SegmentationSource(builder, known, _IGNORE_LABEL)

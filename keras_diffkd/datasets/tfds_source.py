@@ -153,7 +153,7 @@ class TfdsSource:
             **settings,
         )
         try:
-            with _without_warnings():
+            with without_warnings():
                 return self._builder.as_dataset(
                     split=split,
                     shuffle_files=file_seed is not None,
@@ -168,7 +168,7 @@ class TfdsSource:
 
 
 @contextlib.contextmanager
-def _without_warnings():
+def without_warnings():
     """Silences TFDS, which warns of its own use of deprecated functions."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)

@@ -1,6 +1,8 @@
 """Accesses nested layers, the graph of functional models, and masks of tensors."""
 
+import keras
 from keras.src.backend import get_keras_mask, set_keras_mask
+from keras.src.models.functional import Functional
 
 
 def inner_layers(layer, *, include_self=False, recursive=True):
@@ -43,6 +45,27 @@ def node_of(tensor):
 def is_keras_layer(cls):
     """Returns whether a class is one of Keras's own layers."""
     return cls.__module__.startswith("keras.src.layers")
+
+
+def is_keras_operation(cls):
+    """Returns whether a class is one of the operations behind `keras.ops`."""
+    return cls.__module__.startswith(("keras.src.ops.", "keras.src.activations."))
+
+
+def is_application_layer(cls):
+    """Returns whether a model of `keras.applications` defines a class of layers."""
+    return cls.__module__.startswith("keras.src.applications.")
+
+
+def computes_its_graph(model):
+    """Returns whether calling a model does what the graph of its layers says.
+
+    It is so for functional and sequential models, also of subclasses that do not define
+    `call`.
+    """
+    if isinstance(model, keras.Sequential):
+        return type(model).call is keras.Sequential.call and bool(model.built)
+    return isinstance(model, Functional) and type(model).call is Functional.call
 
 
 def mask_of(tensor):

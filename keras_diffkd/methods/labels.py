@@ -11,15 +11,17 @@ def class_probabilities(targets, head, teacher_feature):
 
     Args:
         targets: Integer labels `(batch,)` or `(batch, 1)`, one-hot or soft labels
-            `(batch, classes)`, or `None` for the teacher's own decision.
+            `(batch, classes)`, or `None` for the teacher's own decision. It also
+            stands for a label below 0, which marks a sample without a label.
         head: The `TeacherHead`.
         teacher_feature: Tensor of the teacher's tap.
 
     Raises:
         ValueError: If the targets are anything else.
     """
+    decision = keras.ops.argmax(head(teacher_feature), axis=-1)
     if targets is None:
-        targets = keras.ops.argmax(head(teacher_feature), axis=-1)
+        targets = decision
     shape = tuple(getattr(targets, "shape", ()))
     if len(shape) == 2 and shape[1] == head.classes:
         return keras.ops.cast(targets, "float32")
@@ -30,6 +32,7 @@ def class_probabilities(targets, head, teacher_feature):
             f"shape (batch, {head.classes}). Received: {received}"
         )
     labels = keras.ops.cast(keras.ops.reshape(targets, (-1,)), "int32")
+    labels = keras.ops.where(labels < 0, keras.ops.cast(decision, "int32"), labels)
     return keras.ops.one_hot(labels, head.classes, dtype="float32")
 
 

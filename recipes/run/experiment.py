@@ -27,6 +27,7 @@ _TRUST = ("allow_classes", "allow_unsafe_formats")
 # Flags that do not matter to the training of a teacher.
 _DISTILLATION = (
     "student",
+    "unlabeled",
     "teacher_dtype",
     "cache_views",
     "cache_seed",

@@ -2,12 +2,15 @@
 
 import keras
 import numpy as np
+from keras.metrics import SparseCategoricalAccuracy
 
 from keras_diffkd import datasets
 from keras_diffkd.features.logits import output_activation
 
 from .task import Evaluation, Task
 
+# The label of an image of --unlabeled.
+UNLABELED = -1
 # With fewer classes, top-5 accuracy is not informative.
 MIN_CLASSES_FOR_TOP5 = 100
 
@@ -32,9 +35,13 @@ class Classification(Task):
             )
 
     def compile_arguments(self, data):
+        unlabeled = data.num_unlabeled_examples > 0
+        accuracy = LabeledAccuracy if unlabeled else SparseCategoricalAccuracy
         return {
-            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            "loss": keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, ignore_class=UNLABELED if unlabeled else None
+            ),
+            "metrics": [accuracy(name="accuracy")],
         }
 
     def evaluation(self, model, data):
@@ -72,6 +79,17 @@ class Classification(Task):
 
     def metrics(self, model, data):
         return None  # Accuracy is the default metric of artifacts.
+
+
+class LabeledAccuracy(SparseCategoricalAccuracy):
+    """Measures the accuracy on the images that have a label."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        labeled = keras.ops.not_equal(y_true, UNLABELED)
+        weight = keras.ops.cast(labeled, self.dtype)
+        if sample_weight is not None:
+            weight = weight * keras.ops.cast(sample_weight, self.dtype)
+        super().update_state(y_true, y_pred, weight)
 
 
 class Accuracy(Evaluation):

@@ -4,9 +4,12 @@ import pytest
 
 from keras_diffkd.keras_private.layers import (
     all_layers,
+    computes_its_graph,
     index_of_output,
     inner_layers,
+    is_application_layer,
     is_keras_layer,
+    is_keras_operation,
     mask_of,
     node_of,
     operation_of,
@@ -54,6 +57,33 @@ def test_layers_of_keras():
 
     assert is_keras_layer(keras.layers.Dense)
     assert not is_keras_layer(Mine)
+
+
+def test_operations_of_keras():
+    x = keras.Input((4,))
+    for y in (keras.ops.add(x, 1.0), keras.activations.relu(x)):
+        assert is_keras_operation(type(operation_of(y)))
+    assert not is_keras_operation(keras.layers.ReLU)
+    assert not is_application_layer(keras.layers.ReLU)
+
+
+def test_models_that_compute_their_graph():
+    class Scaled(keras.Model):
+        def call(self, x, training=None, mask=None):
+            return 2 * super().call(x, training=training, mask=mask)
+
+    class Named(keras.Model):
+        pass
+
+    x = keras.Input((4,))
+    y = keras.layers.Dense(2)(x)
+    layers = [keras.Input((4,)), keras.layers.Dense(2)]
+    assert computes_its_graph(keras.Model(x, y))
+    assert computes_its_graph(Named(x, y))
+    assert computes_its_graph(keras.Sequential(layers))
+    assert not computes_its_graph(keras.Sequential(layers[1:]))
+    assert not computes_its_graph(Scaled(x, y))
+    assert not computes_its_graph(keras.layers.Dense(2))
 
 
 def test_masks_on_tensors():

@@ -70,6 +70,7 @@ def test_an_experiment_builds(parse, file):
         image_shape=IMAGE_SHAPES[dataset],
         num_classes=NUM_CLASSES.get(dataset, classes),
         steps_per_epoch=10,
+        num_unlabeled_examples=0,
         ignore_label=255 if dataset == "cityscapes" else None,
     )
     teacher = build_network(flags.TEACHER.value, data)

@@ -6,6 +6,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from keras_diffkd.datasets.folders.image_file import encoded
+from keras_diffkd.datasets.tfds_source import without_warnings
 from keras_diffkd.silent_prints import silent_prints
 
 # Above, the progress bars of TFDS are shown.
@@ -58,11 +59,16 @@ def build(kind, fingerprint, features, examples, target, data_dir, path):
                     yield str(example.image), {"image": image, **target(example)}
 
     root = data_root(data_dir)
-    builder = UserImages(
-        data_dir=root, config=tfds.core.BuilderConfig(name=fingerprint)
-    )
-    if builder.is_prepared():
-        return builder
+    # TFDS warns of a config that it does not know.
+    with without_warnings():
+        config = tfds.core.BuilderConfig(name=fingerprint)
+        builder = UserImages(data_dir=root, config=config)
+        if not builder.is_prepared():
+            _prepare(builder, root, examples)
+    return builder
+
+
+def _prepare(builder, root, examples):
     try:
         _check_space(root, examples)
         if len(examples) > _MANY:
@@ -74,10 +80,9 @@ def build(kind, fingerprint, features, examples, target, data_dir, path):
         # Another process may have been faster, so that moving the result failed.
         if not builder.is_prepared():
             raise ValueError(
-                f"{path} cannot be prepared in {root}: {error}. Give another folder, "
-                "with --data_dir (data_dir in Python)."
+                f"{builder.user_path} cannot be prepared in {root}: {error}. Give "
+                "another folder, with --data_dir (data_dir in Python)."
             ) from error
-    return builder
 
 
 def _check_space(root, examples):

@@ -3,16 +3,50 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_diffkd.datasets.folders.classes import find_classified
+from keras_diffkd.datasets.folders.layout import Layout
 from keras_diffkd.datasets.folders.paths import existing_folder, image_files
 from keras_diffkd.datasets.folders.scan import Example
-from keras_diffkd.datasets.folders.user_data import Layout, open_layout
+from keras_diffkd.datasets.folders.user_data import open_layout
 
 UNLABELED = "unlabeled"
 _NO_LABEL = -1
+
+
+class ClassFolders(Layout):
+    """Describes images with a class each.
+
+    Args:
+        label_names: List of strings.
+        **files: Arguments of `Layout`.
+    """
+
+    kind = "image_classes"
+    channels = None
+
+    def __init__(self, label_names, **files):
+        super().__init__(**files)
+        self._label_names = label_names
+
+    def settle(self, examples):
+        return {"label_names": self._label_names, "notes": []}
+
+    def features(self, settled):
+        return {"label": tfds.features.ClassLabel(names=settled["label_names"])}
+
+    def target(self, example, settled):
+        return {"label": example.target}
+
+    def stratum(self, example):
+        return example.target
+
+    def strata(self):
+        return {
+            label: f"of the class {name!r}"
+            for label, name in enumerate(self._label_names)
+        }
 
 
 def open_classification(path, unlabeled, **options):
@@ -34,25 +68,11 @@ def open_classification(path, unlabeled, **options):
     root = Path(os.path.expanduser(path)).absolute()
     if unlabeled is not None:
         examples = examples + _without_labels(unlabeled)
-
-    def features(shape):
-        return {
-            "image": tfds.features.Image(shape=shape, dtype=np.uint8),
-            "label": tfds.features.ClassLabel(names=label_names),
-        }
-
-    layout = Layout(
-        kind="image_classes",
-        path=os.fspath(path),
+    layout = ClassFolders(
+        label_names,
+        path=path,
         root=root if root.is_dir() else root.parent,
         examples=examples,
-        label_names=label_names,
-        features=features,
-        target=lambda example: {"label": example.target},
-        stratum=lambda example: example.target,
-        strata={
-            label: f"of the class {name!r}" for label, name in enumerate(label_names)
-        },
     )
     return open_layout(layout, **options)
 

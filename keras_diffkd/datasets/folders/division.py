@@ -24,7 +24,7 @@ def divided(examples, share, strata):
     images are on the same side.
 
     Args:
-        examples: List of examined `Example`s, which are all in "train".
+        examples: List of examined `Example`s, those of "train" are divided.
         share: String such as "20%".
         strata: Callable from an `Example` to its stratum, such as its class. Each
             stratum is divided by itself.
@@ -55,6 +55,8 @@ def divided(examples, share, strata):
         )
     groups = {}
     for example in examples:
+        if example.split != "train":
+            continue
         hashes = groups.setdefault(strata(example), {})
         hashes[example.file.sha256] = hashes.get(example.file.sha256, 0) + 1
     chosen = set()
@@ -67,7 +69,7 @@ def divided(examples, share, strata):
             wanted -= hashes[digest]
     return [
         example._replace(split="test")
-        if (strata(example), example.file.sha256) in chosen
+        if example.split == "train" and (strata(example), example.file.sha256) in chosen
         else example
         for example in examples
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from keras_diffkd.datasets.folders.image_file import BadImageError, examine
 
 BAD_IMAGES = ("skip", "refuse")
+_TRAINED_ON = ("train", "unlabeled")
 # Paths that a message shows.
 _SHOWN = 3
 
@@ -22,24 +23,28 @@ class Example(typing.NamedTuple):
         target: What the task adds: a class number, `-1` without a label, the `Path` of
             a mask, or a list of objects.
         file: `ImageFile`, or `None` before the image is examined.
+        found: What was found in the files of the target.
     """
 
     image: Path
     split: str
     target: object
     file: object = None
+    found: object = None
 
 
-def examined(examples, bad_images="skip"):
-    """Examines the images of examples.
+def examined(examples, examine_target, bad_images):
+    """Examines the files of examples.
 
     Args:
         examples: List of `Example`.
+        examine_target: Callable from an `Example` with its `ImageFile` to what its
+            target's files hold. It raises `BadImageError` for those of no use.
         bad_images: "skip" to leave out the examples whose image cannot be used, or
             "refuse".
 
     Returns:
-        `(examples, problems)`: the usable examples, with their `ImageFile`, and a list
+        `(examples, problems)`: the usable examples, with what was found, and a list
         of strings, a line about each kind of problem.
 
     Raises:
@@ -54,12 +59,12 @@ def examined(examples, bad_images="skip"):
     with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor() as pool:
         # Pillow warns of large images and of odd metadata.
         warnings.simplefilter("ignore")
-        found = pool.map(_examine, [example.image for example in examples])
+        found = pool.map(lambda each: _examine(each, examine_target), examples)
         for example, result in zip(examples, found, strict=True):
             if isinstance(result, BadImageError):
                 bad.append(f"{example.image}: {result}")
             else:
-                good.append(example._replace(file=result))
+                good.append(result)
     if not bad:
         return good, []
     said = f"{len(bad)} of {len(examples)} images cannot be used: {shown(bad)}"
@@ -71,9 +76,10 @@ def examined(examples, bad_images="skip"):
     return good, [f"{said}. They are left out."]
 
 
-def _examine(path):
+def _examine(example, examine_target):
     try:
-        return examine(path)
+        example = example._replace(file=examine(example.image))
+        return example._replace(found=examine_target(example))
     except BadImageError as error:
         return error
 
@@ -90,19 +96,22 @@ def repeated(examples):
     Args:
         examples: List of examined `Example`s.
     """
-    first, twice = {}, []
+    first, twice, tested = {}, [], 0
     for example in examples:
-        if example.split == "train":
+        if example.split in _TRAINED_ON:
             first[example.file.sha256] = example
     for example in examples:
+        if example.split in _TRAINED_ON:
+            continue
+        tested += 1
         other = first.get(example.file.sha256)
-        if other is not None and example.split not in ("train", "unlabeled"):
+        if other is not None:
             twice.append(f"{example.image} is {other.image}")
     if not twice:
         return []
     return [
-        f"{len(twice)} images for testing are training images, too, so that the test "
-        f"flatters the models: {shown(twice)}."
+        f"{len(twice)} of {tested} images for testing are training images, too, so "
+        f"that the test flatters the models: {shown(twice)}."
     ]
 
 

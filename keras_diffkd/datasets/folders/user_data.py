@@ -1,7 +1,6 @@
 """Opens the data set that a user names by its path."""
 
 import collections
-import dataclasses
 import hashlib
 import json
 import os
@@ -15,37 +14,6 @@ from keras_diffkd.datasets.sizes import size_question
 
 # Raise it when the same files give other examples.
 _VERSION = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Describes the files of a data set, before the images are examined.
-
-    Attributes:
-        kind: String, the name of the TFDS builder.
-        path: What the user named.
-        root: `Path` of the folder to which names are relative.
-        examples: List of `Example`.
-        label_names: List of strings.
-        features: Callable from the shape of the images to the TFDS features.
-        target: Callable from an `Example` to its features besides "image".
-        stratum: Callable from an `Example` to what each split should have its share of.
-        strata: Dict from what `stratum` returns to words about it.
-        files: List of further `Path`s that the data set depends on.
-        notes: List of strings about what is unusual, but usable.
-    """
-
-    kind: str
-    path: str
-    root: object
-    examples: list
-    label_names: list
-    features: typing.Callable
-    target: typing.Callable
-    stratum: typing.Callable = lambda example: None
-    strata: dict = dataclasses.field(default_factory=lambda: {None: "to train on"})
-    files: tuple = ()
-    notes: tuple = ()
 
 
 class UserData(typing.NamedTuple):
@@ -84,17 +52,18 @@ def open_layout(layout, data_dir, test_split, bad_images, image_size):
     examples = None
     if record is None:
         examples, record = _examine(layout, share, bad_images)
-    channels, sizes = record["channels"], record["sizes"]
+    sizes = record["sizes"]
     if len(sizes) > 1 and image_size is None:
         counts = {tuple(size): count for *size, count in sizes}
         raise ValueError(size_question(layout.path, counts))
     size = tuple(sizes[0][:2]) if len(sizes) == 1 else (None, None)
+    settled = record["settled"]
     builder = build(
         layout.kind,
         record["fingerprint"],
-        layout.features((*size, channels)),
+        layout.all_features(size, settled, record["channels"]),
         examples,
-        layout.target,
+        lambda example: layout.target(example, settled),
         data_dir,
         layout.path,
     )
@@ -122,7 +91,7 @@ def _share(layout, test_split):
 
 def _examine(layout, share, bad_images):
     """Returns the usable examples, and a record for JSON of what was found."""
-    examples, problems = examined(layout.examples, bad_images)
+    examples, problems = examined(layout.examples, layout.examine_target, bad_images)
     _check_usable(layout, examples, problems)
     if share:
         examples = divided(examples, share, layout.stratum)
@@ -131,13 +100,21 @@ def _examine(layout, share, bad_images):
                 f"{layout.path} has too few images to test on {share} of them. "
                 f"Received: {len(examples)}. Add images, or folders train and test."
             )
+    settled = layout.settle(examples)
     files = [example.file for example in examples]
     sizes = collections.Counter((file.height, file.width) for file in files)
     return examples, {
-        "fingerprint": _fingerprint(layout, examples),
-        "channels": max(file.channels for file in files),
+        "fingerprint": _fingerprint(layout, settled, examples),
+        "channels": layout.channels or max(file.channels for file in files),
         "sizes": [[*size, count] for size, count in sizes.most_common()],
-        "problems": [*layout.notes, *problems, *repeated(examples), *changes(examples)],
+        "settled": settled,
+        "problems": [
+            *layout.notes,
+            *settled["notes"],
+            *problems,
+            *repeated(examples),
+            *changes(examples),
+        ],
     }
 
 
@@ -149,26 +126,25 @@ def _check_usable(layout, examples, problems):
         if not any(example.split == split for example in examples)
     ]
     trained = {layout.stratum(e) for e in examples if e.split == "train"}
-    missing += [text for key, text in layout.strata.items() if key not in trained]
+    missing += [text for key, text in layout.strata().items() if key not in trained]
     if missing:
         raise ValueError(
             f"{layout.path} has no usable images {missing[0]}. {' '.join(problems)}"
         )
 
 
-def _fingerprint(layout, examples):
+def _fingerprint(layout, settled, examples):
     """Returns a hash of everything that the prepared data depends on."""
     described = [
         [
             os.path.relpath(example.image, layout.root),
             example.split,
-            layout.target(example),
+            layout.identity(example),
             example.file.sha256,
         ]
         for example in examples
     ]
-    content = [_VERSION, layout.label_names, described]
-    return _hash(content)
+    return _hash([_VERSION, settled["label_names"], described])
 
 
 def _hash(content):
@@ -193,10 +169,10 @@ class _Known:
         key = _hash(
             [
                 _VERSION,
-                str(layout.path),
-                layout.label_names,
-                [[str(e.image), e.split, layout.target(e)] for e in layout.examples],
+                layout.path,
+                [[str(e.image), e.split, e.target] for e in layout.examples],
                 [_state(path) for path in [*paths, *layout.files]],
+                layout.strata(),
                 share,
                 bad_images,
             ]

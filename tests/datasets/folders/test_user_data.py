@@ -125,7 +125,9 @@ def test_training_images_among_the_test_images_are_counted(tmp_path, load):
     write_digits(tmp_path / "set" / "train", per_class=4, classes=2)
     write_digits(tmp_path / "set" / "test", per_class=1, classes=2)
     write_digits(tmp_path / "set" / "val", per_class=1, classes=1)
-    with pytest.warns(DataWarning, match="^3 images for testing are training images"):
+    with pytest.warns(
+        DataWarning, match="^3 of 3 images for testing are training images"
+    ):
         data = load(tmp_path / "set")
     assert (data.num_train_examples, data.num_test_examples) == (8, 2)
     with pytest.warns(DataWarning):
@@ -177,3 +179,31 @@ def test_a_full_disk_is_named(tmp_path, load, monkeypatch):
         ValueError, match="data: the images need .* bytes, and 10 are f"
     ):
         load(folder)
+
+
+def test_images_without_labels_are_trained_on_and_not_tested_on(tmp_path, load):
+    folder = write_digits(tmp_path / "digits", per_class=5, classes=2)
+    others = write_digits(tmp_path / "others", per_class=2, classes=5)
+    for label in ("0", "1"):
+        shutil.rmtree(others / label)
+    data = load(folder, unlabeled=others, batch_size=14, augment="none")
+    counts = (data.num_train_examples, data.num_test_examples)
+    assert (*counts, data.num_unlabeled_examples) == (8, 2, 6)
+    assert data.steps_per_epoch == 1
+    train, test = images_of(data.train.take(1)), images_of(data.test)
+    labeled, unlabeled = files_of(folder), dict.fromkeys(files_of(others), -1)
+    assert train | test == labeled | unlabeled
+    assert sorted(train.values()) == [-1] * 6 + [0] * 4 + [1] * 4
+    # Views for a teacher cache have numbers, and the test images are the same ones.
+    viewed = load(folder, unlabeled=others, views=1, batch_size=14)
+    assert len(list(viewed.views.in_order().unbatch())) == 14
+    assert images_of(load(folder).test) == test
+    for options, says in (
+        ({"examples_per_class": 2}, "cannot be combined"),
+        ({"unlabeled": tmp_path / "nowhere"}, "nowhere must be a folder"),
+        ({"unlabeled": tmp_path / "data" / "image_classes"}, "has no images"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            load(folder, **{"unlabeled": others} | options)
+    with pytest.raises(ValueError, match="adds images to a user's folder.*'digits'"):
+        load("digits", unlabeled=others)
