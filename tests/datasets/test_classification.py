@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_diffkd.datasets import load_classification
+from keras_diffkd.datasets.source import ClassificationSource
 
 MEAN, STD = 0.3049, 0.3756
 
@@ -311,3 +312,58 @@ def test_imagenet_is_tested_on_the_split_that_has_labels(tmp_path):
     with tfds.testing.mock_data(as_dataset_fn=as_dataset, data_dir=tmp_path):
         load_classification(builder.name, data_dir=tmp_path, batch_size=1)
     assert set(splits) == {"train", "validation"}
+
+
+def of_sizes(sizes):
+    """Images of one color each, in the given sizes, of the class 0."""
+    return [(np.full((*size, 3), i, np.uint8), 0) for i, size in enumerate(sizes)]
+
+
+@pytest.fixture
+def load_of_sizes(make_builder, tmp_path, monkeypatch):
+    def load_of_sizes(train, test, **options):
+        builder = make_builder(
+            {"train": of_sizes(train), "test": of_sizes(test)},
+            image=tfds.features.Image(shape=(None, None, 3)),
+        )
+        path = "keras_diffkd.datasets.classification.prepared_builder"
+        monkeypatch.setattr(path, lambda *_: builder)
+        return load_classification("toy", data_dir=tmp_path, batch_size=2, **options)
+
+    return load_of_sizes
+
+
+def test_one_size_is_kept_where_the_metadata_does_not_tell_it(load_of_sizes):
+    data = load_of_sizes([(6, 5)] * 3, [(6, 5)] * 2, augment="crop")
+    assert data.image_shape == (6, 5, 3)
+    colors = np.concatenate([image[:, 0, 0, 0] for image, _ in data.test])
+    # Neither enlarged nor cropped.
+    np.testing.assert_allclose(sorted(colors), [-1, 1 / 127.5 - 1], atol=1e-6)
+    assert next(iter(data.train))[0].shape == (2, 6, 5, 3)
+
+
+def test_several_sizes_are_told_and_need_one(load_of_sizes):
+    says = "differ in size. Received: 3 sizes: 5x6 .1 image.*--image_size"
+    with pytest.raises(ValueError, match=says):
+        load_of_sizes([(6, 5), (5, 6)], [(9, 9)])
+
+
+def test_a_later_image_of_another_size_stops(load_of_sizes, monkeypatch):
+    monkeypatch.setattr("keras_diffkd.datasets.sizes._NUM_LOOKED_AT", 1)
+    data = load_of_sizes([(6, 5), (6, 5), (4, 4)], [(4, 4), (6, 5)], image_size=8)
+    assert data.image_shape == (8, 8, 3)
+    data = load_of_sizes([(6, 5), (6, 5), (6, 5)], [(6, 5), (4, 4), (4, 4)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="of another size than"):
+        list(data.test)
+
+
+def test_image_and_label_are_found_without_supervised_keys(make_data_set):
+    features = {
+        "image": tfds.features.Image(shape=(4, 4, 3)),
+        "label": tfds.features.ClassLabel(num_classes=3),
+        "id": tfds.features.Scalar(np.int64),
+    }
+    example = {"image": np.zeros((4, 4, 3), np.uint8), "label": 2, "id": 5}
+    source = ClassificationSource(make_data_set(features, {"train": [example]}))
+    [(_, label)] = source.read("train").as_numpy_iterator()
+    assert label == 2

@@ -4,6 +4,25 @@ import numpy as np
 import sklearn.datasets
 from PIL import Image
 
+from keras_diffkd.datasets.digits import source_digits
+
+
+def write_digits_of_tfds(folder):
+    """Writes the data set `digits` as PNGs, in the folders train and test.
+
+    Args:
+        folder: `Path`.
+
+    Returns:
+        The folder.
+    """
+    for split in ("train", "test"):
+        for index, pixels, label in source_digits(test=split == "test"):
+            path = folder / split / str(label) / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
 
 def write_digits(folder, per_class=8, classes=10):
     """Writes digits as PNGs, a subfolder for each class.

@@ -1,4 +1,4 @@
-"""The commands as a user runs them, on real digits, with tiny budgets.
+"""The commands as a user runs them, on a folder of digits, with tiny budgets.
 
 Those that write are processes; what reads is run here, where TensorFlow is imported.
 """
@@ -12,7 +12,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
+from helpers.image_folders import write_digits_of_tfds
 from helpers.web_pages import fake_runtime
+from PIL import Image
 
 from keras_diffkd.export import VerificationError
 from keras_diffkd.recipes import distill, evaluate, verify
@@ -105,9 +108,11 @@ def test_an_import_that_fails_shows_what_was_held(tmp_path, end, shown):
 def test_the_whole_job(tmp_path, here, capsys):
     """One test, since the workers of pytest-xdist would each run the chain again."""
     root, run = tmp_path, tmp_path / "run"
+    folder = write_digits_of_tfds(root / "digits")
     run_dir, data = f"--run_dir={run}", f"--data_dir={root / 'data'}"
-    succeed("diffkd-train-teacher", *TINY, run_dir, data)
-    succeed("diffkd-distill", *TINY, run_dir, data, "--baseline")
+    tiny = (*TINY, f"--dataset={folder}", run_dir, data)
+    trained = succeed("diffkd-train-teacher", *tiny)
+    succeed("diffkd-distill", *tiny, "--baseline")
     exported = succeed(
         "diffkd-export",
         run_dir,
@@ -120,14 +125,16 @@ def test_the_whole_job(tmp_path, here, capsys):
     evaluated = here("diffkd-evaluate", evaluate, run_dir, f"--picture={run / 'p.png'}")
     verified = succeed("diffkd-verify", run_dir, "--quantized_tolerance=0.2")
 
+    assert "1,352 training and 445 test images of 10 classes" in trained
     assert f"Report: {run / 'export' / 'report.html'}" in exported
     check_records(run)
     check_models(run)
-    check_export(run)
+    check_export(run, folder)
+    check_accuracy_of_the_file(run, folder / "test")
     assert (run / "p.png").stat().st_size > 1000
     for row in ("teacher", "student alone", "distilled student"):
         assert f"\n{row} " in evaluated
-    assert "digits, 445 test images" in evaluated
+    assert f"{folder}, 445 test images" in evaluated
     for artifact in ARTIFACTS:
         assert artifact in exported
         assert artifact in verified
@@ -165,7 +172,7 @@ def check_models(run):
     assert not np.allclose(student(x), alone(x))
 
 
-def check_export(run):
+def check_export(run, folder):
     for artifact in ARTIFACTS:
         assert (run / "export" / artifact).exists()
     report = json.loads((run / "export" / "report.json").read_text())
@@ -182,10 +189,25 @@ def check_export(run):
     assert int8["calibration"] == {"num_samples": 256, "samples": "given"}
     assert manifest["labels"] == [str(digit) for digit in range(10)]
     assert manifest["source"]["student"] == str(run / "student.keras")
-    assert manifest["source"]["experiment"]["dataset"] == "digits"
+    assert manifest["source"]["experiment"]["dataset"] == str(folder)
     page = json.loads((run / "export" / "web" / "page.json").read_text())
     assert len(page["samples"]) == 8
     assert {sample["label"] for sample in page["samples"]} <= set(manifest["labels"])
+
+
+def check_accuracy_of_the_file(run, folder):
+    """NumPy and the runtime alone find what the report says, in the user's files."""
+    runner = Interpreter(str(run / "export" / "student_int8.tflite"))
+    signature = runner.get_signature_runner()
+    classes = sorted(path.name for path in folder.iterdir())
+    hits = []
+    for path in folder.rglob("*.png"):
+        pixels = np.asarray(Image.open(path))[None, :, :, None]
+        (logits,) = signature(image=pixels).values()
+        hits.append(classes[np.argmax(logits)] == path.parent.name)
+    assert len(hits) == 445
+    report = json.loads((run / "export" / "report.json").read_text())
+    assert report["artifacts"]["tflite_int8"]["accuracy"] == np.mean(hits)
 
 
 def check_finished_run_is_left_alone(run, here):

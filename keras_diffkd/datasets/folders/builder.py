@@ -1,5 +1,6 @@
 """Prepares a user's images as a data set of TFDS, once."""
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from keras_diffkd.datasets.folders.image_file import encoded
 from keras_diffkd.datasets.tfds_source import without_warnings
 from keras_diffkd.silent_prints import silent_prints
 
+# The table of a prepared data set that names the images of each split.
+FILES = "files.csv"
 # Above, the progress bars of TFDS are shown.
 _MANY = 10_000
 
@@ -65,6 +68,7 @@ def build(kind, fingerprint, features, examples, target, data_dir, path):
         builder = UserImages(data_dir=root, config=config)
         if not builder.is_prepared():
             _prepare(builder, root, examples)
+            _write_table(builder, examples)
     return builder
 
 
@@ -83,6 +87,15 @@ def _prepare(builder, root, examples):
                 f"{builder.user_path} cannot be prepared in {root}: {error}. Give "
                 "another folder, with --data_dir (data_dir in Python)."
             ) from error
+
+
+def _write_table(builder, examples):
+    """Writes which image is in which split, for the user."""
+    table = Path(builder.data_dir) / FILES
+    with open(table, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "split"])
+        writer.writerows([example.image, example.split] for example in examples)
 
 
 def _check_space(root, examples):

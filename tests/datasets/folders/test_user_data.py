@@ -64,6 +64,11 @@ def test_a_folder_without_splits_is_divided(digits):
     assert half.num_test_examples == 50
     assert half.full_name != data.full_name
     assert test.items() < images_of(half.test).items()
+    # The user can find out which images they are.
+    table = data_dir / data.full_name / "files.csv"
+    rows = [row.split(",") for row in table.read_text().splitlines()]
+    files = [Image.open(image) for image, split in rows if split == "test"]
+    assert {np.asarray(file).tobytes() for file in files} == test.keys()
 
 
 def test_training_resumes_and_is_cached_like_that_of_tfds(digits):
