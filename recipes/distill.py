@@ -11,6 +11,7 @@ Example:
 seeds. The same command again resumes, or says that nothing is left to do.
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from absl import flags as absl_flags
 
 from keras_diffkd.teacher_cache import stored_outputs
 
-from . import cluster, flags, seeds, teacher_cache
+from . import cluster, flags, seeds, shrinking, teacher_cache
 from .command_line import run_command
 from .data import labeled_part, load_data
 from .methods import build_methods
@@ -43,7 +44,9 @@ absl_flags.adopt_module_key_flags(teacher_cache)
 def main(argv):
     """Trains the student that the flags describe, once for every seed."""
     del argv
-    models = ("student",) if flags.METHOD.value == ["none"] else ("teacher", "student")
+    shrinking.prepare_flags()
+    alone = flags.METHOD.value == ["none"] and not shrinking.is_wanted()
+    models = ("student",) if alone else ("teacher", "student")
     teacher_cache.prepare_flags(seeds=SEEDS.value)
     check_flags(("run_dir", "dataset", *models), method=True)
     prepare()
@@ -92,6 +95,11 @@ def train_unfinished(run, methods):
         print(f"{run.student} is finished; nothing to do")
         return
 
+    choice = None
+    if shrinking.is_wanted():
+        # Before the strategy, whose devices the measured files do not use.
+        data = load_data()
+        choice = shrinking.choose(run, load_teacher(run, data, methods), data)
     cache = None
     if flags.TEACHER_CACHE.value and methods and student in unfinished:
         # Outside the strategy, which would run the teacher on each device.
@@ -99,37 +107,41 @@ def train_unfinished(run, methods):
         missing = not teacher_cache.is_built()
         teacher = teaching(load_teacher(run, data, methods), data, works=missing)
         if missing:
-            check_before_build(teacher, data)
+            check_before_build(run, teacher, data, choice)
         cache = teacher_cache.open_or_build(teacher, data, methods)
     with cluster.scope():
-        train_stages(run, unfinished, baseline, student, methods, cache)
+        train_stages(run, unfinished, baseline, student, methods, cache, choice)
 
 
-def check_before_build(teacher, data):
+def check_before_build(run, teacher, data, choice):
     """Checks the distillation that a cache is for, before the cache is built."""
+    make = functools.partial(build_student, run, choice=choice)
     methods = build_methods(flags.METHOD.value)
-    distiller = build_distiller(build_student(data), data, teacher, methods)
+    distiller = build_distiller(make(data), data, teacher, methods)
     distiller.preflight(data.train, epochs=flags.EPOCHS.value)
     # Stored means over positions are not what every method compares.
     methods = build_methods(flags.METHOD.value)
     stored = teacher_cache.plan(teacher, data, methods).teacher(methods, teacher)
-    build_distiller(build_student(data), data, stored, methods, stored_outputs)
+    build_distiller(make(data), data, stored, methods, stored_outputs)
 
 
-def train_stages(run, unfinished, baseline, student, methods, cache):
+def train_stages(run, unfinished, baseline, student, methods, cache, choice):
     """Builds and trains the stages that are not finished."""
     data = load_data()
+    make = functools.partial(build_student, run, choice=choice)
     # Models that do not fit each other fail here, before anything is written.
     distiller = alone = None
     if baseline in unfinished:
         labeled = labeled_part(data)
-        alone = build_distiller(build_student(data), labeled)
+        alone = build_distiller(make(data), labeled)
     if student in unfinished:
         teacher = load_teacher(run, data, methods) if methods else None
-        distiller = distil_from(cache, teacher, data, methods)
+        distiller = distil_from(cache, teacher, data, methods, make)
     # The check of the distiller includes that of the student alone.
     distilled = teacher_cache.with_stored_outputs(data, cache, distiller)
     check_training(distiller or alone, distilled, flags.TEACHER.value)
+    if choice is not None and cluster.is_chief():
+        choice.save(run)
     if alone is not None:
         with claim(baseline):
             train(alone, baseline, labeled)
@@ -140,7 +152,7 @@ def train_stages(run, unfinished, baseline, student, methods, cache):
             train(distiller, student, distilled, cache)
 
 
-def distil_from(cache, teacher, data, methods):
+def distil_from(cache, teacher, data, methods, make):
     """Builds a distiller with the teacher, or with its stored outputs.
 
     Args:
@@ -148,18 +160,27 @@ def distil_from(cache, teacher, data, methods):
         teacher: `keras.Model`, or `None` without methods.
         data: `ClassificationData`.
         methods: list of distillation methods.
+        make: callable from the data set to a new student.
     """
     teacher = teaching(teacher, data, works=cache is None)
     if cache is None:
-        return build_distiller(build_student(data), data, teacher, methods)
+        return build_distiller(make(data), data, teacher, methods)
     stored = cache.teacher(methods, teacher)
-    return build_distiller(build_student(data), data, stored, methods, stored_outputs)
+    return build_distiller(make(data), data, stored, methods, stored_outputs)
 
 
-def build_student(data):
-    """Builds the student; the same seed gives the same weights with any method."""
+def build_student(run, data, choice=None):
+    """Builds the student; the same seed gives the same weights with any method.
+
+    Args:
+        run: `RunDirectory`.
+        data: data set of the task.
+        choice: `shrinking.Choice` of a student made out of the teacher, or `None`.
+    """
     keras.utils.set_random_seed(flags.SEED.value)
-    return build_network(flags.STUDENT.value, data)
+    if choice is None:
+        return build_network(flags.STUDENT.value, data)
+    return shrinking.build(load_teacher(run, data, []), data, choice.width)
 
 
 def run():

@@ -181,11 +181,7 @@ def export_run(run, settings, path, data):
         input=INPUT.value,
         labels=data.label_names,
         normalization=data.normalization,
-        source={
-            "experiment": experiment.identity(settings),
-            "run_dir": str(run.root),
-            "student": str(path),
-        },
+        source=experiment.source(run, settings, path),
     )
     return folder
 

@@ -100,7 +100,32 @@ TEACHER = flags.DEFINE_string(
     "'hub:PRESET+new', its architecture with new weights.",
 )
 STUDENT = flags.DEFINE_string(
-    "student", None, "The model to train; the same kinds as for --teacher."
+    "student",
+    None,
+    "The model to train; the same kinds as for --teacher, or 'shrink:0.5': the teacher "
+    "with half of its channels, and their weights (docs/shrinking.md).",
+)
+MAX_LATENCY_MS = flags.DEFINE_float(
+    "max_latency_ms",
+    None,
+    "With --student=shrink: take the widest student whose TFLite file needs at most so "
+    "many milliseconds for an image on one thread of this machine.",
+    lower_bound=0.0,
+)
+MAX_KB = flags.DEFINE_float(
+    "max_kb",
+    None,
+    "With --student=shrink: take the widest student whose TFLite file has at most so "
+    "many thousands of bytes.",
+    lower_bound=0.0,
+)
+IMPORTANCE = flags.DEFINE_enum(
+    "importance",
+    None,
+    ["l2", "batch_norm", "taylor"],
+    "Channels that --student=shrink keeps: those of the largest weights, of the "
+    "largest scales of batch normalization, or whose loss would change the loss most; "
+    "unset: l2.",
 )
 ALLOW_CLASSES = flags.DEFINE_list(
     "allow_classes",

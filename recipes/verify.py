@@ -21,7 +21,7 @@ from keras_diffkd.export import (
 from keras_diffkd.export.records.folder import only_writer
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 
-from . import flags, tasks
+from . import flags, shrinking, tasks
 from .command_line import run_command
 from .data import load_data, take_samples
 from .networks import student_to_ship
@@ -81,6 +81,8 @@ def print_report(report):
     """Prints a report of `verify` that has results."""
     if report.get("artifacts"):
         print(format_table(report))
+        for line in shrinking.describe_limits(report):
+            print(line)
 
 
 def run():

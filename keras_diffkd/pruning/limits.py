@@ -33,13 +33,11 @@ MEASURES = {
 def widest_within(name, limit, measure, steps=STEPS):
     """Returns the largest width whose model is within a limit.
 
-    It assumes that a wider model measures more, and tries about `log2(steps)` widths.
-
     Args:
         name: String, the name of the limit, for errors.
         limit: Number.
         measure: Callable that returns what a width measures.
-        steps: Integer. Widths are multiples of `1 / steps`.
+        steps: Integer, see `widest`.
 
     Raises:
         ValueError: If even the smallest width measures more.
@@ -50,18 +48,35 @@ def widest_within(name, limit, measure, steps=STEPS):
     0.296875
     """
     check_number(name, limit, above=0)
+    width = widest(lambda share: measure(share) <= limit, steps)
+    if width is None:
+        raise ValueError(
+            f"`{name}` cannot be met: the smallest width, {1 / steps:g}, has "
+            f"{measure(1 / steps):,g}. Received: {name}={limit:,g}. Raise the limit, "
+            "choose a smaller `divisor`, or a smaller teacher"
+        )
+    return width
+
+
+def widest(is_within, steps):
+    """Returns the largest width for which something holds, or `None`.
+
+    It assumes that it holds for all smaller widths, and tries about `log2(steps)`.
+
+    Args:
+        is_within: Callable from a width to a boolean.
+        steps: Integer. Widths are multiples of `1 / steps`.
+
+    Example:
+
+    >>> widest(lambda width: width < 0.8, 16)
+    0.75
+    """
     low, high = 0, steps + 1
     while high - low > 1:
         middle = (low + high) // 2
-        if measure(middle / steps) <= limit:
+        if is_within(middle / steps):
             low = middle
         else:
             high = middle
-    if low == 0:
-        least = measure(1 / steps)
-        raise ValueError(
-            f"`{name}` cannot be met: the smallest width, {1 / steps:g}, has "
-            f"{least:,g}. Received: {name}={limit:,g}. Raise the limit, choose a "
-            "smaller `divisor`, or a smaller teacher"
-        )
-    return low / steps
+    return low / steps if low else None

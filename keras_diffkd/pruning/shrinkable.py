@@ -11,7 +11,7 @@ from keras_diffkd.pruning.rebuilding import rebuilt
 from keras_diffkd.pruning.report import ShrinkReport
 from keras_diffkd.pruning.sizes import multiply_adds, parameters
 from keras_diffkd.pruning.taylor import taylor_scores
-from keras_diffkd.validation.arguments import check_choice, check_integer
+from keras_diffkd.validation.arguments import check_choice, check_integer, check_number
 from keras_diffkd.validation.models import check_finite_weights, check_model
 
 IMPORTANCES = ("l2", "batch_norm", "taylor")
@@ -83,15 +83,19 @@ class Shrinkable:
         """Returns a boolean array: which atoms stay at this width."""
         return selected(self.graph, self.groups, self._scores, width, self.divisor)
 
-    def student(self, width):
-        """Returns `(student, report)` of a width: a `keras.Model`, a `ShrinkReport`."""
-        graph, stays = self.graph, self.stays(width)
-        if width < 1 and stays.all():
+    def check_width(self, width):
+        """Raises `ValueError` if no channel leaves at a width below 1."""
+        check_number("width", width, above=0, most=1)
+        if width < 1 and self.stays(width).all():
             raise ValueError(
                 f"`width` must let channels leave. Received: width={width:g} with "
                 f"divisor={self.divisor}, which all layers keep whole. Choose a "
                 "smaller width or divisor"
             )
+
+    def student(self, width):
+        """Returns `(student, report)` of a width: a `keras.Model`, a `ShrinkReport`."""
+        graph, stays = self.graph, self.stays(width)
         every = np.ones_like(stays)
         report = ShrinkReport(
             width,

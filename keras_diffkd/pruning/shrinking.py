@@ -2,9 +2,9 @@
 
 import warnings
 
+from keras_diffkd.pruning.exporting import STEPS_TO_EXPORT, exported
 from keras_diffkd.pruning.limits import MEASURES, widest_within
 from keras_diffkd.pruning.shrinkable import Shrinkable
-from keras_diffkd.validation.arguments import check_number
 
 
 def shrink(
@@ -14,6 +14,7 @@ def shrink(
     max_parameters=None,
     max_multiply_adds=None,
     max_kilobytes=None,
+    max_milliseconds=None,
     importance="l2",
     data=None,
     loss=None,
@@ -50,6 +51,9 @@ def shrink(
             and attention. Unknown sizes of the input count as 1.
         max_kilobytes: Number, the same for thousands of bytes of weights in their own
             dtype.
+        max_milliseconds: Number, the same for the time of a call on one sample, on one
+            thread of this machine. A few candidates are exported to TFLite and timed
+            in LiteRT (extra `export`, on TensorFlow).
         importance: Which channels stay. `"l2"`: those with the largest weights;
             `"batch_norm"`: with the largest scales of batch normalization, and `"l2"`
             where there are none; `"taylor"`: those that change the loss most. Or a
@@ -82,6 +86,7 @@ def shrink(
         "max_parameters": max_parameters,
         "max_multiply_adds": max_multiply_adds,
         "max_kilobytes": max_kilobytes,
+        "max_milliseconds": max_milliseconds,
     }
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if (width is not None) + len(given) != 1:
@@ -89,10 +94,17 @@ def shrink(
         raise ValueError(
             f"Pass `width` or one of {', '.join(limits)}. Received: {received}"
         )
-    if width is not None:
-        check_number("width", width, above=0, most=1)
     source = Shrinkable(teacher, importance, data, loss, divisor, keep)
-    if given:
+    if width is not None:
+        source.check_width(width)
+    elif max_milliseconds is not None:
+        width = widest_within(
+            "max_milliseconds",
+            max_milliseconds,
+            lambda share: exported(source.student(share)[0]).milliseconds,
+            STEPS_TO_EXPORT,
+        )
+    else:
         ((name, limit),) = given.items()
         width = widest_within(
             name,

@@ -117,6 +117,32 @@ def draw_costs(points, metric, cost, names):
     return _svg(draw, cost, (4.6, 3.8))
 
 
+def draw_candidates(candidates, width, limit):
+    """Draws the latency of candidates over their widths, and the limit.
+
+    Args:
+        candidates: list of `Candidate`.
+        width: float, the width that was chosen.
+        limit: float in milliseconds, or None.
+
+    Returns:
+        str, an `<svg>` element.
+    """
+
+    def draw(axes):
+        points = sorted((each.width, each.milliseconds) for each in candidates)
+        axes.plot(*zip(*points, strict=True), color=COLORS[ALONE], marker="o")
+        chosen = [point for point in points if point[0] == width]
+        axes.plot(*zip(*chosen, strict=True), color=COLORS[DISTILLED], marker="D")
+        if limit is not None:
+            axes.axhline(limit, color=TEXT, linestyle="--", linewidth=1)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("width")
+        axes.set_ylabel("ms")
+
+    return _svg(draw, "candidates", (3.5, 2.3))
+
+
 def png(figure):
     """Returns a figure of matplotlib as the address of an image in the page."""
     buffer = io.BytesIO()

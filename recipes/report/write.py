@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_diffkd.atomic_files import move_into_place
 
-from .. import evaluate
+from .. import evaluate, shrinking
 from ..pictures import predictions_figure
 from ..run import experiment
 from . import figures
@@ -102,6 +102,7 @@ def _contents(record, data):
         "results": results,
         "gain": gain,
         "warnings": find_warnings(record, weights, gain),
+        "candidates": _candidates(record),
         "shares": loss_shares(record.distilled[-1], weights)
         if record.distilled
         else [],
@@ -121,6 +122,22 @@ def _contents(record, data):
         "costs": _cost_figures(record, seeds[0]),
         "manifest": json.dumps(record.manifest, indent=2) if record.manifest else None,
     }
+
+
+def _candidates(record):
+    """Returns the students that were measured to meet a limit, or None."""
+    choice = shrinking.read_choice(record.run)
+    if choice is None:
+        return None
+    limit = choice.settings.get("max_latency_ms")
+    found = ", ".join(
+        f"{each.milliseconds:.3g} ms at {each.width:g}" for each in choice.candidates
+    )
+    figure = {
+        "alt": f"Latency over the width: {found}",
+        "svg": figures.draw_candidates(choice.candidates, choice.width, limit),
+    }
+    return {"choice": choice, "figure": figure}
 
 
 def _networks(record, data):

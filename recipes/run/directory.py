@@ -8,6 +8,7 @@ R/student.keras                          the distilled student
 R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}   the records of its training
 R/baseline/student.keras                 the student alone
 R/baseline/                              the records of its training, as above
+R/candidates.json                        the students that --max_latency_ms measured
 R/failed_batch.npz                       the last batch of a training that diverged
 R/export/                                the artifacts, and report.html
 R/export/web/                            the page that runs the student
@@ -188,7 +189,7 @@ class RunDirectory:
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"--run_dir must be a folder. Received: {self.root}")
         known = ("flags.txt", "teacher.keras", "teacher/flags.txt")
-        known += ("baseline/flags.txt",)
+        known += ("baseline/flags.txt", "candidates.json")
         known += tuple(
             f"{folder}failed_batch.npz" for folder in ("", "baseline/", "teacher/")
         )

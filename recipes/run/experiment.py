@@ -28,6 +28,9 @@ _TRUST = ("allow_classes", "allow_unsafe_formats")
 _DISTILLATION = (
     "student",
     "unlabeled",
+    "max_latency_ms",
+    "max_kb",
+    "importance",
     "teacher_dtype",
     "cache_views",
     "cache_seed",
@@ -82,6 +85,21 @@ def identity(settings, *, teacher_stage=False):
         # The path may differ: the content of the file is compared elsewhere.
         kept["teacher"] = Path(kept["teacher"]).name
     return kept
+
+
+def source(run, settings, path):
+    """Returns what the manifest and the files of an export say of their origin.
+
+    Args:
+        run: `RunDirectory`.
+        settings: dict as `recorded()` returns it.
+        path: the student's `.keras` file.
+    """
+    return {
+        "experiment": identity(settings),
+        "run_dir": str(run.root),
+        "student": str(path),
+    }
 
 
 def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_size")):
