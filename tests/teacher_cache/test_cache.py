@@ -10,6 +10,7 @@ from keras_diffkd import AFD, DSKD, DiffKD, Distiller, FitNet, LogitsKD, VkD
 from keras_diffkd.datasets import load_segmentation
 from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.teacher_cache import TeacherCache, stored_outputs
+from keras_diffkd.teacher_cache.shards import ShardReader
 from keras_diffkd.teacher_cache.stored_teacher import make_stored_teacher
 
 FEW = {"train_split": "train[:320]"}
@@ -204,6 +205,30 @@ def test_the_distiller_can_be_saved(built, load, tmp_path):
     distiller.save(tmp_path / "distiller.keras")
     loaded = keras.models.load_model(tmp_path / "distiller.keras")
     assert loaded.frozen_teacher.preprocess is stored_outputs
+
+
+def test_a_worker_reads_the_records_of_its_images_alone(built, load, monkeypatch):
+    methods, read, asked = [LogitsKD()], ShardReader.read, []
+    distiller = Distiller(
+        built.teacher(methods), network(4), methods, teacher_preprocess=stored_outputs
+    )
+
+    def recording(self, numbers):
+        asked.append(numbers)
+        return read(self, numbers)
+
+    def of_worker(shard):
+        asked.clear()
+        batches = built.batches(load(shard=shard).views, distiller).take(9)
+        stored = [inputs["stored_logits"] for inputs, _ in batches.as_numpy_iterator()]
+        return np.stack(asked[:9]), np.stack(stored)
+
+    monkeypatch.setattr(ShardReader, "read", recording)
+    whole, logits = of_worker(None)
+    for index in (0, 1):
+        numbers, stored = of_worker((index, 2))
+        np.testing.assert_array_equal(numbers, whole[:, index::2])
+        np.testing.assert_array_equal(stored, logits[:, index::2])
 
 
 def test_images_alone_are_refused_by_name(built, load):
