@@ -26,6 +26,7 @@ from .data import labeled_part, load_data
 from .methods import build_methods
 from .networks import build_network, keep_teacher, load_teacher, teaching
 from .preflight import check_flags, check_training
+from .run.cache_record import write_cache_record
 from .run.directory import RunDirectory
 from .seeds import SEEDS, other_seed, other_seeds
 from .training import build_distiller, claim, locked, prepare, train
@@ -149,6 +150,8 @@ def train_stages(run, unfinished, baseline, student, methods, cache, choice):
         with claim(student):
             if methods and cluster.is_chief():
                 keep_teacher(run, teacher)
+            if cache is not None and cluster.is_chief():
+                write_cache_record(run.root, cache)
             train(distiller, student, distilled, cache)
 
 

@@ -4,6 +4,7 @@ import keras
 
 import keras_diffkd
 
+from ..run.cache_record import describe_cache
 from .records import ALONE, DISTILLED, TEACHER
 
 # The flags at the top of the page.
@@ -23,6 +24,7 @@ def distilled_what(record, data):
     settings = record.settings
     rows = [
         ("teacher", settings.get("teacher") if record.distilled else None),
+        ("teacher's outputs", describe_cache(record.run.root)),
         ("student", settings.get("student")),
         ("task", settings.get("task", "classification")),
         ("data set", _data_set(settings, data)),

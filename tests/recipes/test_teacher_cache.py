@@ -1,10 +1,14 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 from helpers.digit_networks import network, read_weights
 
 from keras_diffkd.recipes import cache_teacher, cluster, evaluate, teacher_cache
+from keras_diffkd.recipes.report.write import write_report
+from keras_diffkd.recipes.run.cache_record import describe_cache
+from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.teacher_cache import TeacherCache
 
 FEW = ("--train_split=train[:320]", "--steps_per_epoch=5", "--epochs=3")
@@ -63,6 +67,11 @@ def test_is_the_training_with_the_teacher_itself(
     assert "--cache_seed=0" in recorded
     evaluate.main([])
     assert "distilled student" in capsys.readouterr().out
+    # The records tell it when the cache is gone.
+    shutil.rmtree(tmp_path / "cache")
+    page = write_report(RunDirectory(run)).read_text()
+    assert "stored, 2 views of each image, float32: all 10 logits, features" in page
+    assert describe_cache(live) is None
 
 
 def interrupted(train, monkeypatch, after):
