@@ -50,6 +50,7 @@ setup(
     packages=packages,
     package_dir={"keras_diffkd": "keras_diffkd", **MAPPED, **ENTRY_POINTS},
     package_data={
+        "diffkd_commands": ["models.txt"],
         "keras_diffkd.recipes": ["experiments/*.flags"],
         "keras_diffkd.recipes.report": ["templates/*"],
         "keras_diffkd.export.web": ["static/*"],

@@ -30,7 +30,7 @@ from .records.page import FOLDER as PAGE
 from .records.report import FILE_NAME as REPORT
 from .records.report import write_verification_report
 from .records.results import Thresholds
-from .serving.calibration import read_calibration
+from .serving.calibration import read_calibration, read_calibration_samples
 from .serving.float32 import check_rebuilt
 from .serving.pixels import Preprocessing, check_input
 from .serving.samples import read_samples
@@ -86,10 +86,10 @@ def export_student(
             same family. None: nothing.
         input: "float32": artifacts take what the student takes. "uint8": they take raw
             pixels and do what `normalization` says themselves.
-        samples: inputs to verify on, or `(inputs, targets)`; see `verify`. None for
-            seeded random inputs, unless the student takes inputs of any size. Of such
-            a student TFLite files take the size of the samples, the others any, which
-            is verified with a second one.
+        samples: inputs to verify on, or `(inputs, targets)`; see `verify`. None for the
+            calibration samples, or else seeded random inputs, unless the student takes
+            inputs of any size. Of such a student TFLite files take the size of the
+            samples, the others any, which is verified with a second one.
         calibration_samples: inputs (without targets) from which "onnx_int8" and
             "tflite_int8" learn the ranges of activations. None for up to 256 of the
             samples; where these are random the manifest warns of it.
@@ -159,7 +159,10 @@ def export_student(
             serving = Serving(student, nms, in_graph, batch_size)
         check_student(serving, formats)
         labels = check_class_names(labels, serving)
-        samples = read_samples(serving, samples, metrics)
+        if samples is None and metrics is None and calibration_samples is not None:
+            samples = read_calibration_samples(serving, calibration_samples)
+        else:
+            samples = read_samples(serving, samples, metrics)
         calibration = None
         if needs_calibration(formats):
             calibration = read_calibration(serving, calibration_samples, samples)

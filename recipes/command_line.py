@@ -131,8 +131,8 @@ def _help_text(name, module):
     return (
         f"{sys.modules[module].__doc__.strip()}\n\n"
         f"Usage: {name} [--flagfile=EXPERIMENT.flags] [--flag=value ...]\n"
-        f"Flags after --flagfile win over those in the file. {name} --version prints "
-        f"the version.\n\n{described}"
+        f"Flags after --flagfile win over those in the file. --version prints the "
+        f"version, --list_models the models of the zoo.\n\n{described}"
     )
 
 

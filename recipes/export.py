@@ -6,7 +6,8 @@ Examples:
 
   diffkd-export --run_dir=runs/digits --formats=saved_model,onnx,tflite
   diffkd-export --run_dir=runs/digits --quantize=int8
-  diffkd-export --student=student.keras --output_dir=artifacts
+  diffkd-export --student=student.keras --output_dir=artifacts --dataset=flowers \\
+      --normalization=0_to_1 --quantize=int8
 
 The artifacts appear only when all of them are complete and agree with the student.
 With --run_dir, R/export/report.html tells about the run on one page (needs [plot]).
@@ -24,7 +25,7 @@ from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.export.serving.pixels import Preprocessing
 
-from . import flags, tasks, verify
+from . import flags, pixels, tasks, verify
 from .command_line import one_line, run_command
 from .data import load_data, take_calibration, take_samples
 from .networks import student_to_ship
@@ -32,6 +33,7 @@ from .report.write import missing_packages, write_report
 from .run import experiment
 from .run.directory import RunDirectory
 from .run.model_files import load_checked_model
+from .student_file import load_student_file
 
 WEB = "web"
 FORMATS = absl_flags.DEFINE_list(
@@ -53,7 +55,8 @@ INPUT = absl_flags.DEFINE_enum(
     "uint8",
     ["uint8", "float32"],
     "uint8: artifacts take raw pixels and normalize them; float32: they take the "
-    "student's input, as always without --run_dir.",
+    "student's input, the default where --run_dir, --dataset and --normalization are "
+    "unset.",
 )
 OPSET = absl_flags.DEFINE_integer(
     "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
@@ -94,6 +97,7 @@ OUTPUT_DIR = absl_flags.DEFINE_string(
 
 # Part of the help of this command.
 absl_flags.adopt_module_key_flags(verify)
+absl_flags.adopt_module_key_flags(pixels)
 
 
 def main(argv):
@@ -121,6 +125,11 @@ def write_artifacts():
     """
     if not flags.RUN_DIR.value:
         return export_file(), None
+    if pixels.NORMALIZATION.value is not None:
+        raise ValueError(
+            "--normalization is for a --student without --run_dir. A run knows how its "
+            "data set was normalized. Leave it out"
+        )
     run = RunDirectory(Path(flags.RUN_DIR.value))
     settings = run.check_finished()
     path = student_to_ship(run, settings)
@@ -170,6 +179,24 @@ def export_run(run, settings, path, data):
         str(path), input_shape=data.image_shape, num_classes=data.num_classes
     )
     folder = Path(OUTPUT_DIR.value or run.export)
+    export_with_data(
+        student,
+        folder,
+        data,
+        source=experiment.source(run, settings, path),
+    )
+    return folder
+
+
+def export_with_data(student, folder, data, source):
+    """Exports a student that is judged on the test split of a data set.
+
+    Args:
+        student: `keras.Model`.
+        folder: `Path`.
+        data: data set from `load_data`.
+        source: dict, for the manifest.
+    """
     samples = take_samples(data)
     export_student(
         student,
@@ -181,13 +208,14 @@ def export_run(run, settings, path, data):
         input=INPUT.value,
         labels=data.label_names,
         normalization=data.normalization,
-        source=experiment.source(run, settings, path),
+        source=source,
     )
-    return folder
 
 
 def export_file():
     """Exports the `.keras` file that `--student` names, without a run.
+
+    With `--dataset` it is judged and calibrated on the images of the data set.
 
     Returns:
         `Path` of the folder.
@@ -201,15 +229,28 @@ def export_file():
             "give --run_dir, or --student=MODEL.keras and --output_dir. Received: "
             f"--student={path} --output_dir={OUTPUT_DIR.value or ''}"
         )
+    student, data, normalization = load_student_file(path)
+    folder, source = Path(OUTPUT_DIR.value), {"experiment": path, "student": path}
+    if data is not None:
+        export_with_data(student, folder, data, source)
+        return folder
+    knows_pixels = normalization is not None
+    kind = INPUT.value if INPUT.present or knows_pixels else "float32"
+    if kind == "float32" and not INPUT.present:
+        print(
+            "The files take what the student takes, in float32. Pass --normalization "
+            "for files that take raw pixels, and --dataset to judge them on real images"
+        )
     export_student(
-        load_checked_model(path),
-        OUTPUT_DIR.value,
-        source={"experiment": path, "student": path},
+        student,
+        folder,
+        source=source,
         **options(),
-        # Without a run the normalization is unknown: asking for uint8 is an error.
-        input=INPUT.value if INPUT.present else "float32",
+        # Without a normalization, asking for uint8 is an error.
+        input=kind,
+        normalization=normalization,
     )
-    return Path(OUTPUT_DIR.value)
+    return folder
 
 
 def options(samples=None):

@@ -5,6 +5,8 @@ from absl.flags import FLAGS
 
 from keras_diffkd.validation.arguments import check_number, is_balanced
 
+from . import teacher_flags
+
 
 class WeightParser(flags.ArgumentParser):
     """Parses the weight of a loss, a number of at least 0 or `balanced`."""
@@ -377,8 +379,9 @@ JIT_COMPILE = flags.DEFINE_enum(
 
 
 def shared():
-    """Returns absl's `Flag` objects of the flags in this file."""
-    return FLAGS.get_flags_for_module(__name__)
+    """Returns absl's `Flag` objects of the flags that describe an experiment."""
+    modules = (__name__, teacher_flags.__name__)
+    return [flag for each in modules for flag in FLAGS.get_flags_for_module(each)]
 
 
 def require(*names):

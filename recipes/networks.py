@@ -73,7 +73,7 @@ def load_teacher(run, data, methods):
         _check_same_file(run.teacher, Path(spec))
         path = spec
     elif not run.teacher.exists():
-        if trained_here or not _is_pretrained(spec):
+        if trained_here or not is_pretrained(spec):
             build_network(spec, data)  # Fails first for a name without a model.
             raise FileNotFoundError(
                 f"{run.teacher} does not exist, and --teacher={spec} is not trained "
@@ -139,7 +139,7 @@ def student_to_ship(run, settings):
     return run.student
 
 
-def _is_pretrained(spec):
+def is_pretrained(spec):
     """Returns whether a model of this name has weights, without a download."""
     return (spec.startswith("hub:") and not spec.endswith("+new")) or (
         spec.startswith("applications:") and spec.endswith("+imagenet")

@@ -5,6 +5,7 @@ import contextlib
 from absl import flags as absl_flags
 
 from . import flags
+from .flag_values import changed
 from .run.directory import RunDirectory
 
 SEEDS = absl_flags.DEFINE_integer(
@@ -41,14 +42,8 @@ def other_seed(run, seed):
         seed: int.
     """
     repeated = repetition(run, seed)
-    changed = {"seed": seed, "run_dir": str(repeated.root)}
+    values = {"seed": seed, "run_dir": str(repeated.root)}
     if run.teacher.exists():
-        changed["teacher"] = str(run.teacher)
-    before = {name: flags.FLAGS[name].value for name in changed}
-    try:
-        for name, value in changed.items():
-            flags.FLAGS[name].value = value
+        values["teacher"] = str(run.teacher)
+    with changed(**values):
         yield repeated
-    finally:
-        for name, value in before.items():
-            flags.FLAGS[name].value = value

@@ -1,5 +1,6 @@
 """The inputs from which a quantizer learns the ranges of activations."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,6 +14,31 @@ RANDOM_WARNING = (
     "the activations were calibrated on random inputs, whose ranges are not those of "
     "real ones: pass `samples` or `calibration_samples`"
 )
+
+
+def read_calibration_samples(serving, calibration_samples):
+    """Returns the calibration samples as those to verify on, if there are no others.
+
+    Random inputs would be worse: a quantized file that is good on images is not on
+    noise.
+
+    Args:
+        serving: `Serving`.
+        calibration_samples: inputs as `samples` of `verify` without targets.
+
+    Returns:
+        `Samples`.
+
+    Example:
+
+    ```python
+    read_calibration_samples(serving, images).origin  # "the calibration samples"
+    ```
+    """
+    if isinstance(calibration_samples, tuple):
+        calibration_samples = calibration_samples[0]
+    found = read_samples(serving, calibration_samples)
+    return dataclasses.replace(found, origin="the calibration samples")
 
 
 def read_calibration(serving, calibration_samples, samples):
@@ -45,7 +71,7 @@ def read_calibration(serving, calibration_samples, samples):
                     f"{expected} for the input '{name}'. Received: {found}"
                 )
         return _thin(given, "given")
-    if samples.origin != "given":
+    if samples.is_random:
         return _thin(samples, samples.origin)
     return _thin(samples, "the samples that are verified on")
 

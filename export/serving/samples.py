@@ -36,6 +36,11 @@ class Samples:
     targets: object
     origin: str
 
+    @property
+    def is_random(self):
+        """Returns whether they were drawn, and are not the user's."""
+        return self.origin.startswith("random")
+
     def __len__(self):
         return len(next(iter(self.inputs.values())))
 

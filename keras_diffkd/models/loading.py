@@ -19,6 +19,7 @@ from keras_diffkd.models.retinanet import repair_initial_weights
 from keras_diffkd.models.zoo import ZOO, build_model, check_image_classes, closest
 from keras_diffkd.validation.packages import import_keras_hub
 
+_IMAGENET_CLASSES = 1000
 # The class that loads a preset for each task.
 HUB_CLASSES = {
     "classification": "ImageClassifier",
@@ -50,8 +51,9 @@ def load_model(
     Models of the zoo, applications and presets return logits. A saved model returns the
     same outputs as before it was saved. A preset is a name, a handle (`hf://...`) or a
     folder. If it has no head, or a head for another number of classes, it gets a new
-    head. With `+new`, only its configuration is read. Models of `keras.applications`
-    and KerasHub may need images that are normalized in their own way.
+    head; so does a trained application for other than 1000 classes. With `+new`, only
+    its configuration is read. Models of `keras.applications` and KerasHub may need
+    images that are normalized in their own way.
 
     Files are not trusted: `inspect_keras_file` checks a file before any part of it is
     built, and the model cannot have more weights than the file.
@@ -126,12 +128,15 @@ def _load_application(spec, input_shape, num_classes):
         )
     if not weights:
         _require(spec, num_classes=num_classes)
+    build = functools.partial(
+        known[name], weights=weights or None, input_shape=input_shape
+    )
     try:
-        return known[name](
-            weights=weights or None,
-            input_shape=input_shape,
-            classes=num_classes or 1000,
-            classifier_activation=None,
+        if weights and num_classes not in (None, _IMAGENET_CLASSES):
+            _warn_of_new_head(spec, num_classes)
+            return _with_logits(build(include_top=False, pooling="avg"), num_classes)
+        return build(
+            classes=num_classes or _IMAGENET_CLASSES, classifier_activation=None
         )
     # Keras raises a bare Exception if a download fails.
     except Exception as error:
@@ -139,6 +144,12 @@ def _load_application(spec, input_shape, num_classes):
             f"keras.applications could not build {spec!r} for input_shape="
             f"{input_shape} and num_classes={num_classes}: {error}"
         ) from error
+
+
+def _with_logits(model, num_classes):
+    """Adds a new head, a dense layer on the pooled features of a model."""
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")
+    return keras.Model(model.input, logits(model.output), name=model.name)
 
 
 def _load_preset(spec, input_shape, num_classes, task, allow_classes):
@@ -213,12 +224,16 @@ def _with_head(load, spec, num_classes):
     except TypeError:  # KerasHub raises this if the preset has no head.
         if num_classes is None:
             raise
+    _warn_of_new_head(spec, num_classes)
+    return load(num_classes=num_classes)
+
+
+def _warn_of_new_head(spec, num_classes):
     warnings.warn(
         f"{spec!r} has no head for {num_classes} classes. It gets a new head, which is "
         "not trained: train it before you use it as a teacher.",
-        stacklevel=2,
+        stacklevel=3,
     )
-    return load(num_classes=num_classes)
 
 
 def _require(spec, **arguments):

@@ -24,6 +24,10 @@ def _run(name):
     if "--version" in sys.argv[1:]:
         print(f"{command} {importlib.metadata.version('keras-diffkd')}")
         return
+    if "--list_models" in sys.argv[1:]:
+        path = Path(__file__).parent / "models.txt"
+        print(path.read_text(encoding="utf-8"), end="")
+        return
     other = _other_backend()
     if other:
         sys.exit(

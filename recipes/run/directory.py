@@ -4,6 +4,7 @@
 R/*.keras.sha256                         the checksums of the models
 R/teacher.keras                          the teacher
 R/teacher/                               the records of its training, as below
+R/teacher/head/                          those of its head, if it is pretrained
 R/student.keras                          the distilled student
 R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}   the records of its training
 R/baseline/student.keras                 the student alone
@@ -189,7 +190,7 @@ class RunDirectory:
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"--run_dir must be a folder. Received: {self.root}")
         known = ("flags.txt", "teacher.keras", "teacher/flags.txt")
-        known += ("baseline/flags.txt", "candidates.json")
+        known += ("baseline/flags.txt", "candidates.json", "teacher/head/flags.txt")
         known += tuple(
             f"{folder}failed_batch.npz" for folder in ("", "baseline/", "teacher/")
         )

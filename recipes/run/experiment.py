@@ -24,6 +24,8 @@ _PLACE = (
 )
 # Flags that only the user of a command sets, never a file of a run.
 _TRUST = ("allow_classes", "allow_unsafe_formats")
+# Flags that matter to the training of a teacher alone.
+_TEACHER = ("head_epochs", "fine_tune_learning_rate")
 # Flags that do not matter to the training of a teacher.
 _DISTILLATION = (
     "student",
@@ -79,7 +81,7 @@ def identity(settings, *, teacher_stage=False):
         settings: dict as `recorded()` returns it.
         teacher_stage: whether only settings of the teacher's training count.
     """
-    left_out = _PLACE + (_DISTILLATION if teacher_stage else ())
+    left_out = _PLACE + (_DISTILLATION if teacher_stage else _TEACHER)
     kept = {name: text for name, text in settings.items() if name not in left_out}
     if kept.get("teacher", "").endswith(".keras"):
         # The path may differ: the content of the file is compared elsewhere.

@@ -137,12 +137,21 @@ def test_pretrained_application(monkeypatch):
 
     def mobilenet(**options):
         received.update(options)
-        return build_model("digits_student", (224, 224, 3), 1000)
+        model = build_model("digits_student", (224, 224, 3), 1000)
+        if options.get("include_top", True):
+            return model
+        pooled = keras.layers.GlobalAveragePooling2D()
+        return keras.Model(model.input, pooled(model.get_layer("features").output))
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", mobilenet)
     load_model("applications:MobileNetV2+imagenet")
     assert received["weights"] == "imagenet"
     assert received["classifier_activation"] is None
+    with pytest.warns(UserWarning, match="has no head for 5 classes"):
+        model = load_model("applications:MobileNetV2+imagenet", num_classes=5)
+    assert received["weights"] == "imagenet"
+    assert received["pooling"] == "avg"
+    assert model.output_shape == (None, 5)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +169,6 @@ def test_pretrained_application(monkeypatch):
             "applications:InceptionV3",
             {"input_shape": (32, 32, 3), "num_classes": 5},
             "could not build 'applications:InceptionV3'.*at least 75x75",
-        ),
-        (
-            "applications:MobileNetV2+imagenet",
-            {"num_classes": 5},
-            "`classes` should be 1000",
         ),
     ],
 )

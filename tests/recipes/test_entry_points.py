@@ -47,6 +47,11 @@ def test_other_settings_of_keras_do_not_matter(start, tmp_path, text):
     assert start()
 
 
+def test_models(start, capsys):
+    assert start("--list_models") == []
+    assert "\nwrn_16_2 " in capsys.readouterr().out
+
+
 def test_version(start, capsys):
     assert start("--run_dir=r", "--version") == []
     version = importlib.metadata.version("keras-diffkd")
