@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from wrong_input_caches import CACHES
+from wrong_input_folders import FOLDERS
 from wrong_input_models import (
     Case,
     distiller,
@@ -459,5 +460,6 @@ SECTIONS = {
     "Weights of samples and classes": WEIGHTS,
     "Settings": SETTINGS,
     "Teacher caches": CACHES,
+    "Your own images": FOLDERS,
 }
 CASES = [case for cases in SECTIONS.values() for case in cases]

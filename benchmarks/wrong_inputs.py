@@ -15,7 +15,7 @@ import numpy as np
 import wrong_input_commands as commands
 from wrong_input_cases import CASES, SECTIONS
 
-from keras_diffkd.errors import PreflightWarning
+from keras_diffkd.errors import DataWarning, PreflightWarning
 from keras_diffkd.validation.findings import Findings
 
 PAGE = Path(__file__).parents[1] / "docs" / "wrong_inputs.md"
@@ -36,7 +36,8 @@ def our_answer(case):
             found = case.ours()
         except ValueError as error:
             return "error", str(error)
-    told = [str(w.message) for w in caught if w.category is PreflightWarning]
+    ours = (DataWarning, PreflightWarning)
+    told = [str(w.message) for w in caught if w.category in ours]
     if isinstance(found, Findings):
         told += found.warnings
     assert told, f"nothing is said of: {case.given}"

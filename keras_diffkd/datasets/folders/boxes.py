@@ -171,7 +171,7 @@ def find_files(path):
     """
     if str(path).endswith(".json"):
         file = Path(os.path.expanduser(path)).absolute()
-        return {"train": (file, [file.parent, file.parent / "images"])}
+        return {"train": (file, [file.parent / "images", file.parent])}
     folder = existing_folder(path)
     splits = split_folders(folder)
     inside = {split: _json_files(each) for split, each in splits.items()}
@@ -242,9 +242,9 @@ def _only(folder, files):
 
 
 def _find_image(folders, name):
-    """Returns the path of an image; that in the first folder if there is none."""
+    """Returns the path of an image; that in the last folder if there is none."""
     paths = [folder / name for folder in folders]
-    return next((path for path in paths if path.is_file()), paths[0])
+    return next((path for path in paths if path.is_file()), paths[-1])
 
 
 def _different(first, second):

@@ -103,18 +103,14 @@ def _examine(layout, share, bad_images):
     settled = layout.settle(examples)
     files = [example.file for example in examples]
     sizes = collections.Counter((file.height, file.width) for file in files)
+    notes = [*layout.notes, *settled["notes"], *problems]
+    notes += [*repeated(examples), *changes(examples)]
     return examples, {
         "fingerprint": _fingerprint(layout, settled, examples),
         "channels": layout.channels or max(file.channels for file in files),
         "sizes": [[*size, count] for size, count in sizes.most_common()],
         "settled": settled,
-        "problems": [
-            *layout.notes,
-            *settled["notes"],
-            *problems,
-            *repeated(examples),
-            *changes(examples),
-        ],
+        "problems": [f"{layout.path}: {note}" for note in notes],
     }
 
 

@@ -131,7 +131,7 @@ def test_training_images_among_the_test_images_are_counted(tmp_path, load):
     write_digits(tmp_path / "set" / "test", per_class=1, classes=2)
     write_digits(tmp_path / "set" / "val", per_class=1, classes=1)
     with pytest.warns(
-        DataWarning, match="^3 of 3 images for testing are training images"
+        DataWarning, match="set: 3 of 3 images for testing are training images"
     ):
         data = load(tmp_path / "set")
     assert (data.num_train_examples, data.num_test_examples) == (8, 2)
