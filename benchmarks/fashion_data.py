@@ -28,12 +28,17 @@ class StoredTeacher:
         images: float32 `(examples, height, width, channels)`, the training images.
         weights: File of the teacher's weights.
         cache: Folder of its outputs, float16. They are computed if they are missing.
+
+    Attributes:
+        network: The teacher itself.
+        fingerprint: String, of its weights.
+        outputs: Dict from layer to array.
     """
 
     def __init__(self, images, weights, cache):
-        self._model = build_model("fashion_teacher", images.shape[1:], 10)
-        self._model.load_weights(weights)
-        self.fingerprint = hash_weights(self._model)[:12]
+        self.network = build_model("fashion_teacher", images.shape[1:], 10)
+        self.network.load_weights(weights)
+        self.fingerprint = hash_weights(self.network)[:12]
         folder = cache / f"{self.fingerprint}_{len(images)}"
         paths = {name: folder / f"{name}.npy" for name in STORED}
         if not folder.exists():
@@ -44,8 +49,8 @@ class StoredTeacher:
         }
 
     def _store(self, images, paths):
-        taps = [self._model.get_layer(name).output for name in paths]
-        outputs = keras.Model(self._model.input, taps).predict(
+        taps = [self.network.get_layer(name).output for name in paths]
+        outputs = keras.Model(self.network.input, taps).predict(
             images, batch_size=1000, verbose=0
         )
         folder = next(iter(paths.values())).parent
@@ -78,7 +83,7 @@ class StoredTeacher:
             _, x = keras.layers.Identity(name=f"after_{name}")([tensor, x])
         x = keras.layers.Identity(name="features")(x)
         for name in ("pool", "logits"):
-            x = self._model.get_layer(name)(x)
+            x = self.network.get_layer(name)(x)
         inputs = inputs if len(inputs) > 1 else inputs[0]
         return keras.Model(inputs, x, name="stored_teacher")
 
