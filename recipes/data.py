@@ -52,6 +52,7 @@ def load_data(start_step=0, labeled_only=False):
             bad_images=flags.BAD_IMAGES.value,
             **_balance(),
             **_views(),
+            **_color_mode(),
             **({} if labeled_only else _unlabeled()),
         )
     for warning in caught:
@@ -86,6 +87,19 @@ def _say_once(text, file):
     """Prints a text the first time, and on the chief only."""
     if cluster.is_chief():
         print(text, file=file)
+
+
+def _color_mode():
+    """Returns `--color_mode` as an argument of the loader, if it is set."""
+    mode = flags.COLOR_MODE.value
+    if mode is None:
+        return {}
+    if flags.TASK.value != "classification":
+        raise ValueError(
+            "--color_mode works for --task=classification only: models of other tasks "
+            f"take three channels. Received: --task={flags.TASK.value}. Leave it out"
+        )
+    return {"color_mode": mode}
 
 
 def _unlabeled():

@@ -152,7 +152,9 @@ def comparison(networks, results, data, settings):
         for name, network in networks.items()
     ]
     images = f"{data.num_test_examples} test images"
-    title = f"{settings['dataset']}, {images}, {settings['method']}"
+    title = (
+        f"{experiment.data_name(settings['dataset'])}, {images}, {settings['method']}"
+    )
     if len(results) > 1:
         title += f", means over {len(results)} seeds ± standard deviation"
     return f"{title}\n{align_columns(['model', 'parameters', *metrics], rows)}"

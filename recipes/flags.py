@@ -1,11 +1,28 @@
 """Defines the flags that the commands share."""
 
+import os
+
 from absl import flags
 from absl.flags import FLAGS
 
+from keras_diffkd.datasets.folders.paths import is_path
 from keras_diffkd.validation.arguments import check_number, is_balanced
 
 from . import teacher_flags
+
+
+class PathParser(flags.ArgumentParser):
+    """Parses the path of a user's images, or the name of another data set.
+
+    A path becomes absolute, so that a run can be used from every folder.
+    """
+
+    syntactic_help = "a path, or the name of a data set"
+
+    def parse(self, argument):
+        if not is_path(argument):
+            return argument
+        return os.path.abspath(os.path.expanduser(argument))
 
 
 class WeightParser(flags.ArgumentParser):
@@ -27,7 +44,8 @@ class WeightParser(flags.ArgumentParser):
 RUN_DIR = flags.DEFINE_string(
     "run_dir", None, "Folder of the run, which takes all files; required."
 )
-DATASET = flags.DEFINE_string(
+DATASET = flags.DEFINE(
+    PathParser(),
     "dataset",
     None,
     "Data set: the path of your images (docs/your_data.md), 'digits', 'digit_scenes', "
@@ -71,7 +89,15 @@ BAD_IMAGES = flags.DEFINE_enum(
     ["skip", "refuse"],
     "Leave out files of your images that cannot be used, with a warning, or stop.",
 )
-UNLABELED = flags.DEFINE_string(
+COLOR_MODE = flags.DEFINE_enum(
+    "color_mode",
+    None,
+    ["rgb", "grayscale"],
+    "Channels of your images: three, or one; unset: one if all of them are gray. For "
+    "--task=classification.",
+)
+UNLABELED = flags.DEFINE(
+    PathParser(),
     "unlabeled",
     None,
     "Folder of further images without labels, which the methods learn from and the "

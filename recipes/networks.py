@@ -11,7 +11,7 @@ from keras_diffkd.models import (
 
 from . import flags, tasks
 from .run.checksums import check_checksum
-from .run.experiment import read_flags
+from .run.experiment import data_name, read_flags
 from .run.model_files import (
     load_checked_model,
     save_model,
@@ -152,7 +152,7 @@ def _was_trained_here(run):
         return False
     for name in ("teacher", "dataset"):
         received = flags.FLAGS[name].value
-        if trained.get(name) != received:
+        if data_name(trained.get(name)) != data_name(received):
             raise ValueError(
                 f"{run.teacher} was trained with --{name}={trained.get(name)}. "
                 f"Received: --{name}={received}. Give another --run_dir"

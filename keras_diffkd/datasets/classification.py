@@ -87,6 +87,7 @@ def load_classification(
     download=False,
     bad_images="skip",
     unlabeled=None,
+    color_mode=None,
 ):
     """Loads an image classification data set.
 
@@ -139,6 +140,8 @@ def load_classification(
             that are not usable images, or "refuse" to stop at them.
         unlabeled: Folder of further images without labels, or `None`. They are part of
             `train`, with the label -1. For a user's folder or CSV file.
+        color_mode: "rgb" for three channels, "grayscale" for one. Defaults to one if
+            all images are gray. For a user's folder or CSV file.
 
     Returns:
         A `ClassificationData`.
@@ -161,9 +164,15 @@ def load_classification(
     TensorShape([64, 8, 8, 1])
     """
     check_arguments(batch_size, seed, start_step, shard)
-    user = {"test_split": test_split, "bad_images": bad_images, "unlabeled": unlabeled}
     source, test_split = open_source(
-        name, data_dir, download, image_size=image_size, **user
+        name,
+        data_dir,
+        download,
+        image_size=image_size,
+        test_split=test_split,
+        bad_images=bad_images,
+        unlabeled=unlabeled,
+        color_mode=color_mode,
     )
     known = CONVENTIONS.get(source.name, Conventions())
     test_split = test_split or known.test_split or source.default_test_split()
@@ -243,8 +252,8 @@ def open_source(name, data_dir=None, download=False, **user):
         name: As in `load_classification`, like `data_dir` and `download`.
         data_dir: Folder, or `None`.
         download: Boolean.
-        **user: `test_split`, `bad_images`, `unlabeled` and `image_size`, for a user's
-            folder.
+        **user: `test_split`, `bad_images`, `unlabeled`, `color_mode` and `image_size`,
+            for a user's folder.
 
     Returns:
         `(source, test_split)`. The split is `None` if `user` did not tell it and the
@@ -259,11 +268,13 @@ def open_source(name, data_dir=None, download=False, **user):
         for problem in data.problems:
             warnings.warn(problem, DataWarning, stacklevel=3)
         return ClassificationSource(data.builder), data.test_split
-    if user.get("unlabeled") is not None:
-        raise ValueError(
-            "`unlabeled` adds images to a user's folder or CSV file. Received: the "
-            f"data set {name!r}. Give the path of a folder as the data set."
-        )
+    for argument in ("unlabeled", "color_mode"):
+        if user.get(argument) is not None:
+            raise ValueError(
+                f"`{argument}` is for a user's folder or CSV file. Received: "
+                f"{argument}={str(user[argument])!r} and the data set {name!r}. Give "
+                "the path of a folder as the data set."
+            )
     if folder is not None:
         source = IdxSource(folder, name if name in IDX_NAMES else None)
     else:

@@ -77,7 +77,8 @@ def _unknown(name):
         f"Unknown data set. Received: {name!r}. "
         + (f"Did you mean {' or '.join(map(repr, close))}? " if close else "")
         + "Expected 'digits', 'digit_scenes' or a name in the TFDS catalog "
-        "(https://www.tensorflow.org/datasets/catalog)."
+        "(https://www.tensorflow.org/datasets/catalog), or the path of a folder of "
+        "images that exists."
     )
 
 

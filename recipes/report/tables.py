@@ -5,6 +5,7 @@ import keras
 import keras_diffkd
 
 from ..run.cache_record import describe_cache
+from ..run.experiment import data_name
 from .records import ALONE, DISTILLED, TEACHER
 
 # The flags at the top of the page.
@@ -123,7 +124,7 @@ def artifact_warnings(record):
 
 
 def _data_set(settings, data):
-    name = settings.get("dataset")
+    name = data_name(settings.get("dataset"))
     if data is None:
         return name
     shape = "x".join(map(str, data.image_shape))

@@ -96,6 +96,7 @@ def _contents(record, data):
     gain = gain_over(seeds, DISTILLED, ALONE)
     return {
         "record": record,
+        "data_name": experiment.data_name(record.settings.get("dataset")),
         "metric": record.metric,
         "what": distilled_what(record, data),
         "models": models(record, networks, results),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keras_diffkd.atomic_files import written_aside
+from keras_diffkd.datasets.folders.paths import is_path
 
 from ..flags import FLAGS, shared
 
@@ -86,7 +87,15 @@ def identity(settings, *, teacher_stage=False):
     if kept.get("teacher", "").endswith(".keras"):
         # The path may differ: the content of the file is compared elsewhere.
         kept["teacher"] = Path(kept["teacher"]).name
-    return kept
+    # So may that of a user's images, whose fingerprint a snapshot holds.
+    return kept | {
+        name: data_name(kept[name]) for name in ("dataset", "unlabeled") if name in kept
+    }
+
+
+def data_name(dataset):
+    """Returns the name of a data set without the folders that a path begins with."""
+    return Path(dataset).name if is_path(dataset) else dataset
 
 
 def source(run, settings, path):
@@ -115,11 +124,14 @@ def adopt(settings, keep=("run_dir", "data_dir", "download", "debug", "batch_siz
         ValueError: if the user gave another data set than the recorded one.
     """
     dataset = FLAGS["dataset"]
-    if dataset.present and dataset.value != settings.get("dataset"):
+    recorded_name = data_name(settings.get("dataset"))
+    if dataset.present and data_name(dataset.value) != recorded_name:
         raise ValueError(
             f"this run was trained on --dataset={settings.get('dataset')}. "
             f"Received: --dataset={dataset.value}"
         )
+    # A user's images may be elsewhere now.
+    keep = (*keep, "dataset") if is_path(dataset.value) else keep
     for name, text in settings.items():
         if name in _TRUST:
             raise ValueError(

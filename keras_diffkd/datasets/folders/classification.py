@@ -13,6 +13,8 @@ from keras_diffkd.datasets.folders.user_data import open_layout
 
 UNLABELED = "unlabeled"
 _NO_LABEL = -1
+# The number of channels. `None` stands for that of the images.
+COLOR_MODES = {"rgb": 3, "grayscale": 1, None: None}
 
 
 class ClassFolders(Layout):
@@ -20,14 +22,15 @@ class ClassFolders(Layout):
 
     Args:
         label_names: List of strings.
+        color_mode: Key of `COLOR_MODES`.
         **files: Arguments of `Layout`.
     """
 
     kind = "image_classes"
-    channels = None
 
-    def __init__(self, label_names, **files):
+    def __init__(self, label_names, color_mode, **files):
         super().__init__(**files)
+        self.channels = COLOR_MODES[color_mode]
         self._label_names = label_names
 
     def settle(self, examples):
@@ -49,13 +52,14 @@ class ClassFolders(Layout):
         }
 
 
-def open_classification(path, unlabeled, **options):
+def open_classification(path, unlabeled, color_mode, **options):
     """Opens the data set of a folder of classes, or of a CSV file.
 
     Args:
         path: See `find_classified`.
         unlabeled: Folder of images without labels, or `None`. They become the split
             "unlabeled".
+        color_mode: "rgb", "grayscale", or `None` for that of the images.
         **options: Further arguments of `open_layout`.
 
     Returns:
@@ -64,12 +68,18 @@ def open_classification(path, unlabeled, **options):
     Raises:
         ValueError: If the files cannot be used. The message names them.
     """
+    if color_mode not in COLOR_MODES:
+        raise ValueError(
+            "`color_mode` must be 'rgb', 'grayscale' or None. Received: "
+            f"{color_mode!r}."
+        )
     examples, label_names = find_classified(path)
     root = Path(os.path.expanduser(path)).absolute()
     if unlabeled is not None:
         examples = examples + _without_labels(unlabeled)
     layout = ClassFolders(
         label_names,
+        color_mode,
         path=path,
         root=root if root.is_dir() else root.parent,
         examples=examples,

@@ -101,13 +101,14 @@ def _examine(layout, share, bad_images):
                 f"Received: {len(examples)}. Add images, or folders train and test."
             )
     settled = layout.settle(examples)
+    channels = layout.channels or max(example.file.channels for example in examples)
     files = [example.file for example in examples]
     sizes = collections.Counter((file.height, file.width) for file in files)
     notes = [*layout.notes, *settled["notes"], *problems]
     notes += [*repeated(examples), *changes(examples)]
     return examples, {
-        "fingerprint": _fingerprint(layout, settled, examples),
-        "channels": layout.channels or max(file.channels for file in files),
+        "fingerprint": _fingerprint(layout, settled, channels, examples),
+        "channels": channels,
         "sizes": [[*size, count] for size, count in sizes.most_common()],
         "settled": settled,
         "problems": [f"{layout.path}: {note}" for note in notes],
@@ -129,7 +130,7 @@ def _check_usable(layout, examples, problems):
         )
 
 
-def _fingerprint(layout, settled, examples):
+def _fingerprint(layout, settled, channels, examples):
     """Returns a hash of everything that the prepared data depends on."""
     described = [
         [
@@ -140,7 +141,7 @@ def _fingerprint(layout, settled, examples):
         ]
         for example in examples
     ]
-    return _hash([_VERSION, settled["label_names"], described])
+    return _hash([_VERSION, settled["label_names"], channels, described])
 
 
 def _hash(content):
@@ -169,6 +170,7 @@ class _Known:
                 [[str(e.image), e.split, e.target] for e in layout.examples],
                 [_state(path) for path in [*paths, *layout.files]],
                 layout.strata(),
+                layout.channels,
                 share,
                 bad_images,
             ]

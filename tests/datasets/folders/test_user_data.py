@@ -210,5 +210,18 @@ def test_images_without_labels_are_trained_on_and_not_tested_on(tmp_path, load):
     ):
         with pytest.raises(ValueError, match=says):
             load(folder, **{"unlabeled": others} | options)
-    with pytest.raises(ValueError, match="adds images to a user's folder.*'digits'"):
+    with pytest.raises(
+        ValueError, match="`unlabeled` is for a user's folder.*'digits'"
+    ):
         load("digits", unlabeled=others)
+
+
+def test_gray_images_may_have_three_channels(tmp_path, load):
+    folder = write_digits(tmp_path / "digits", per_class=3, classes=2)
+    gray = load(folder, augment="none")
+    colored = load(folder, augment="none", color_mode="rgb")
+    assert (gray.image_shape, colored.image_shape) == ((8, 8, 1), (8, 8, 3))
+    [(one, _)], [(three, _)] = gray.test, colored.test
+    np.testing.assert_array_equal(three, np.repeat(one, 3, -1))
+    with pytest.raises(ValueError, match="`color_mode` must be 'rgb', 'grayscale'"):
+        load(folder, color_mode="gray")
