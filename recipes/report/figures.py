@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import re
 
 from .records import ALONE, DISTILLED, TEACHER
@@ -69,11 +70,29 @@ def draw_curves(title, curves, name, percent=False, size=(3.5, 2.3)):
         axes.set_xlabel("epoch")
         _label_epochs(axes, max(x for points in series.values() for x, _ in points))
         if percent:
+            axes.set_ylim(*_range_that_matters(list(series.values())))
             axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
         elif min(values) > 0 and max(values) > WIDE_RANGE * min(values):
             axes.set_yscale("log")
 
     return _svg(draw, f"{title} {name}", size)
+
+
+def _range_that_matters(series):
+    """Returns the limits of an axis without the first fifth of the epochs.
+
+    There, a metric rises from chance, and its later differences could not be seen.
+
+    Args:
+        series: list of lists of `(epoch, value)`.
+    """
+    late = [
+        value for points in series for _, value in points[math.ceil(len(points) / 5) :]
+    ]
+    late = late or [value for points in series for _, value in points]
+    low, high = min(late), max(late)
+    margin = 0.06 * (high - low) or 0.01
+    return max(low - margin, 0.0), high + margin
 
 
 def draw_costs(points, metric, cost, names):
@@ -203,10 +222,8 @@ def _label_epochs(axes, last):
 
 def _ticks(low, high):
     """Returns 1, 2 and 5 times powers of ten between two sizes, with labels."""
-    from math import ceil, log10
-
-    steps = (1,) if log10(high / low) > 2 else (1, 2, 5)
-    powers = range(ceil(log10(low)) - 1, ceil(log10(high)) + 1)
+    steps = (1,) if math.log10(high / low) > 2 else (1, 2, 5)
+    powers = range(math.ceil(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     found = [n * 10.0**power for power in powers for n in steps]
     found = [tick for tick in found if low <= tick <= high]
     return found, [f"{tick:,g}" for tick in found]

@@ -39,9 +39,7 @@ def loss_weights(lines):
             training has set itself.
     """
     weights = {"task_loss": flags.TASK_LOSS_WEIGHT.value}
-    # A report runs no code that a run names: the weights of own methods are unknown.
-    known = [name for name in flags.METHOD.value if ":" not in name]
-    for method in build_methods(known) if known else []:
+    for method in _known_methods():
         for name, weight in method.loss_weights.items():
             weights[f"{method.name}/{name}"] = weight
     settled = lines[-1] if lines else {}
@@ -49,6 +47,28 @@ def loss_weights(lines):
         name: settled.get(log_name(name), 1.0) if is_balanced(weight) else weight
         for name, weight in weights.items()
     }
+
+
+def losses_beside_student(names):
+    """Returns the losses whose gradient does not reach the student.
+
+    The flags must be those of the run; see `experiment.adopt`.
+
+    Args:
+        names: list of str, the names of all losses.
+    """
+    beside = {
+        f"{method.name}/{name}"
+        for method in _known_methods()
+        for name in method.teacher_losses
+    }
+    return [name for name in names if name in beside]
+
+
+def _known_methods():
+    # A report runs no code that a run names: the weights of own methods are unknown.
+    known = [name for name in flags.METHOD.value if ":" not in name]
+    return build_methods(known) if known else []
 
 
 def loss_shares(line, weights):

@@ -17,6 +17,7 @@ from .losses import (
     gammas,
     loss_shares,
     loss_weights,
+    losses_beside_student,
     named_losses,
 )
 from .records import (
@@ -94,6 +95,7 @@ def _contents(record, data):
     seeds = _with_pretrained_teacher(record, networks, data)
     results = summarize(seeds, (TEACHER, ALONE, DISTILLED))
     gain = gain_over(seeds, DISTILLED, ALONE)
+    shares = loss_shares(record.distilled[-1], weights) if record.distilled else []
     return {
         "record": record,
         "data_name": experiment.data_name(record.settings.get("dataset")),
@@ -104,9 +106,8 @@ def _contents(record, data):
         "gain": gain,
         "warnings": find_warnings(record, weights, gain),
         "candidates": _candidates(record),
-        "shares": loss_shares(record.distilled[-1], weights)
-        if record.distilled
-        else [],
+        "shares": shares,
+        "not_of_student": losses_beside_student([share.name for share in shares]),
         "progress": _progress_figures(record),
         "losses": _loss_figures(record, weights),
         "rates": _rate_figures(record),

@@ -58,11 +58,11 @@ def test_a_full_run_has_every_section(write_run):
     assert titles == [
         "Did distillation help?",
         "Warnings",
+        "Artifacts",
         "Models and settings",
         "Share of each loss",
         "Training",
         "Features",
-        "Artifacts",
     ]
     text = text_of(page)
     assert "Distilled from digits_teacher with diffkd_features on digits" in text
@@ -72,6 +72,7 @@ def test_a_full_run_has_every_section(write_run):
     assert "epoch 5" not in text
     assert "student.onnx onnx 13.0 kB 1.0e-06 100.00% 95.10%" in text
     assert "--denoise_weight 2.0" in text
+    assert "denoise trains what the method adds to the student. Its gradient" in text
 
 
 VERIFICATION = {
