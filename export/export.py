@@ -109,7 +109,8 @@ def export_student(
         nms: dict or None. With it a detector's artifacts do non-maximum suppression;
             see `decoded`. TFLite cannot.
         web: dict or None. With it, `web/` is a page that runs `student.onnx` in the
-            browser; `title`, `samples` and `runtime_dir` as in `write_web_page`.
+            browser; `title`, `samples`, `drawing` and `runtime_dir` as in
+            `write_web_page`.
         replace: bool. Whether to remove the formats, and the web page, of an older
             export that this one does not write, also those of another experiment.
         tolerance: float. Largest absolute difference of an output from the Keras

@@ -80,6 +80,16 @@ WEB_SAMPLES = absl_flags.DEFINE_integer(
     "Images of the test split to publish with the web page.",
     lower_bound=0,
 )
+WEB_TITLE = absl_flags.DEFINE_string(
+    "web_title", None, "Heading of the web page; unset: the name of the data set."
+)
+WEB_INPUT = absl_flags.DEFINE_enum(
+    "web_input",
+    "auto",
+    ["auto", "draw", "picture"],
+    "What the web page is for; auto: drawings of small gray digits and letters, "
+    "pictures of everything else.",
+)
 WEB_RUNTIME = absl_flags.DEFINE_string(
     "web_runtime",
     None,
@@ -311,7 +321,13 @@ def web_options(samples):
     count = WEB_SAMPLES.value
     if samples is not None:
         samples = keras.tree.map_structure(lambda array: array[:count], samples)
-    return {"samples": samples if count else None, "runtime_dir": WEB_RUNTIME.value}
+    name = Path(flags.DATASET.value or "").stem.replace("_", " ")
+    return {
+        "title": WEB_TITLE.value or name or None,
+        "samples": samples if count else None,
+        "drawing": {"draw": True, "picture": False}.get(WEB_INPUT.value),
+        "runtime_dir": WEB_RUNTIME.value,
+    }
 
 
 def _calibration_samples(data):

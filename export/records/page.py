@@ -16,7 +16,7 @@ FOLDER = "web"
 _LARGEST_DRAWING = 32
 
 
-def describe_page(manifest, title=None):
+def describe_page(manifest, title=None, drawing=None):
     """Describes a student for the page, and how to run it.
 
     Nothing of the manifest that names places of this machine is in it, because
@@ -25,13 +25,15 @@ def describe_page(manifest, title=None):
     Args:
         manifest: dict, from `read_manifest`, or before there are artifacts.
         title: str, or None for the student's name.
+        drawing: bool, whether the page has an area to draw on; None for small gray
+            images whose classes are digits or letters.
 
     Returns:
         dict, the content of `page.json` but for samples and runtime.
 
     Raises:
-        ExportError: if the student is not one of images that the page can show, or
-            the manifest does not say how pixels become its input.
+        ExportError: if the student is not one of images that the page can show or
+            people can draw, or the manifest does not say how pixels become its input.
 
     Example:
 
@@ -40,7 +42,9 @@ def describe_page(manifest, title=None):
     ```
     """
     picture = _describe_input(manifest)
-    task = _find_task(manifest)
+    task, labels = _find_task(manifest), _name_classes(manifest)
+    if drawing is None:
+        drawing = _is_of_signs(task, picture, labels)
     name = manifest["student"]["name"]
     return {
         "generator": GENERATOR,
@@ -50,13 +54,13 @@ def describe_page(manifest, title=None):
         "task": task,
         "input": picture,
         "outputs": [output["name"] for output in manifest["outputs"]],
-        "labels": _name_classes(manifest),
+        "labels": labels,
         "prediction": (manifest.get("predictions") or {}).get(
             manifest["outputs"][0]["name"]
         ),
         "normalization": _check_normalization(manifest["normalization"], picture),
         "nms": (manifest["detection"] or {}).get("nms"),
-        "drawing": _describe_drawing(task, picture),
+        "drawing": _describe_drawing(task, picture) if drawing else None,
     }
 
 
@@ -203,12 +207,29 @@ def _are_numbers(values, count):
     )
 
 
-def _describe_drawing(task, picture):
-    """Returns how a drawing becomes an image; None if the student takes pictures."""
+def _can_be_drawn(task, picture):
     sides = (picture["height"], picture["width"])
     is_small = max(sides) <= _LARGEST_DRAWING and picture["channels"] == 1
-    if task != "classification" or not is_small:
-        return None
+    return task == "classification" and is_small
+
+
+def _is_of_signs(task, picture, labels):
+    """Returns whether people draw the classes: digits and letters, not clothes."""
+    return _can_be_drawn(task, picture) and all(
+        len(label) == 1 for label in labels or []
+    )
+
+
+def _describe_drawing(task, picture):
+    """Returns how a drawing becomes an image."""
+    sides = (picture["height"], picture["width"])
+    if not _can_be_drawn(task, picture):
+        raise ExportError(
+            "Drawings become gray images of at most "
+            f"{_LARGEST_DRAWING}x{_LARGEST_DRAWING} pixels for a classifier. Leave the "
+            "drawing area out (drawing=False, --web_input=picture). Received: "
+            f"{task} of {picture['height']}x{picture['width']}x{picture['channels']}"
+        )
     # The UCI digits of 8x8 pixels fill their image, those of MNIST have 4 of 28
     # pixels around them. Pens are as thick as theirs.
     return {"margin": 0 if max(sides) <= 16 else 1 / 7, "pen": 0.16}

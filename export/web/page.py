@@ -18,13 +18,19 @@ RUNTIME = "runtime"
 
 
 def write_web_page(
-    export_dir, output_dir, *, title=None, samples=None, runtime_dir=None
+    export_dir,
+    output_dir,
+    *,
+    title=None,
+    samples=None,
+    drawing=None,
+    runtime_dir=None,
 ):
     """Writes a page that runs the ONNX artifact of an export in the browser.
 
-    Digits are drawn; other classifiers, segmenters and detectors take pictures. The
-    folder has everything, so that it works offline, and pictures stay in the browser.
-    It appears when it is complete, and replaces an older page.
+    Digits and letters are drawn; other classifiers, segmenters and detectors take
+    pictures. The folder has everything, so that it works offline, and pictures stay in
+    the browser. It appears when it is complete, and replaces an older page.
 
     Args:
         export_dir: folder that `export_student` wrote, with "onnx" among its formats
@@ -33,6 +39,9 @@ def write_web_page(
         title: str, heading of the page; None for the student's name.
         samples: images to try, as the student takes them, or `(images, targets)`; they
             are published with the page. None for no samples.
+        drawing: bool, whether the page has an area to draw on, or is for pictures; None
+            for an area if the images are small and gray and the classes are digits or
+            letters.
         runtime_dir: folder that has the npm package onnxruntime-web, for use without
             network; None to fetch it once with `npm pack` (see `find_runtime`).
 
@@ -55,7 +64,7 @@ def write_web_page(
     export_dir, output_dir = Path(export_dir), Path(output_dir).resolve()
     check_page_folder(output_dir)
     model = _find_model(export_dir)
-    page = describe_page(read_manifest(export_dir), title)
+    page = describe_page(read_manifest(export_dir), title, drawing)
     runtime = find_runtime(runtime_dir)
     with replacing(output_dir) as folder:
         for path in STATIC.iterdir():
@@ -94,7 +103,7 @@ def prepare_page(options, manifest, formats):
     prepare_page({"title": "Digits"}, manifest, ["onnx"])
     ```
     """
-    known = ("title", "samples", "runtime_dir")
+    known = ("title", "samples", "drawing", "runtime_dir")
     if not isinstance(options, dict) or set(options) - set(known):
         raise ValueError(
             f"Expected `web` to be None or a dict with keys of {list(known)}. "
@@ -105,7 +114,7 @@ def prepare_page(options, manifest, formats):
             "The web page runs student.onnx: add 'onnx' to the formats. Received: "
             f"formats={formats} with a web page"
         )
-    describe_page(manifest.to_json())
+    describe_page(manifest.to_json(), drawing=options.get("drawing"))
     return {**options, "runtime_dir": find_runtime(options.get("runtime_dir"))}
 
 

@@ -6,6 +6,7 @@ import { loadStudent } from "./student.js";
 import { color, fit, show, showBoxes, showMask } from "./view.js";
 
 const MOST_BARS = 12; // Of more classes, the most probable ones are shown.
+const LONG_NAME = 8; // Letters of a class's name that fit beside its bar.
 const LARGE = 64; // Pixels per side from which the picture has its own row.
 const find = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -78,7 +79,7 @@ class App {
     if (this.page.nms) slider.min = this.page.nms.score_threshold;
     const update = () => {
       find("threshold-value").textContent = Number(slider.value).toFixed(2);
-      if (this.outputs) this.showResult();
+      if (this.outputs && !this.isNothing(this.shown)) this.showResult();
     };
     slider.addEventListener("input", update);
     find("threshold-row").hidden = false;
@@ -123,8 +124,12 @@ class App {
     try {
       const { outputs, milliseconds } = await this.student.run(image);
       Object.assign(this, { outputs, shown: image });
-      this.showResult();
-      find("time").textContent = `${milliseconds.toPrecision(2)} ms per run`;
+      if (this.isNothing(image)) {
+        this.showNothing();
+      } else {
+        this.showResult();
+        find("time").textContent = `${milliseconds.toPrecision(2)} ms per run`;
+      }
       document.body.dataset.runs = Number(document.body.dataset.runs ?? 0) + 1;
     } catch (error) {
       report(`The student failed: ${error.message}`, true);
@@ -143,8 +148,7 @@ class App {
     const values = probabilities(this.outputs[this.page.outputs[0]].data, this.page.prediction);
     const order = values.map((_, index) => index).sort((a, b) => values[b] - values[a]);
     const shown = values.length <= MOST_BARS ? [...values.keys()] : order;
-    const isEmpty = this.pad && !this.hasInk();
-    summarize(isEmpty ? "Draw something" : this.name(order[0]));
+    summarize(this.name(order[0]));
     const rows = shown.slice(0, MOST_BARS).map((index) => {
       const track = element("div", "track");
       const bar = element("div", "bar");
@@ -154,16 +158,25 @@ class App {
       const row = entry(this.name(index), percent(values[index]), track, 1);
       row.dataset.index = index;
       row.dataset.probability = values[index];
-      row.classList.toggle("first", index === order[0] && !isEmpty);
+      row.classList.toggle("first", index === order[0]);
       return row;
     });
     const longest = Math.max(...shown.map((index) => this.name(index).length));
-    find("classes").style.setProperty("--names", `${Math.min(10, longest + 1) * 0.6}rem`);
-    list(rows, "bars");
+    find("classes").style.setProperty("--names", `${(longest + 1) * 0.6}rem`);
+    list(rows, longest > LONG_NAME ? "bars long" : "bars");
   }
 
-  hasInk() {
-    return this.shown.data.some((value, at) => at % 4 !== 3 && value > 0);
+  // The first run, which prepares the student, and an empty drawing.
+  isNothing(image) {
+    const hasInk = () => image.data.some((value, at) => at % 4 !== 3 && value > 0);
+    return image === this.nothing || (this.pad && !hasInk());
+  }
+
+  showNothing() {
+    this.showPicture();
+    summarize(this.pad ? "Draw something" : "Choose a picture");
+    find("time").textContent = "";
+    list([], "");
   }
 
   showSegments() {
@@ -244,7 +257,8 @@ async function main() {
       + `parameters for ${page.task} of images of ${width} × ${height} pixels.`;
     const app = new App(page, await loadStudent(page));
     find("main").hidden = false;
-    app.give(fit(document.createElement("canvas"), page));
+    app.nothing = fit(document.createElement("canvas"), page);
+    app.give(app.nothing);
     if (!app.pad) document.querySelector("#samples button")?.click();
   } catch (error) {
     report(`The student could not be loaded: ${error.message}`, true);

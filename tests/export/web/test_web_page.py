@@ -23,6 +23,7 @@ from keras_diffkd.export import (
     write_web_page,
 )
 from keras_diffkd.export.records.fingerprints import fingerprint
+from keras_diffkd.export.records.manifest import read_manifest
 from keras_diffkd.export.records.page import describe_page, find_page_damage, is_page
 from keras_diffkd.export.web import runtime
 from keras_diffkd.export.web.page import STATIC
@@ -83,6 +84,38 @@ def test_the_folder_is_complete(gray_export, runtime_dir):
         *(".html", ".css", ".js", ".json", ".onnx", ".wasm", ".txt"),
     }
     assert is_page(folder)
+
+
+def test_opened_as_a_file_the_page_says_how_to_serve_it():
+    text = (STATIC / "index.html").read_text(encoding="utf-8")
+    [script] = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert "python -m http.server" in script
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}' " in text, "browsers run no other"
+
+
+@pytest.mark.parametrize(
+    ("labels", "drawing", "is_drawn"),
+    [
+        (["0", "1"], None, True),
+        (None, None, True),
+        (["shirt", "boot"], None, False),
+        (["shirt", "boot"], True, True),
+        (["0", "1"], False, False),
+    ],
+)
+def test_digits_and_letters_are_drawn(gray_export, labels, drawing, is_drawn):
+    manifest = read_manifest(gray_export[0]) | {"labels": labels}
+    page = describe_page(manifest, "Clothes", drawing)
+    assert (page["drawing"] is not None) == is_drawn
+    assert page["title"] == "Clothes"
+
+
+def test_photos_are_not_drawn(gray_export):
+    manifest = read_manifest(gray_export[0])
+    manifest["inputs"][0]["shape"] = [None, 64, 64, 1]
+    with pytest.raises(ExportError, match="Leave the drawing area out"):
+        describe_page(manifest, drawing=True)
 
 
 def test_nothing_comes_from_elsewhere():
