@@ -4,6 +4,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers.image_folders import write_scenes
 
 from keras_diffkd import models
 from keras_diffkd.recipes import distill, evaluate, tasks, train_teacher
@@ -49,10 +50,12 @@ def distill_experiment(task):
 
 @pytest.mark.long
 @pytest.mark.parametrize("task", FILES)
-def test_teacher_student_and_evaluation(task, tiny, capsys):
-    run = tiny(task)
+def test_teacher_student_and_evaluation(task, tiny, tmp_path, data_dir, capsys):
+    # As a user's own images.
+    dataset = f"--dataset={write_scenes(tmp_path / 'scenes', task, data_dir)}"
+    run = tiny(task, dataset)
     train_teacher.main([])
-    tiny(task)
+    tiny(task, dataset)
     capsys.readouterr()
     distill.main([])
     said = capsys.readouterr()
@@ -64,13 +67,13 @@ def test_teacher_student_and_evaluation(task, tiny, capsys):
     [line] = read_metrics(run / "metrics.jsonl")
     assert np.isfinite(line["diffkd_features/distill"])
     assert 0 <= line[METRIC[task]] <= 1
-    tiny(task, f"--picture={run / 'picture.png'}")
+    tiny(task, dataset, f"--picture={run / 'picture.png'}")
     evaluate.main([])
     picture = plt.imread(run / "picture.png")
     assert picture.shape[0] > 500
     assert picture.std() > 0.1
     table = capsys.readouterr().out
-    assert "digit_scenes/small, 32 test images" in table
+    assert "scenes, 32 test images" in table
     assert {"detection": "mAP50", "segmentation": "mIoU"}[task] in table
     page = write_report(RunDirectory(run), data=load_data()).read_text()
     assert "Where teacher and student disagree most" in page
