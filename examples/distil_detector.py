@@ -19,16 +19,26 @@ from absl import app, flags, logging
 from keras_diffkd import DiffKD, Distiller, datasets, metrics, models
 from keras_diffkd.export import export_student, format_table, verify
 
-DATASET = flags.DEFINE_string("dataset", "digit_scenes", "Of TFDS, with boxes.")
+DATASET = flags.DEFINE_string(
+    "dataset", "digit_scenes", "Data set of TFDS, with boxes."
+)
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data sets.")
-IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Default: the images' own.")
-TEACHER = flags.DEFINE_string("teacher", "retinanet_scenes_teacher", "Of the zoo.")
-STUDENT = flags.DEFINE_string("student", "retinanet_scenes_student", "Of the zoo.")
-EPOCHS = flags.DEFINE_integer("epochs", 4, "Of the teacher and of the student.")
-STEPS = flags.DEFINE_integer("steps_per_epoch", None, "Default: all the images.")
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Height and width; unset: as stored."
+)
+TEACHER = flags.DEFINE_string(
+    "teacher", "retinanet_scenes_teacher", "Model of the zoo."
+)
+STUDENT = flags.DEFINE_string(
+    "student", "retinanet_scenes_student", "Model of the zoo."
+)
+EPOCHS = flags.DEFINE_integer("epochs", 4, "Epochs of the teacher and of the student.")
+STEPS = flags.DEFINE_integer("steps_per_epoch", None, "Steps; unset: all images.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images in a training step.")
-LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "Falls to 0 as a cosine.")
-OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/detector", "For all results.")
+LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "First rate of a cosine.")
+OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", "runs/detector", "Folder of all results."
+)
 
 # What is compared: every level of the feature pyramid. See docs/taps.md.
 TAP = "backbone/fpn"
@@ -56,18 +66,20 @@ def main(_):
     )
     settings = {"epochs": EPOCHS.value, "steps_per_epoch": steps, "shuffle": False}
 
-    # 2. The teacher, trained as any detector of KerasHub is.
+    # 2. Both models. The student has its own loss, for the boxes; the distiller adds
+    #    that of DiffKD, and has the optimizer: the student's is not used. A wrong name
+    #    or layer shows here, before anything is trained.
     teacher = models.build_model(TEACHER.value, data.image_shape, data.num_classes)
-    teacher.compile(build_optimizer(steps), **detection_loss())
-    teacher.fit(data.train, **settings, verbose=2)
-    teacher.save(output_dir / "teacher.keras")
-
-    # 3. The student has its own loss, for the boxes. The distiller adds that of DiffKD,
-    #    and has the optimizer: the student's is not used.
     student = models.build_model(STUDENT.value, data.image_shape, data.num_classes)
     student.compile("sgd", **detection_loss())
     distiller = Distiller(teacher, student, [DiffKD(TAP, TAP, latent_channels=64)])
     distiller.compile(build_optimizer(steps))
+    distiller.preflight(data.train, steps_per_epoch=steps)
+
+    # 3. The teacher, trained as any detector of KerasHub is, and then the student.
+    teacher.compile(build_optimizer(steps), **detection_loss())
+    teacher.fit(data.train, **settings, verbose=2)
+    teacher.save(output_dir / "teacher.keras")
     distiller.fit(data.train, **settings, verbose=2)
 
     # 4. What is left is a plain detector of KerasHub.

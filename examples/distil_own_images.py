@@ -7,13 +7,14 @@ makes itself a folder of handwritten digits, so that it runs anywhere, in a minu
 """
 
 import contextlib
+import warnings
 from pathlib import Path
 
 import keras
 import sklearn.datasets
 from absl import app, flags
 
-from keras_diffkd import DiffKD, Distiller, LogitsKD
+from keras_diffkd import DiffKD, Distiller, LogitsKD, datasets
 from keras_diffkd.export import export_student, format_table, verify
 from keras_diffkd.features.taps import list_taps
 from keras_diffkd.models import load_model, pretrained_preprocessing, with_preprocessing
@@ -21,8 +22,8 @@ from keras_diffkd.models import load_model, pretrained_preprocessing, with_prepr
 with contextlib.suppress(ImportError):
     import keras_hub  # noqa: F401  A .keras file may hold one of its models.
 
-# --teacher, --student, --size and --learning_rate if you do not say: with --images,
-# trained models of KerasHub; without, models that are small enough for the digits.
+# Defaults of --teacher, --student, --size and --learning_rate: with --images, trained
+# models of KerasHub; without, models that are small enough for the digits.
 PRETRAINED = "hub:resnet_50_imagenet", "hub:mobilenet_v3_small_100_imagenet", 224, 1e-3
 DIGITS = "digits_teacher", "digits_student", 8, 1e-2
 
@@ -30,16 +31,17 @@ IMAGES = flags.DEFINE_string("images", None, "Folder with one subfolder per clas
 TEACHER = flags.DEFINE_string("teacher", None, "Model, preset or .keras file.")
 STUDENT = flags.DEFINE_string("student", None, "Model, preset or .keras file.")
 SIZE = flags.DEFINE_integer("size", None, "Height and width of the images.")
-LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Adam's.")
+LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Learning rate of Adam.")
 TEACHER_TAP = flags.DEFINE_string("teacher_tap", None, "Layer; see docs/taps.md.")
 STUDENT_TAP = flags.DEFINE_string("student_tap", None, "Layer; see docs/taps.md.")
-TEACHER_EPOCHS = flags.DEFINE_integer("teacher_epochs", 5, "For its new head.")
+TEACHER_EPOCHS = flags.DEFINE_integer("teacher_epochs", 5, "Epochs of its new head.")
 EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of the distillation.")
-NUM_DIGITS = flags.DEFINE_integer("num_digits", 1797, "Without --images: how many.")
-OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/own_images", "For all results.")
-
-# Models take (pixel / 255 - mean) / std.
-NORMALIZATION = {"mean": [0.5] * 3, "std": [0.25] * 3, "input_range": [0, 255]}
+NUM_DIGITS = flags.DEFINE_integer(
+    "num_digits", 1797, "Number of digits, without --images."
+)
+OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", "runs/own_images", "Folder of all results."
+)
 
 
 def main(_):
@@ -52,19 +54,20 @@ def main(_):
         value or default for value, default in zip(given, defaults, strict=True)
     )
 
-    # 1. Images in, normalized; a fifth of them is kept for validation.
+    # 1. Images, prepared once in the folder of the data sets; a fifth is for testing.
     images = IMAGES.value or write_digits(output_dir / "digits", NUM_DIGITS.value)
-    train, validation, classes = load_images(images, size)
+    data = datasets.load_classification(
+        str(images),
+        data_dir=str(output_dir / "data"),
+        batch_size=32,
+        image_size=size,
+        color_mode="rgb",
+    )
+    print(data.description)
 
-    # 2. A teacher that knows these classes. A .keras file is taken as it is; any other
-    #    model has a new head, which is trained here on top of what the rest knows.
-    teacher = build(teacher_spec, size, len(classes))
-    if not teacher_spec.endswith(".keras"):
-        train_teacher(teacher, train, validation, learning_rate)
-        teacher.save(output_dir / "teacher.keras")
-
-    # 3. The student learns from the labels, the teacher's features and its logits.
-    student = build(student_spec, size, len(classes))
+    # 2. Both models, and what is compared. A wrong name or layer shows here, before
+    #    anything is trained.
+    teacher, student = build(teacher_spec, data), build(student_spec, data)
     taps = (
         TEACHER_TAP.value or last_feature_map(teacher),
         STUDENT_TAP.value or last_feature_map(student),
@@ -75,60 +78,53 @@ def main(_):
         teacher=teacher, student=student, methods=[features, LogitsKD(name="logits")]
     )
     compile_for_labels(distiller, learning_rate)
-    fit(distiller, train, validation, EPOCHS.value)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The teacher is no better than chance")
+        distiller.preflight(data.train, steps_per_epoch=data.steps_per_epoch)
 
-    # 4. What is left is a plain Keras model. Each exported file is run and compared.
+    # 3. A teacher that knows these classes. A .keras file is taken as it is; any other
+    #    model has a new head, which is trained here on top of what the rest knows.
+    if not teacher_spec.endswith(".keras"):
+        train_teacher(teacher, data, learning_rate)
+        teacher.save(output_dir / "teacher.keras")
+
+    # 4. The student learns from the labels, the teacher's features and its logits.
+    fit(distiller, data, EPOCHS.value)
+
+    # 5. What is left is a plain Keras model. Each exported file takes raw pixels, as
+    #    those of diffkd-export do, and is run and compared.
     student = distiller.strip()
     student.save(output_dir / "student.keras")
-    samples = next(iter(validation.rebatch(128)))
-    samples = tuple(keras.ops.convert_to_numpy(part) for part in samples)
+    samples = next(data.test.unbatch().batch(512).as_numpy_iterator())
     export_dir = output_dir / "export"
     export_student(
         student,
         export_dir,
+        input="uint8",
         samples=samples,
-        labels=classes,
-        normalization=NORMALIZATION,
+        labels=data.label_names,
+        normalization=data.normalization,
     )
     print(format_table(verify(export_dir, student, samples)))
     print(f"Done: {output_dir}/student.keras and {export_dir}/")
 
 
-def load_images(folder, size):
-    """Returns training data, validation data and the names of the classes."""
-    train, validation = keras.utils.image_dataset_from_directory(
-        folder,
-        image_size=(size, size),
-        batch_size=32,
-        validation_split=0.2,
-        subset="both",
-        seed=0,
-    )
-    mean, std = NORMALIZATION["mean"][0], NORMALIZATION["std"][0]
-
-    def normalize(pixels, labels):
-        return (pixels / 255.0 - mean) / std, labels
-
-    classes = train.class_names
-    return train.map(normalize).prefetch(2), validation.map(normalize), classes
-
-
-def build(spec, size, num_classes):
+def build(spec, data):
     """Loads or builds a model, and gives a pretrained one the colors it expects."""
-    model = load_model(spec, input_shape=(size, size, 3), num_classes=num_classes)
+    model = load_model(spec, input_shape=data.image_shape, num_classes=data.num_classes)
     preprocess = pretrained_preprocessing(spec)
     if preprocess is None:
         return model
-    return with_preprocessing(model, preprocess, NORMALIZATION)
+    return with_preprocessing(model, preprocess, data.normalization)
 
 
-def train_teacher(teacher, train, validation, learning_rate):
+def train_teacher(teacher, data, learning_rate):
     """Trains the head of a KerasHub classifier, or all of a model from scratch."""
     for layer in teacher.layers:
         if hasattr(layer, "backbone"):
             layer.backbone.trainable = False
     compile_for_labels(teacher, learning_rate)
-    fit(teacher, train, validation, TEACHER_EPOCHS.value)
+    fit(teacher, data, TEACHER_EPOCHS.value)
 
 
 def compile_for_labels(model, learning_rate):
@@ -137,10 +133,16 @@ def compile_for_labels(model, learning_rate):
     model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
 
 
-def fit(model, train, validation, epochs):
+def fit(model, data, epochs):
     """Trains a model or a distiller; the data set shuffles itself."""
-    settings = {"epochs": epochs, "verbose": 2, "shuffle": False}
-    model.fit(train, validation_data=validation, **settings)
+    model.fit(
+        data.train,
+        steps_per_epoch=data.steps_per_epoch,
+        validation_data=data.test,
+        epochs=epochs,
+        shuffle=False,
+        verbose=2,
+    )
 
 
 def last_feature_map(model):

@@ -21,20 +21,20 @@ from absl import app, flags, logging
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD, datasets, models
 
-DATASET = flags.DEFINE_string("dataset", "digits", "Of TFDS, or a folder of IDX files.")
+DATASET = flags.DEFINE_string("dataset", "digits", "Data set of TFDS, or a folder.")
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data sets.")
-PER_CLASS = flags.DEFINE_integer("examples_per_class", None, "Default: all images.")
+PER_CLASS = flags.DEFINE_integer("examples_per_class", None, "Unset: all.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a training step.")
 TEACHER = flags.DEFINE_string("teacher", "digits_teacher", "Model or .keras file.")
 STUDENT = flags.DEFINE_string("student", "digits_student", "Model or .keras file.")
 TEACHER_TAP = flags.DEFINE_string("teacher_tap", "features", "Layer; see docs/taps.md.")
 STUDENT_TAP = flags.DEFINE_string("student_tap", "features", "Layer; see docs/taps.md.")
-TEACHER_EPOCHS = flags.DEFINE_integer("teacher_epochs", 10, "If it is not a file.")
-EPOCHS = flags.DEFINE_integer("epochs", 15, "Of each training of a student.")
+TEACHER_EPOCHS = flags.DEFINE_integer("teacher_epochs", 10, "Unless it is a file.")
+EPOCHS = flags.DEFINE_integer("epochs", 15, "Epochs of each student.")
 TRIALS = flags.DEFINE_integer("trials", 6, "Settings to try.")
 EXECUTIONS = flags.DEFINE_integer("executions_per_trial", 1, "Trainings per setting.")
 SEEDS = flags.DEFINE_integer("seeds", 1, "Trainings per line of the final table.")
-OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/tuning", "For all results.")
+OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/tuning", "Folder of all results.")
 
 WEIGHTS = ["balanced", "0.3", "1", "3", "10", "30"]
 LEARNING_RATES = [0.1, 0.03, 0.3]
@@ -73,6 +73,9 @@ def main(_):
     # 1. A teacher that has seen all training images.
     data = load("train", "test")
     teacher = build(TEACHER.value, data)
+    # A wrong student or layer shows here, before anything is trained.
+    method = DiffKD(TEACHER_TAP.value, STUDENT_TAP.value)
+    Distiller(teacher, build(STUDENT.value, data), [method])
     if not TEACHER.value.endswith(".keras"):
         compile_for_labels(teacher, data, LEARNING_RATES[0], TEACHER_EPOCHS.value)
         fit(teacher, data, TEACHER_EPOCHS.value)
