@@ -117,7 +117,7 @@ def taps_of(methods):
     return [name for name in STORED if name in {*tapped, "features"}]
 
 
-def fit(distiller, task, data, regime):
+def fit(distiller, task, data, regime, callbacks=()):
     """Trains; returns a dict from the losses with balanced weights to these weights."""
     per_class = regime.per_class
     labels = data.labels[: data.examples(task.stage)]
@@ -128,13 +128,16 @@ def fit(distiller, task, data, regime):
     if task.method == PRETRAINED:
         with diffusion_alone(distiller):
             train(make_optimizer(task), 1, PRETRAINING_STEPS)
-    train(make_optimizer(task, steps * regime.epochs), regime.epochs, steps)
+    optimizer = make_optimizer(task, steps * regime.epochs)
+    train(optimizer, regime.epochs, steps, callbacks=callbacks)
     balance = distiller.loss_balance
     weights = {} if balance is None else balance.weights_by_name()
     return {name: float(weight) for name, weight in weights.items()}
 
 
-def train_steps(distiller, task, data, regime, batch_size, optimizer, epochs, steps):
+def train_steps(
+    distiller, task, data, regime, batch_size, optimizer, epochs, steps, callbacks=()
+):
     """Compiles and trains, from the first batch on."""
     distiller.compile(
         optimizer,
@@ -151,6 +154,7 @@ def train_steps(distiller, task, data, regime, batch_size, optimizer, epochs, st
         epochs=epochs,
         steps_per_epoch=steps,
         shuffle=False,
+        callbacks=list(callbacks),
         verbose=0,
     )
 

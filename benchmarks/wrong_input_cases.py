@@ -15,6 +15,7 @@ from wrong_input_models import (
     student,
     teacher,
 )
+from wrong_input_shrinking import SHRINKING
 
 from keras_diffkd import DiffKD, FitNet, LogitsKD
 
@@ -461,5 +462,6 @@ SECTIONS = {
     "Settings": SETTINGS,
     "Teacher caches": CACHES,
     "Your own images": FOLDERS,
+    "Shrinking": SHRINKING,
 }
 CASES = [case for cases in SECTIONS.values() for case in cases]

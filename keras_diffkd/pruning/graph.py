@@ -66,7 +66,7 @@ def channel_graph(model, keep=()):
     if kept:
         raise ValueError(
             f"`keep` must name layers of {model.name!r}. Received: {sorted(kept)}. "
-            f"Its layers: {', '.join(graph.outputs)}"
+            f"Expected names or paths such as {sorted(graph.outputs)[0]!r}"
         )
     return graph
 
