@@ -57,6 +57,7 @@ WIDTHS = (0.5, 0.25, 0.75)
 HAND_MADE = (8, 16, 32)
 
 flags.DEFINE_string("data_dir", None, "Folder of IDX files.")
+flags.DEFINE_string("runs", str(RUNS), "File of finished students.")
 flags.DEFINE_string("cache", "runs/fashion", "Folder of the teacher's outputs.")
 flags.DEFINE_integer("seeds", 5, "Seeds.")
 flags.DEFINE_integer("epochs", 10, "Epochs.")
@@ -83,11 +84,11 @@ def tasks(seeds, epochs):
     return [
         Task(width, start, method, seed, epochs)
         for seed in range(seeds)
+        for method in COMPARED
         for width, start in (
             *((width, start) for width in WIDTHS for start in (INHERITED, NEW)),
             (0.0, BY_HAND),
         )
-        for method in COMPARED
     ]
 
 
@@ -206,7 +207,7 @@ def main(argv):
     del argv
     options = flags.FLAGS
     if options.table:
-        records = read_lines(RUNS)
+        records = read_lines(Path(options.runs))
         text = (
             "5,000 labeled images of Fashion-MNIST, `fashion_teacher`, the same "
             "learning rate for all, balanced weights. Means and standard deviations "
@@ -220,7 +221,7 @@ def main(argv):
         write_section(PAGE, TITLE, text)
         return
     files = Files(Path(options.data_dir), TEACHER, Path(options.cache))
-    runs = FinishedRuns(RUNS, task_of)
+    runs = FinishedRuns(Path(options.runs), task_of)
     runs.run(
         functools.partial(train_student, files=files),
         tasks(options.seeds, options.epochs),
