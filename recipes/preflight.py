@@ -140,7 +140,7 @@ def describe_teacher(findings, teacher, data, name):
         images = min(images, data.num_test_examples)
         return f"teacher {name}: mAP50 {found['mAP50']:.3f} on {images} test images"
     if findings.teacher_accuracy is None:
-        return f"teacher {name}: not judged, because it has other classes"
+        return f"teacher {name}: not judged, because of few images or other classes"
     accuracy, count = findings.teacher_accuracy
     what = "training images"
     if task.name == "segmentation":

@@ -4,6 +4,7 @@ import collections
 import hashlib
 import json
 import os
+import sys
 import typing
 
 from keras_diffkd.atomic_files import written_aside
@@ -14,6 +15,8 @@ from keras_diffkd.datasets.sizes import size_question
 
 # Raise it when the same files give other examples.
 _VERSION = 1
+# From this number on, examining images takes long enough to be announced.
+_MANY = 2000
 
 
 class UserData(typing.NamedTuple):
@@ -91,6 +94,9 @@ def _share(layout, test_split):
 
 def _examine(layout, share, bad_images):
     """Returns the usable examples, and a record for JSON of what was found."""
+    count = len(layout.examples)
+    if count >= _MANY:
+        print(f"Examining {count:,} images in {layout.path}", file=sys.stderr)
     examples, problems = examined(layout.examples, layout.examine_target, bad_images)
     _check_usable(layout, examples, problems)
     if share:
