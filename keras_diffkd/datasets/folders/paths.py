@@ -16,13 +16,20 @@ SPLITS = {
 }
 # Data sets of this package, which win over a folder of the same name.
 _OWN = ("digits", "digit_scenes")
+# What is in the folders of prepared data sets and of runs, which people name after the
+# data set.
+_OTHERS = (
+    *(f"{inside}dataset_info.json" for inside in ("", "*/", "*/*/")),
+    *("flags.txt", "*/flags.txt", "*.keras"),
+)
 
 
 def is_path(name):
     """Returns whether the name of a data set is that of a file or folder.
 
-    A folder that exists is one, unless TFDS has prepared it. A text that can only be a
-    path is one, too, so that an error can say that it does not exist.
+    A folder that exists is one, unless TFDS has prepared it or it is that of a run. A
+    text that can only be a path is one, too, so that an error can say that it does not
+    exist.
 
     Args:
         name: What the user gave, usually a string.
@@ -39,9 +46,7 @@ def is_path(name):
     if name.startswith(("/", "./", "../", "~")) or name.endswith((".csv", ".json")):
         return True
     folder = Path(name)
-    return folder.is_dir() and not any(
-        any(folder.glob(f"{inside}dataset_info.json")) for inside in ("", "*/", "*/*/")
-    )
+    return folder.is_dir() and not any(any(folder.glob(name)) for name in _OTHERS)
 
 
 def existing_folder(path):

@@ -140,8 +140,20 @@ def test_folders_that_cannot_be_read(write):
 
 def test_what_is_a_path(write, monkeypatch):
     root = write("photos/a/1.png", "cifar/3.0.2/dataset_info.json", "digits/a/1.png")
+    write("mnist/teacher/flags.txt", "cifar100/teacher.keras", "runs/flags.txt")
     monkeypatch.chdir(root)
     for path in ("photos", "photos/a", "./nowhere", "/nowhere", "~/x", "t.csv", root):
         assert is_path(path), path
-    for name in ("nowhere", "coco/2017", "cifar", "digits", "", None, 3):
+    for name in (
+        "nowhere",
+        "coco/2017",
+        "cifar",
+        "digits",
+        "mnist",
+        "cifar100",
+        "runs",
+        "",
+        None,
+        3,
+    ):
         assert not is_path(name), name
