@@ -101,7 +101,7 @@ def as_json(value, name):
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"`{name}` goes into JSON: use plain numbers, strings, lists and dicts. "
+            f"`{name}` is written as JSON: use numbers, strings, lists and dicts. "
             f"Received: {value!r} ({error})"
         ) from error
 
@@ -136,8 +136,8 @@ def check_opset(opset):
     """
     if not isinstance(opset, int) or opset not in OPSETS:
         raise ValueError(
-            "Expected `opset` to be one that tf2onnx writes and that was tried: "
-            f"{' or '.join(map(str, OPSETS))}. Received: opset={opset!r}"
+            f"`opset` must be {' or '.join(map(str, OPSETS))}, which are tested. "
+            f"Received: opset={opset!r}"
         )
 
 

@@ -276,7 +276,7 @@ def _raise_all(report, errors):
     advice = ""
     if passed:
         advice = (
-            ". Nothing was put in place; what passed verification can be, with "
+            ". Nothing was written. To write only what passed, pass "
             f"formats={passed} (--formats={','.join(passed)})"
         )
     unwritten = "; ".join(map(str, errors.values()))

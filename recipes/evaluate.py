@@ -54,7 +54,10 @@ def main(argv):
     results += [measure(load_networks(each, data), data) for each in runs[1:]]
     print(comparison(networks, results, data, settings))
     if "student alone" not in networks:
-        print("The student alone was not trained: diffkd-distill --baseline does that.")
+        print(
+            "The student alone was not trained. Train it with: diffkd-distill "
+            "--baseline"
+        )
 
 
 def check_models(run, settings):
@@ -66,7 +69,7 @@ def check_models(run, settings):
     """
     run.check_finished()
     if settings["method"] != "none" and not run.teacher.exists():
-        raise FileNotFoundError(f"there is no {run.teacher}: the run is not finished")
+        raise FileNotFoundError(f"{run.teacher} is missing: the run is not finished")
 
 
 def load_networks(run, data):

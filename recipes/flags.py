@@ -42,7 +42,7 @@ class WeightParser(flags.ArgumentParser):
 
 # Where things are.
 RUN_DIR = flags.DEFINE_string(
-    "run_dir", None, "Folder of the run, which takes all files; required."
+    "run_dir", None, "Folder of the run, where all its files are written."
 )
 DATASET = flags.DEFINE(
     PathParser(),
@@ -414,4 +414,11 @@ def require(*names):
     """Raises `ValueError` naming the first of these flags that has no value."""
     for name in names:
         if not FLAGS[name].value:
-            raise ValueError(f"--{name} is required. {FLAGS[name].help}")
+            raise ValueError(f"--{name} is required: {_as_clause(FLAGS[name].help)}")
+
+
+def _as_clause(text):
+    """Returns a sentence as it continues another one."""
+    first = text.split()[0]
+    # Names such as Conv2D keep their letters.
+    return text[0].lower() + text[1:] if first.isalpha() else text

@@ -63,7 +63,7 @@ def print_result(outputs, labels, size, predictions=None):
             print(f"{score:.4f} {labels.get(k, k)} left, top, right, bottom: {box}")
         return
     if len(outputs) != 1:
-        sys.exit(f"No classifier, segmenter or detector: it gives {list(outputs)}")
+        sys.exit(f"Not a classifier, segmenter or detector: it returns {list(outputs)}")
     ((name, values),) = outputs.items()
     is_class = values.dtype.kind in "iu"  # Not a score of each.
     if not is_class:

@@ -79,7 +79,7 @@ class TFLite(Format):
         ]
         if layers:
             return [
-                "TFLite has no arithmetic in float64. Build the student with the "
+                "TFLite does not compute in float64. Build the student with the "
                 f"float32 policy and copy its weights, or leave '{self.name}' out of "
                 f"`formats`. Received: layers in float64: {', '.join(layers)}"
             ]

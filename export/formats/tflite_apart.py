@@ -72,8 +72,8 @@ def _explain(code, stderr, is_written):
         return words
     who = "the interpreter of the file" if is_written else "TensorFlow's converter"
     return (
-        f"{who} crashed ({_signal_name(-code)}) in a process of its own; leave this "
-        f"format out. It said: {words}"
+        f"{who} crashed ({_signal_name(-code)}) in a separate process. Leave this "
+        f"format out. It printed: {words}"
     )
 
 

@@ -102,8 +102,8 @@ def _check_sizes(entry, samples):
         sizes = zip(tensor.shape[1:], given, strict=True)
         if any(size not in (None, of_sample) for size, of_sample in sizes):
             return [
-                f"takes '{tensor.name}' of shape {tensor.shape} alone, and the "
-                f"samples are of {list(given)}; pass such samples"
+                f"takes '{tensor.name}' only of shape {tensor.shape}, and the samples "
+                f"are of {list(given)}; pass samples of that shape"
             ]
     return []
 

@@ -101,7 +101,7 @@ def _judge_by_task(outputs, reference, limit, quantized_tolerance):
                 f"student's; without targets at least {MIN_AGREEMENT:.0%} must be"
             )
         reasons += _judge_numbers(outputs, reference)
-        warning = "judged without targets: its metric is not known"
+        warning = "judged without targets, so its metric is unknown"
         return Judgment(reasons, [warning], measured, values)
     lost, warnings = find_losses(values, reference.values, quantized_tolerance)
     return Judgment(reasons + lost, warnings, measured, values)

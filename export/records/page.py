@@ -161,10 +161,10 @@ def _find_task(manifest):
     if rank not in tasks:
         shapes = {entry["name"]: entry["shape"] for entry in outputs}
         raise ExportError(
-            "The web page shows what classifiers, segmenters and RetinaNet detectors "
-            "say: one output (batch, classes) or (batch, height, width, classes), or "
-            "decoded boxes. Export this student without the page. Received: outputs "
-            f"of shape {shapes}"
+            "The web page shows the answers of classifiers, segmenters and RetinaNet "
+            "detectors: one output (batch, classes) or (batch, height, width, "
+            "classes), or decoded boxes. Export this student without the page. "
+            f"Received: outputs of shape {shapes}"
         )
     return tasks[rank]
 

@@ -128,8 +128,8 @@ def _random_inputs(serving):
     shapes = {spec.name: tuple(spec.shape) for spec in serving.inputs}
     if unknown_axes(serving.inputs):
         raise ValueError(
-            "Random samples need sizes, and the student takes any. Pass `samples` of a "
-            f"size that it will be used with. Received: inputs of shape {shapes}"
+            "The student takes inputs of any size, so random samples cannot be made. "
+            f"Pass `samples` of the size to use. Received: inputs of shape {shapes}"
         )
     rng = np.random.default_rng(RANDOM_SEED)
     arrays = []

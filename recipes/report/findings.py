@@ -33,8 +33,8 @@ def _of_the_gain(record, gain):
         return
     if gain is None:
         yield (
-            "There is no student alone to compare with, so nobody can tell whether "
-            "distillation helped. Train it with diffkd-distill --baseline."
+            "There is no student alone to compare with, so the gain is unknown. Train "
+            "one with diffkd-distill --baseline."
         )
         return
     if gain.mean < 0:
@@ -44,8 +44,8 @@ def _of_the_gain(record, gain):
         )
     if gain.count == 1:
         yield (
-            "One seed says little: other weights and another order of the data may "
-            "reverse the gain. Train with several seeds before you believe it."
+            "One seed is not enough: other initial weights and another order of the "
+            "data may reverse the gain. Train with several seeds."
         )
     elif gain.p is None:
         yield (

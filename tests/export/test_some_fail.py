@@ -10,7 +10,7 @@ from keras import layers
 from keras_diffkd.export import ExportError, VerificationError, export_student
 from keras_diffkd.export import export as export_module
 
-ADVICE = r"Nothing was put in place.*formats=(\[.*\]) \(--formats=(\S+)\)"
+ADVICE = r"Nothing was written.*formats=(\[.*\]) \(--formats=(\S+)\)"
 
 
 @pytest.fixture

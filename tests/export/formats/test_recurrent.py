@@ -92,7 +92,7 @@ def test_converter_that_crashes_leaves_this_process(tmp_path):
     student = recurrent((12, 4), layers.GRU(6))
     write_saved_model(Serving(student), tmp_path / "model", batch_size=1)
     examples = [{"image": STEPS[:1]}]
-    with pytest.raises(ExportError, match=r"crashed \(SIG.*It said: "):
+    with pytest.raises(ExportError, match=r"crashed \(SIG.*It printed: "):
         convert_apart(tmp_path / "model", tmp_path / "student.tflite", examples)
 
 

@@ -104,7 +104,7 @@ def test_verify_with_another_size(tmp_path):
     model, folder = convolutional(), tmp_path / "export"
     export_student(model, folder, FLOAT, samples=IMAGES)
     other = IMAGES[:, :7]
-    with pytest.raises(VerificationError, match=r"'image' of shape \[1, 8, 6, 3\] al"):
+    with pytest.raises(VerificationError, match=r"'image' only of shape .1, 8, 6, 3"):
         verify(folder, model, other)
     verify(folder, model, IMAGES)
 
@@ -152,7 +152,7 @@ def test_student_that_takes_one_size(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"samples": None}, "Random samples need sizes"),
+        ({"samples": None}, "random samples cannot be made"),
         ({"samples": STEPS}, r"Expected: \(None, None, None, 3\)"),
         (
             {"calibration_samples": IMAGES[:, :5], "formats": ["onnx_int8"]},

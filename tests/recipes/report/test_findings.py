@@ -5,7 +5,7 @@ from helpers.run_records import EPOCHS, curve, distilled, warnings_of
 
 @pytest.mark.usefixtures("without_curves")
 def test_one_seed_says_little(write_run):
-    assert "One seed says little" in warnings_of(write_run())
+    assert "One seed is not enough" in warnings_of(write_run())
 
 
 @pytest.mark.usefixtures("without_curves")

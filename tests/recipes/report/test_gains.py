@@ -23,7 +23,7 @@ def test_statistics_over_seeds_are_those_of_scipy(write_run):
     assert f"{own.mean():.2f}% ± {half:.2f}" in text
     assert p < 0.05
     assert "significant" not in text
-    assert "seed says little" not in text
+    assert "One seed is not enough" not in text
 
 
 def test_equal_gains_have_no_p():
