@@ -134,9 +134,9 @@ def _call(graph, node, path, inputs):
         channels,
     )
     rule = rule_of(operation)
-    if rule is not None and len(call.output_shapes) in (1, 2):
-        change = rule(call)
-    else:
+    change = rule(call) if rule is not None else None
+    # A layer that takes lists may return several outputs.
+    if change is None or len(change.outputs) != len(call.output_shapes):
         reason = f"{path!r} ({type(operation).__name__}) is not understood"
         if getattr(operation, "weights", ()) or not all(
             channels.all_fixed(labels) for labels in inputs

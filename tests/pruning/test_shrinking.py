@@ -169,6 +169,22 @@ def test_what_is_not_understood_stays_and_is_named():
     assert "'flip'" in report.left["first"]
 
 
+def test_layers_of_several_outputs_and_constants_keep_channels():
+    x = keras.Input((4,))
+    y = layers.Dense(16, name="first")(x)
+    z = layers.Dense(16, name="second")(x)
+    y, z = layers.Identity(name="both")([y, z])
+    y = layers.Dense(16, name="third")(y) * np.arange(16, dtype="float32")
+    z = layers.Dense(16, name="fourth")(z) * 2.0
+    model = keras.Model(x, layers.Dense(2)(layers.Concatenate()([y, z])))
+    with pytest.warns(UserWarning, match="'both'"):
+        student, report = shrink(model, 0.5, return_report=True)
+    widths = [student.get_layer(n).units for n in ("first", "second", "third")]
+    assert widths == [16, 16, 16]
+    assert student.get_layer("fourth").units == 8
+    assert "constant array" in report.left["third"]
+
+
 def test_activations_that_mix_channels_keep_them():
     model = keras.Sequential(
         [

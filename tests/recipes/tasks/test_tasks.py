@@ -7,12 +7,14 @@ import pytest
 from helpers.image_folders import write_scenes
 
 from keras_diffkd import models
-from keras_diffkd.recipes import distill, evaluate, tasks, train_teacher
+from keras_diffkd.preflight import feature_rows
+from keras_diffkd.recipes import distill, evaluate, shrinking, tasks, train_teacher
 from keras_diffkd.recipes.data import load_data, take_samples
 from keras_diffkd.recipes.methods import build_methods
 from keras_diffkd.recipes.report.write import write_report
 from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.recipes.run.metrics_log import read_metrics
+from keras_diffkd.recipes.training import build_distiller
 
 FILES = {
     "detection": "digit_scenes_retinanet.flags",
@@ -78,6 +80,18 @@ def test_teacher_student_and_evaluation(task, tiny, tmp_path, data_dir, capsys):
     page = write_report(RunDirectory(run), data=load_data()).read_text()
     assert "Where teacher and student disagree most" in page
     assert "Predictions" in page
+
+
+def test_a_segmenter_made_out_of_its_teacher_has_the_same_taps(tiny):
+    tiny("segmentation", "--student=shrink:0.5", "--method=diffkd")
+    data = load_data()
+    teacher = models.build_model("deeplabv3_scenes_teacher", data.image_shape, 11)
+    student = shrinking.build(teacher, data, 0.5)
+    assert student.count_params() < teacher.count_params() / 3
+    distiller = build_distiller(student, data, teacher, build_methods_of_flags())
+    rows = feature_rows(distiller)
+    assert [row[2] for row in rows] == ["4x4x256", "64x64x11"]
+    assert [row[4] for row in rows] == ["4x4x128", "64x64x11"]
 
 
 def test_the_task_decides_what_is_tapped(tiny):
