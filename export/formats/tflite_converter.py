@@ -8,6 +8,10 @@ package, so that it starts sooner.
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":
+    # TensorFlow imports both where they are, which takes as long as all the rest.
+    sys.modules.update(dict.fromkeys(("jax", "keras")))
+
 import numpy as np
 import tensorflow as tf
 

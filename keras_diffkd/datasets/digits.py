@@ -1,7 +1,6 @@
 """Defines the TFDS data set `digits`: handwritten digits from UCI."""
 
 import numpy as np
-import sklearn.datasets
 import tensorflow_datasets as tfds
 
 CITATION = """\
@@ -86,6 +85,9 @@ def source_digits(test):
         test: Boolean, whether to yield the test split: every fourth image of each
         class.
     """
+    # Imported only here: it is slow, and only the first use of the data set needs it.
+    import sklearn.datasets
+
     source = sklearn.datasets.load_digits()
     images = np.rint(source.images * (255 / 16)).astype("uint8")
     seen = [0] * 10

@@ -1,4 +1,4 @@
-"""Starts the commands without the lines that TensorFlow logs while it is imported.
+"""Starts the commands soon, and without the lines that TensorFlow logs at first.
 
 `setup.py` installs it as the package `diffkd_commands`, beside `keras_diffkd`: Python
 imports TensorFlow before any module of that package. Native code writes the lines to
@@ -17,6 +17,9 @@ from pathlib import Path
 
 # The first letters of log lines, by their number in `TF_CPP_MIN_LOG_LEVEL`.
 _SEVERITIES = "IWEF"
+# Keras and TensorFlow import them where they are, for plots, wrappers and converters: a
+# third of the start.
+_OPTIONAL = ("jax", "matplotlib", "sklearn")
 
 
 def _run(name):
@@ -38,12 +41,12 @@ def _run(name):
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     module = f"keras_diffkd.recipes.{name}"
     if level not in ("1", "2", "3"):
-        importlib.import_module(module).run()
+        _import(module).run()
         return
     held = str
     try:
         with _held_stderr().hold_stderr() as held:
-            command = importlib.import_module(module)
+            command = _import(module)
     except BaseException:
         sys.stderr.write(held())
         raise
@@ -70,6 +73,18 @@ def _other_backend():
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return None if chosen == "tensorflow" else f"the backend {chosen!r} in {path}"
+
+
+def _import(module):
+    """Imports Keras without packages that commands do not use in it, then a module."""
+    later = [name for name in _OPTIONAL if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(later))
+    try:
+        importlib.import_module("keras")
+    finally:
+        for name in later:
+            del sys.modules[name]
+    return importlib.import_module(module)
 
 
 def _held_stderr():
