@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.backend("tensorflow")
 def test_killed_trainings_end_like_undisturbed_ones():
     script = Path(__file__).with_name("kill_anywhere.py")
-    combination = "mixed_float16 x2"
+    combination = "mixed_float16 x1"
     result = subprocess.run(
         [sys.executable, script, "--kills=2", "--combinations", combination],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
