@@ -16,7 +16,7 @@ from absl import app, flags
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD, datasets
 from keras_diffkd.export import export_student, format_table, verify
-from keras_diffkd.features.taps import list_taps
+from keras_diffkd.features.specs import list_taps
 from keras_diffkd.models import load_model, pretrained_preprocessing, with_preprocessing
 
 with contextlib.suppress(ImportError):

@@ -9,7 +9,7 @@ import pytest
 from helpers.small_models import cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import Distiller, LogitsKD, models
-from keras_diffkd.features.taps import output_specs
+from keras_diffkd.features.specs import output_specs
 from keras_diffkd.teacher_cache.records import RecordLayout
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_diffkd.features.graph import place_of, producer
 from keras_diffkd.features.known_kind import KnownKind
-from keras_diffkd.features.taps import input_spec
+from keras_diffkd.features.specs import input_spec
 from keras_diffkd.keras_private.layers import inner_layers
 
 # Kinds of features by their number of axes. Three axes are ambiguous.

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_diffkd.features.taps import input_spec
+from keras_diffkd.features.specs import input_spec
 from keras_diffkd.keras_private.layers import operation_of
 
 

@@ -5,7 +5,8 @@ from keras_diffkd.features.inputs import common_inputs
 from keras_diffkd.features.kinds import channel_axis_of, channels_last, kind_of
 from keras_diffkd.features.logits import check_logits
 from keras_diffkd.features.paths import find_layer
-from keras_diffkd.features.taps import call_with_taps, check_is_tensor, output_specs
+from keras_diffkd.features.specs import output_specs
+from keras_diffkd.features.taps import call_with_taps, check_is_tensor
 from keras_diffkd.validation.findings import Findings
 
 

@@ -12,11 +12,9 @@ outputs.
 import contextlib
 import threading
 
-import keras
-
 from keras_diffkd.features.hooks import CallShadow
 from keras_diffkd.features.own_inputs import own_inputs
-from keras_diffkd.features.paths import all_paths, find_layer, split_tap
+from keras_diffkd.features.paths import find_layer, split_tap
 
 _records = threading.local()
 
@@ -54,7 +52,7 @@ def call_with_taps(model, inputs, taps, collector=None, **kwargs):
     def through(layer, outputs):
         return collector.tap(paths[id(layer)], outputs)
 
-    with _recording(layers.values(), collector and through) as records:
+    with recording(layers.values(), collector and through) as records:
         outputs = model(own_inputs(model, inputs), **kwargs)
     if collector is not None and len(layers) < len(taps):
         outputs = collector.tap("", outputs)
@@ -63,106 +61,12 @@ def call_with_taps(model, inputs, taps, collector=None, **kwargs):
         feature = outputs
         if tap in layers:
             feature = _single_record(model, tap, records[id(layers[tap])])
-        features[tap] = _selected(model, tap, feature)
+        features[tap] = selected(model, tap, feature)
     return outputs, features
 
 
-def input_spec(model):
-    """Returns the model's inputs as `KerasTensor`s, or `None` if they are unknown.
-
-    A subclassed model has the shape that it was built with. Its inputs are assumed to
-    be float32 with an unknown batch size.
-    """
-    inputs = getattr(model, "inputs", None)
-    if inputs:
-        # A Sequential that was never called has `inputs` but no `input`.
-        structure = inputs if isinstance(model, keras.Sequential) else model.input
-        if isinstance(structure, (list, tuple)) and len(structure) == 1:
-            structure = structure[0]
-        return keras.tree.map_structure(
-            lambda t: keras.KerasTensor(t.shape, dtype=t.dtype, name=t.name), structure
-        )
-    config = model.get_build_config()
-    if not config or "input_shape" not in config:
-        return None
-    return keras.tree.map_shape_structure(
-        lambda shape: keras.KerasTensor((None, *shape[1:])), config["input_shape"]
-    )
-
-
-def output_specs(model, inputs, taps):
-    """Returns `(outputs, features)` of `call_with_taps` as `KerasTensor`s."""
-    taps = list(dict.fromkeys(taps))
-    problems = []
-
-    class TappedCall(keras.layers.Layer):
-        def call(self, inputs):
-            try:
-                outputs, features = call_with_taps(model, inputs, taps, training=False)
-                # Not a dict: JAX and PyTorch cannot sort the keys None and "name".
-                return outputs, [features[tap] for tap in taps]
-            except ValueError as error:
-                problems.append(error)
-                raise
-
-    try:
-        outputs, features = TappedCall(dtype=model.dtype_policy).compute_output_spec(
-            inputs
-        )
-    except Exception:
-        # Keras wraps the error in advice on `compute_output_spec`.
-        if problems:
-            raise problems[0] from None
-        raise
-    return outputs, dict(zip(taps, features, strict=True))
-
-
-def list_taps(model):
-    """Lists the taps of a model and the shapes of their features.
-
-    Args:
-        model: A built `keras.Model` whose inputs are known (see `input_spec`).
-
-    Returns:
-        Dict from path to shape tuple, in the order of the model's layers. It contains
-        the layers that run exactly once and return a tensor or a dictionary of tensors
-        (as `"neck:P3"`).
-
-    Raises:
-        ValueError: If the model's input shape is unknown.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
-    >>> list_taps(model)
-    {'fc': (None, 2)}
-    """
-    inputs = input_spec(model)
-    if inputs is None:
-        raise ValueError(
-            f"The input shape of {model.name!r} is unknown, so the shapes of its "
-            "features are too. Call `model.build(input_shape)`, or define the model "
-            "with keras.Input."
-        )
-    layers = {path: find_layer(model, path) for path in all_paths(model)}
-    taps = []
-
-    class RecordedCall(keras.layers.Layer):
-        def call(self, inputs):
-            with _recording(layers.values()) as records:
-                model(inputs, training=False)
-            found = {}
-            for path, layer in layers.items():
-                found |= _tensors_of(path, records[id(layer)])
-            taps[:] = found
-            return list(found.values())
-
-    specs = RecordedCall(dtype=model.dtype_policy).compute_output_spec(inputs)
-    return {path: tuple(spec.shape) for path, spec in zip(taps, specs, strict=True)}
-
-
 @contextlib.contextmanager
-def _recording(layers, through=None):
+def recording(layers, through=None):
     """Records the outputs of layers while the block runs.
 
     The records are separate for each thread, because the replicas of a mirrored
@@ -236,7 +140,7 @@ def _is_tensor(feature):
     return hasattr(feature, "shape") and hasattr(feature, "dtype")
 
 
-def _tensors_of(path, record):
+def tensors_of(path, record):
     """Returns a dict from tap to tensor, empty unless the layer ran exactly once."""
     if len(record) != 1:
         return {}
@@ -246,7 +150,7 @@ def _tensors_of(path, record):
     return {path: output} if _is_tensor(output) else {}
 
 
-def _selected(model, tap, feature):
+def selected(model, tap, feature):
     """Returns the tensor, or dictionary of tensors, that a tap names."""
     path, key = split_tap(tap)
     if key and not (isinstance(feature, dict) and key in feature):

@@ -4,7 +4,8 @@ import warnings
 
 import keras
 
-from keras_diffkd.features.taps import call_with_taps, input_spec, output_specs
+from keras_diffkd.features.specs import input_spec, output_specs
+from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.features.weights_fingerprint import hash_weights
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.features.own_inputs import own_inputs
-from keras_diffkd.features.taps import input_spec
+from keras_diffkd.features.specs import input_spec
 from keras_diffkd.preflight.batches import thinned
 
 

@@ -6,7 +6,8 @@ import keras
 
 from keras_diffkd.features.kinds import channel_axis_of, channels_last, kind_of
 from keras_diffkd.features.logits import evidence_of_probabilities
-from keras_diffkd.features.taps import check_is_tensor, input_spec, output_specs
+from keras_diffkd.features.specs import input_spec, output_specs
+from keras_diffkd.features.taps import check_is_tensor
 from keras_diffkd.features.teacher import FrozenTeacher
 from keras_diffkd.methods.feature_maps import pooled
 from keras_diffkd.training import backend, fused_batch_normalization

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_diffkd.features.taps import input_spec
+from keras_diffkd.features.specs import input_spec
 from keras_diffkd.keras_private.trainer import compile_loss_of
 
 

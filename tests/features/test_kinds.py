@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd.features.kinds import channel_axis_of, kind_of
-from keras_diffkd.features.taps import list_taps
+from keras_diffkd.features.specs import list_taps
 
 layers = keras.layers
 

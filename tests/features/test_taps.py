@@ -3,27 +3,11 @@ import threading
 import keras
 import numpy as np
 import pytest
-from helpers.small_models import SubclassedCNN, small_cnn
+from helpers.small_models import SubclassedCNN, TwoMaps, nested_model, small_cnn
 
 from keras_diffkd.features.paths import find_layer
-from keras_diffkd.features.taps import (
-    call_with_taps,
-    input_spec,
-    list_taps,
-    output_specs,
-)
-
-
-def nested_model():
-    image = keras.Input((8, 8, 1), name="image")
-    backbone = keras.Sequential(
-        [
-            keras.layers.Conv2D(4, 3, name="stem"),
-            keras.Sequential([keras.layers.ReLU(name="act")], name="stack"),
-        ],
-        name="backbone",
-    )
-    return keras.Model(image, keras.layers.Flatten()(backbone(image)), name="outer")
+from keras_diffkd.features.specs import list_taps
+from keras_diffkd.features.taps import call_with_taps
 
 
 @pytest.fixture
@@ -116,28 +100,6 @@ def test_a_tap_that_is_no_tensor_is_refused(images):
         call_with_taps(outer, images, ["two_outputs"], training=False)
 
 
-def test_the_taps_of_a_model():
-    assert list_taps(nested_model()) == {
-        "backbone": (None, 6, 6, 4),
-        "backbone/stem": (None, 6, 6, 4),
-        "backbone/stack": (None, 6, 6, 4),
-        "backbone/stack/act": (None, 6, 6, 4),
-        "flatten": (None, 144),
-    }
-
-
-def test_only_what_runs_once_is_listed():
-    image = keras.Input((8, 8, 1), name="image")
-    shared = keras.layers.ReLU(name="shared")
-    x = keras.layers.Conv2D(1, 1, name="conv")(shared(shared(image)))
-    model = keras.Model(image, {"x": x}, name="inner")
-    outer = keras.Model(image, model(image)["x"])
-    shape = (None, 8, 8, 1)
-    assert list_taps(outer) == {"inner/conv": shape, "inner:x": shape}
-    with pytest.raises(ValueError, match="input shape of 'unbuilt' is unknown"):
-        list_taps(SubclassedCNN(name="unbuilt"))
-
-
 def test_threads_keep_their_records_apart(rng):
     model = small_cnn(4)
     batches = [rng.normal(size=(2, 8, 8, 1)).astype("float32") for _ in range(4)]
@@ -162,22 +124,6 @@ def test_threads_keep_their_records_apart(rng):
     for ours, theirs in zip(received, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert "call" not in model.get_layer("features").__dict__
-
-
-def test_specs_have_the_shapes_of_the_real_features(images):
-    model = SubclassedCNN()
-    assert input_spec(model) is None
-    model(images)
-    spec = input_spec(model)
-    assert spec.shape == (None, 8, 8, 1)
-    outputs, features = output_specs(model, spec, [None, "body/features"])
-    assert outputs.shape == (None, 10)
-    assert features["body/features"].shape == (None, 4, 4, 8)
-
-
-class TwoMaps(keras.layers.Layer):
-    def call(self, x):
-        return {"P3": x, "P4": x[:, ::2, ::2]}
 
 
 class WithAttribute(keras.Model):
@@ -205,12 +151,6 @@ def test_an_entry_that_is_not_there(tap, images):
     model(images)
     with pytest.raises(ValueError, match=r"'P5'.*Received: \['P3', 'P4'\]"):
         call_with_taps(model, images, [tap], training=False)
-
-
-def test_entries_of_dictionaries_are_listed():
-    image = keras.Input((8, 8, 1))
-    model = keras.Model(image, TwoMaps(name="neck")(image))
-    assert list_taps(model) == {"neck:P3": (None, 8, 8, 1), "neck:P4": (None, 4, 4, 1)}
 
 
 def test_a_number_that_keras_added_may_be_left_out():

@@ -68,3 +68,23 @@ def cross_entropy():
 
 def weights_of(model):
     return [np.array(v) for v in model.variables]
+
+
+def nested_model():
+    """A functional model with two nested ones."""
+    image = keras.Input((8, 8, 1), name="image")
+    backbone = keras.Sequential(
+        [
+            keras.layers.Conv2D(4, 3, name="stem"),
+            keras.Sequential([keras.layers.ReLU(name="act")], name="stack"),
+        ],
+        name="backbone",
+    )
+    return keras.Model(image, keras.layers.Flatten()(backbone(image)), name="outer")
+
+
+class TwoMaps(keras.layers.Layer):
+    """Returns a dictionary."""
+
+    def call(self, x):
+        return {"P3": x, "P4": x[:, ::2, ::2]}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd import DiffKD, Distiller, FitNet
-from keras_diffkd.features.taps import list_taps, output_specs
+from keras_diffkd.features.specs import list_taps, output_specs
 from keras_diffkd.models import build_model, with_preprocessing
 
 keras_hub = pytest.importorskip("keras_hub")

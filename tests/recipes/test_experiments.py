@@ -4,7 +4,7 @@ import keras
 import keras_hub
 import pytest
 
-from keras_diffkd.features.taps import output_specs
+from keras_diffkd.features.specs import output_specs
 from keras_diffkd.models import with_preprocessing
 from keras_diffkd.recipes import distill, flags
 from keras_diffkd.recipes.command_line import EXPERIMENTS, parse_flags
