@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd.held_stderr import without_chatter
-from keras_diffkd.recipes import train_teacher
+from keras_diffkd.recipes import cluster, train_teacher
 from keras_diffkd.recipes.cluster import read_tf_config, wait_for_workers
 from keras_diffkd.recipes.run.metrics_log import read_metrics
 
@@ -200,15 +201,14 @@ def test_two_virtual_devices_train_like_one(tmp_path, data_dir, parse):
         assert two["loss"] == pytest.approx(one["loss"], rel=0.15)
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path, data_dir):
-    addresses = free_addresses(2)
-    workers = [
-        start(
-            tmp_path / "run", data_dir, "--batch_size=15", addresses=addresses, index=i
-        )
-        for i in range(2)
-    ]
-    for worker in workers:
-        _, errors = finish(worker, status=1)
-        assert "a multiple of their 2 devices. Received: --batch_size=15" in errors
-    assert not (tmp_path / "run").exists()
+def test_a_batch_that_cannot_be_shared_out_is_refused(parse, monkeypatch):
+    parse("--strategy=multi_worker", "--batch_size=15")
+    monkeypatch.setenv("TF_CONFIG", config())
+    monkeypatch.setattr(cluster, "wait_for_workers", lambda *arguments: None)
+    two_devices = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(
+        cluster.tf.distribute, "MultiWorkerMirroredStrategy", lambda: two_devices
+    )
+    message = "a multiple of their 2 devices. Received: --batch_size=15"
+    with pytest.raises(ValueError, match=message):
+        cluster.strategy()
