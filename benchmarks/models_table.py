@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_diffkd.export.records.table import align_columns
-from keras_diffkd.features.taps import list_taps
+from keras_diffkd.features.specs import list_taps
 from keras_diffkd.models import load_model
 from keras_diffkd.models.zoo import CLASSIFIERS, DETECTORS, SEGMENTERS, ZOO
 
