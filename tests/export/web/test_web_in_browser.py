@@ -70,6 +70,7 @@ def test_predictions_are_the_keras_students(browser, digits):
         page = Page(browser, address)
         assert page.text("h1") == "digits student"
         assert page.text("#summary") == "Draw something"
+        assert page.rows() == [], "nothing is said of an empty pad"
         for index, of_keras in enumerate(expected):
             page.choose_sample(index)
             found = page.probabilities()
@@ -103,6 +104,7 @@ def test_drawing(browser, digits):
         with page.another_run():
             page.find("#clear")[0].click()
         assert page.text("#summary") == "Draw something"
+        assert page.rows() == []
 
 
 def test_drawing_with_the_keyboard(browser, digits):
