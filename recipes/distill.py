@@ -140,7 +140,9 @@ def train_stages(run, unfinished, baseline, student, methods, cache, choice):
         distiller = distil_from(cache, teacher, data, methods, make)
     # The check of the distiller includes that of the student alone.
     distilled = teacher_cache.with_stored_outputs(data, cache, distiller)
-    check_training(distiller or alone, distilled, flags.TEACHER.value)
+    # Without it, only the images with labels are trained on.
+    checked = (alone, labeled) if distiller is None else (distiller, distilled)
+    check_training(*checked, flags.TEACHER.value)
     if choice is not None and cluster.is_chief():
         choice.save(run)
     if alone is not None:
