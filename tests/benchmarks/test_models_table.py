@@ -5,6 +5,7 @@ from models_table import COLUMNS, PAGE, SPECS, TEXT, format_count, multiply_adds
 
 from keras_diffkd.models import build_model
 
+pytestmark = pytest.mark.backend("tensorflow")
 # Building all of them takes more than a minute.
 SMALL = ("digits_student", "fashion_student", "resnet8x4", "wrn_16_2")
 

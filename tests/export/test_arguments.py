@@ -1,5 +1,7 @@
+import keras
 import pytest
 
+from keras_diffkd.export import export_student, verify
 from keras_diffkd.export.arguments import check_formats, needs_calibration
 
 
@@ -28,3 +30,13 @@ def test_what_cannot_be_quantized(formats, quantize, message):
 def test_only_activations_need_calibration():
     assert needs_calibration(["onnx", "tflite_int8"])
     assert not needs_calibration(["tflite_dynamic", "tflite_float16"])
+
+
+def test_other_backends_are_told_what_to_do(student, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    message = "the backend 'jax'.*diffkd-export --student=student.keras"
+    with pytest.raises(ValueError, match=message):
+        export_student(student, tmp_path / "export", ["onnx"])
+    with pytest.raises(ValueError, match=message):
+        verify(tmp_path / "export", student, images)
+    assert not list(tmp_path.iterdir())
