@@ -41,7 +41,7 @@ def is_path(name):
     """
     if isinstance(name, os.PathLike):
         return True
-    if not isinstance(name, str) or name in _OWN:
+    if not isinstance(name, str) or not name or name in _OWN:
         return False
     if name.startswith(("/", "./", "../", "~")) or name.endswith((".csv", ".json")):
         return True
