@@ -41,23 +41,28 @@ ZOO = {
     "deeplabv3_scenes_teacher": (64, 64, 3),
     "deeplabv3_resnet18": (64, 64, 3),
 }
-APPLICATIONS = (
-    "ResNet50",
-    "MobileNetV2",
-    "MobileNetV3Small",
-    "EfficientNetV2B0",
-    "DenseNet121",
-    "ConvNeXtTiny",
-    "Xception",
-)
+# Names, and sizes of the images where 64 pixels are too few.
+APPLICATIONS = {
+    "VGG16": 64,
+    "ResNet50": 64,
+    "ResNet50V2": 64,
+    "InceptionV3": 75,
+    "Xception": 71,
+    "DenseNet121": 64,
+    "NASNetMobile": 64,
+    "MobileNetV2": 64,
+    "MobileNetV3Small": 64,
+    "EfficientNetB0": 64,
+    "EfficientNetV2B0": 64,
+    "ConvNeXtTiny": 64,
+}
 
 
 def application(name):
     """Returns a model of `keras.applications` for ten classes."""
-    size = 71 if name == "Xception" else 64
     return getattr(keras.applications, name)(
         weights=None,
-        input_shape=(size, size, 3),
+        input_shape=(APPLICATIONS[name],) * 2 + (3,),
         classes=10,
         classifier_activation=None,
     )
