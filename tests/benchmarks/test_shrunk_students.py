@@ -1,8 +1,8 @@
 """The table of students that are made out of their teacher."""
 
 import numpy as np
-import shrunk_students
-from shrunk_students import INHERITED, KD, NEW, Task, epochs_to, make_student, tasks
+import shrunk_training
+from shrunk_training import INHERITED, KD, NEW, Task, epochs_to, make_student, tasks
 
 from keras_diffkd.models import build_model
 
@@ -20,7 +20,7 @@ def test_the_table_says_when_inherited_weights_are_as_good_as_new_ones():
         record(NEW, [0.1, 0.5, 0.7], seed=1),
         record(INHERITED, [0.2, 0.6, 0.7], seed=1),
     ]
-    inherited, new = shrunk_students.table(records).splitlines()[2:]
+    inherited, new = shrunk_training.table(records).splitlines()[2:]
     cells = [cell.strip() for cell in inherited.split("|")[1:-1]]
     assert cells == [
         *("0.5", "44,786", "inherited", "KD", "2", "20.0", "80.0 ± 14.1", "1.5 of 2")
@@ -37,7 +37,7 @@ def test_both_starts_are_the_same_architecture():
     )
     assert inherited.count_params() == new.count_params() == 13746
     teacher = build_model("fashion_teacher", (28, 28, 1), 10)
-    teacher.load_weights(shrunk_students.TEACHER)
+    teacher.load_weights(shrunk_training.TEACHER)
     bias, first, second = (
         np.array(model.get_layer("logits").bias) for model in (teacher, inherited, new)
     )
