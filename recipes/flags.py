@@ -332,7 +332,8 @@ WEIGHT_DECAY = flags.DEFINE_float(
 GLOBAL_CLIPNORM = flags.DEFINE_float(
     "global_clipnorm",
     None,
-    "Scale the gradients down to at most this norm of all of them; unset: do not.",
+    "Scale the gradients down to at most this norm of all of them; 0: do not; unset: 1 "
+    "for --task=detection, otherwise 0.",
     lower_bound=0.0,
 )
 LR_SCHEDULE = flags.DEFINE_enum(

@@ -152,10 +152,13 @@ def _was_trained_here(run):
         return False
     for name in ("teacher", "dataset"):
         received = flags.FLAGS[name].value
+        if name == "teacher" and Path(received).resolve() == run.teacher.resolve():
+            continue  # The file that the training wrote.
         if data_name(trained.get(name)) != data_name(received):
             raise ValueError(
                 f"{run.teacher} was trained with --{name}={trained.get(name)}. "
-                f"Received: --{name}={received}. Give another --run_dir"
+                f"Received: --{name}={received}. Repeat the flag, or give another "
+                "--run_dir"
             )
     return True
 

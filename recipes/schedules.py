@@ -2,7 +2,7 @@
 
 import keras
 
-from . import flags
+from . import flags, tasks
 from .optimizers import CoupledSGD
 
 
@@ -24,15 +24,22 @@ def build_optimizer(steps_per_epoch):
         return keras.optimizers.AdamW(
             learning_rate,
             weight_decay=flags.WEIGHT_DECAY.value,
-            global_clipnorm=flags.GLOBAL_CLIPNORM.value,
+            global_clipnorm=_global_clipnorm(),
         )
     return CoupledSGD(
         learning_rate,
         momentum=flags.MOMENTUM.value,
         nesterov=flags.NESTEROV.value,
         coupled_weight_decay=flags.WEIGHT_DECAY.value,
-        global_clipnorm=flags.GLOBAL_CLIPNORM.value,
+        global_clipnorm=_global_clipnorm(),
     )
+
+
+def _global_clipnorm():
+    """Returns the norm to clip gradients to, or `None`."""
+    if flags.GLOBAL_CLIPNORM.value is None:
+        return tasks.current().global_clipnorm
+    return flags.GLOBAL_CLIPNORM.value or None
 
 
 def build_schedule(steps_per_epoch):

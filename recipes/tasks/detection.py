@@ -23,6 +23,8 @@ class Detection(Task):
     tap = "backbone/fpn"
     taps = ("backbone/fpn:P3", "backbone/fpn:P4")
     gives_logits = False
+    # The loss of boxes is large at first: without it, SGD's default rate diverges.
+    global_clipnorm = 1.0
     vkd_normalization = "batch"
 
     def load(self, name, **settings):

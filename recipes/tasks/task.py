@@ -17,6 +17,8 @@ class Task:
             the zoo do not have such a pair.
         gives_logits: whether the model's output is one tensor of class scores.
         vkd_normalization: normalization of the teacher's feature in VkD.
+        global_clipnorm: what `--global_clipnorm` is if it is not set; `None` does not
+            clip gradients.
     """
 
     name = None
@@ -24,6 +26,7 @@ class Task:
     taps = None
     gives_logits = True
     vkd_normalization = "layer"
+    global_clipnorm = None
 
     def load(self, name, **settings):
         """Returns the data set; `settings` are those of `load_classification`."""

@@ -45,6 +45,11 @@ def test_gradients_are_clipped_when_asked_for(parse, optimizer):
     assert build_optimizer(10).global_clipnorm is None
     parse(f"--optimizer={optimizer}", "--global_clipnorm=2")
     assert build_optimizer(10).global_clipnorm == 2.0
+    # Detectors diverge otherwise.
+    parse(f"--optimizer={optimizer}", "--task=detection")
+    assert build_optimizer(10).global_clipnorm == 1.0
+    parse(f"--optimizer={optimizer}", "--task=detection", "--global_clipnorm=0")
+    assert build_optimizer(10).global_clipnorm is None
 
 
 def test_sgd_is_the_coupled_one_with_the_flags(parse):
