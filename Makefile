@@ -61,7 +61,7 @@ $(STAMP): requirements.lock setup.py pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/diffkd-train-teacher --flagfile=recipes/experiments/digits.flags --run_dir=$(RUN_DIR)
-	$(BIN)/diffkd-distill --flagfile=recipes/experiments/digits.flags --run_dir=$(RUN_DIR) --baseline
+	$(BIN)/diffkd-distill --flagfile=recipes/experiments/digits_few.flags --run_dir=$(RUN_DIR) --baseline
 	$(BIN)/diffkd-export --run_dir=$(RUN_DIR)
 	$(BIN)/diffkd-evaluate --run_dir=$(RUN_DIR)
 	$(BIN)/diffkd-verify --run_dir=$(RUN_DIR)
