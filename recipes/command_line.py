@@ -7,10 +7,10 @@ from pathlib import Path
 import tensorflow as tf
 from absl import app, flags, logging
 
+from . import flags as shared_flags
 from .flag_words import in_flags
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
-_SHARED_FLAGS = "keras_diffkd.recipes.flags"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
 # Errors that a user can cause and fix. Others are bugs and keep their traceback.
 _EXPECTED = (ValueError, OSError, ImportError, flags.Error, tf.errors.OpError)
@@ -125,7 +125,7 @@ def _find_flagfile(name):
 
 
 def _help_text(name, module):
-    described = flags.FLAGS.module_help(_SHARED_FLAGS)
+    described = shared_flags.described()
     if flags.FLAGS.get_key_flags_for_module(module):
         described = f"{flags.FLAGS.module_help(module)}\n{described}"
     return (
