@@ -164,3 +164,22 @@ def test_gradient_inside_a_step_is_a_constant_of_it():
         slope, outer = run(values, x)
         np.testing.assert_allclose(slope, expected, rtol=1e-5)
         np.testing.assert_allclose(outer, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("train", ["fit", "train_on_batch"])
+def test_a_step_is_traced_once(train, rng):
+    """Also where nothing has made the optimizer's variables before."""
+    x, y = random_batch(rng, 16)
+    traced = []
+
+    class Counted(Distiller):
+        def train_step(self, data):
+            traced.append(None)
+            return super().train_step(data)
+
+    distiller = Counted(None, small_cnn(4), [])
+    distiller.compile(keras.optimizers.SGD(0.05, momentum=0.9), cross_entropy())
+    assert not distiller.optimizer.built
+    getattr(distiller, train)(x, y)
+    getattr(distiller, train)(x, y)
+    assert len(traced) == 1

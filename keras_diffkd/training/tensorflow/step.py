@@ -44,6 +44,10 @@ def make_train_function(distiller, make, force):
     if distiller.train_function is not None and not force:
         return
     check_optimizer(distiller.optimizer, distiller.distribute_strategy)
+    if not distiller.optimizer.built:
+        # Variables that are made in a trace make TensorFlow trace the step twice.
+        with distiller.distribute_strategy.scope():
+            distiller.optimizer.build(distiller.trainable_variables)
     distiller.record.seed_generator = seed_generator_of_all(distiller)
     make(force=force)
     distiller.train_function = raising_diverged(distiller, distiller.train_function)
