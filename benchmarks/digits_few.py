@@ -3,7 +3,6 @@
     diffkd-train-teacher --flagfile=digits.flags --run_dir=runs/digits
     options="--flagfile=digits_few.flags --teacher=runs/digits/teacher.keras --seeds=10"
     diffkd-distill $options --run_dir=runs/few/kd --method=kd
-    diffkd-distill $options --run_dir=runs/few/diffkd --method=diffkd_features
     diffkd-distill $options --run_dir=runs/few/both --baseline
     python benchmarks/digits_few.py --runs=runs/few
 
@@ -23,11 +22,11 @@ flags.DEFINE_string("runs", None, "Folder of finished runs, to add to the file."
 flags.DEFINE_string("output", "docs/results.md", "File to write the table into.")
 
 FILE = Path(__file__).parent / "runs" / "digits_few.jsonl"
+COMMAND = "`python benchmarks/digits_few.py`"
 TITLE = "Digits with few labels: the demo"
 ALONE = "student alone"
 NAMES = {
     "kd": "KD",
-    "diffkd": "DiffKD (features)",
     "both": "KD + DiffKD (features)",
 }
 SETUP = """\
@@ -76,7 +75,7 @@ def main(_):
         lines = [json.dumps(run) for run in read_runs(flags.FLAGS.runs)]
         FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     runs = [json.loads(line) for line in FILE.read_text().splitlines()]
-    text = f"{SETUP}\n\n{table(runs)}\n\n{runs[0]['machine']}"
+    text = f"{SETUP}\n\n{table(runs)}\n\n{runs[0]['machine']}. Command: {COMMAND}."
     print(text)
     write_section(flags.FLAGS.output, TITLE, text)
 
