@@ -1,4 +1,4 @@
-"""What the teacher's weights are worth to a student made out of it.
+"""Compares students that start from the teacher's weights with new ones.
 
     python benchmarks/shrunk_students.py --data_dir=FOLDER --workers=1
     python benchmarks/shrunk_students.py --table

@@ -89,35 +89,45 @@ def _say_once(text, file):
         print(text, file=file)
 
 
-def _color_mode():
-    """Returns `--color_mode` as an argument of the loader, if it is set."""
-    mode = flags.COLOR_MODE.value
-    if mode is None:
+def _for_classification(flag, why, advice):
+    """Returns a flag as an argument of the loader, if it is set.
+
+    Args:
+        flag: absl's `FlagHolder`.
+        why: str, continues "--FLAG " for another task.
+        advice: str, a sentence.
+
+    Raises:
+        ValueError: if the flag is set for another task.
+    """
+    if flag.value is None:
         return {}
     if flags.TASK.value != "classification":
         raise ValueError(
-            "--color_mode works for --task=classification only: models of other tasks "
-            f"take three channels. Received: --task={flags.TASK.value}. Leave it out"
+            f"--{flag.name} {why}. Received: --task={flags.TASK.value}. {advice}"
         )
-    return {"color_mode": mode}
+    return {flag.name: flag.value}
+
+
+def _color_mode():
+    return _for_classification(
+        flags.COLOR_MODE,
+        "works for --task=classification only: models of other tasks take three "
+        "channels",
+        "Leave it out",
+    )
 
 
 def _unlabeled():
-    """Returns `--unlabeled` as an argument of the loader, if it is set."""
-    path = flags.UNLABELED.value
-    if path is None:
-        return {}
-    if flags.TASK.value != "classification":
-        raise ValueError(
-            "--unlabeled works for --task=classification only. Received: "
-            f"--task={flags.TASK.value}. Leave it out"
-        )
-    if flags.METHOD.value == ["none"]:
+    argument = _for_classification(
+        flags.UNLABELED, "works for --task=classification only", "Leave it out"
+    )
+    if argument and flags.METHOD.value == ["none"]:
         raise ValueError(
             "--unlabeled needs a method that learns from a teacher. Received: "
             "--method=none. Leave one of them out"
         )
-    return {"unlabeled": path}
+    return argument
 
 
 def _views():
@@ -128,17 +138,11 @@ def _views():
 
 
 def _balance():
-    """Returns `--examples_per_class` as an argument of the loader, if it is set."""
-    count = flags.EXAMPLES_PER_CLASS.value
-    if count is None:
-        return {}
-    if flags.TASK.value != "classification":
-        raise ValueError(
-            "--examples_per_class needs one label for each image, so it works for "
-            f"--task=classification only. Received: --task={flags.TASK.value}. Use a "
-            "slice, such as --train_split=train[:500]."
-        )
-    return {"examples_per_class": count}
+    return _for_classification(
+        flags.EXAMPLES_PER_CLASS,
+        "needs one label for each image, so it works for --task=classification only",
+        "Use a slice, such as --train_split=train[:500].",
+    )
 
 
 def data_fingerprint(data):

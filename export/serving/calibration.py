@@ -17,7 +17,7 @@ RANDOM_WARNING = (
 
 
 def read_calibration_samples(serving, calibration_samples):
-    """Returns the calibration samples as those to verify on, if there are no others.
+    """Returns samples to verify on where the calibration samples are the only ones.
 
     Random inputs would be worse: a quantized file that is good on images is not on
     noise.

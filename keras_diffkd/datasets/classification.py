@@ -1,7 +1,6 @@
 """Loads image classification data sets as batches for training and testing."""
 
 import dataclasses
-import warnings
 
 import tensorflow as tf
 
@@ -17,14 +16,13 @@ from keras_diffkd.datasets.folders.paths import is_path
 from keras_diffkd.datasets.idx_source import IDX_NAMES, IdxSource, idx_folder
 from keras_diffkd.datasets.known import CONVENTIONS, Conventions
 from keras_diffkd.datasets.normalization import Normalization
-from keras_diffkd.datasets.preparation import prepared_builder
+from keras_diffkd.datasets.opening import open_builder
 from keras_diffkd.datasets.source import ClassificationSource
 from keras_diffkd.datasets.stream import (
     check_arguments,
     check_integer,
     test_batches,
 )
-from keras_diffkd.errors import DataWarning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,13 +261,9 @@ def open_source(name, data_dir=None, download=False, **user):
         ValueError: As in `load_classification`.
     """
     folder = idx_folder(name, data_dir)
-    if folder is None and is_path(name):
-        data = open_classification(name, data_dir=data_dir, **user)
-        for problem in data.problems:
-            warnings.warn(problem, DataWarning, stacklevel=3)
-        return ClassificationSource(data.builder), data.test_split
+    is_of_user = folder is None and is_path(name)
     for argument in ("unlabeled", "color_mode"):
-        if user.get(argument) is not None:
+        if user.get(argument) is not None and not is_of_user:
             raise ValueError(
                 f"`{argument}` is for a user's folder or CSV file. Received: "
                 f"{argument}={str(user[argument])!r} and the data set {name!r}. Give "
@@ -277,9 +271,11 @@ def open_source(name, data_dir=None, download=False, **user):
             )
     if folder is not None:
         source = IdxSource(folder, name if name in IDX_NAMES else None)
-    else:
-        source = ClassificationSource(prepared_builder(name, data_dir, download))
-    return source, user.get("test_split")
+        return source, user.get("test_split")
+    builder, test_split = open_builder(
+        name, open_classification, data_dir, download, stacklevel=4, **user
+    )
+    return ClassificationSource(builder), test_split
 
 
 def _check_alone(unlabeled):

@@ -1,7 +1,6 @@
 """Loads object detection data sets as batches for training and testing."""
 
 import dataclasses
-import warnings
 
 import tensorflow as tf
 
@@ -9,14 +8,13 @@ from keras_diffkd.datasets.canvas import canvas_size
 from keras_diffkd.datasets.description import describe
 from keras_diffkd.datasets.detection_source import DetectionSource
 from keras_diffkd.datasets.folders.boxes import open_boxes
-from keras_diffkd.datasets.folders.paths import is_path
 from keras_diffkd.datasets.known import (
     DETECTION,
     DetectionConventions,
     find_conventions,
 )
 from keras_diffkd.datasets.normalization import Normalization
-from keras_diffkd.datasets.preparation import prepared_builder
+from keras_diffkd.datasets.opening import open_builder
 from keras_diffkd.datasets.stream import (
     check_arguments,
     check_integer,
@@ -24,7 +22,6 @@ from keras_diffkd.datasets.stream import (
     train_batches,
 )
 from keras_diffkd.datasets.view import find_view, letterbox
-from keras_diffkd.errors import DataWarning
 
 _MAX_BOXES = 100
 
@@ -152,19 +149,15 @@ def load_detection(
     (TensorShape([8, 3, 4]), TensorShape([8, 3]))
     """
     check_arguments(batch_size, seed, start_step, shard)
-    if is_path(name):
-        user = open_boxes(
-            name,
-            data_dir=data_dir,
-            test_split=test_split,
-            bad_images=bad_images,
-            image_size=image_size,
-        )
-        builder, test_split = user.builder, user.test_split
-        for problem in user.problems:
-            warnings.warn(problem, DataWarning, stacklevel=2)
-    else:
-        builder = prepared_builder(name, data_dir, download)
+    builder, test_split = open_builder(
+        name,
+        open_boxes,
+        data_dir,
+        download,
+        test_split,
+        bad_images=bad_images,
+        image_size=image_size,
+    )
     known = find_conventions(DETECTION, builder, DetectionConventions())
     source = DetectionSource(builder, known.empty_boxes)
     view_of = find_view(augment or known.augment or "crop_flip")

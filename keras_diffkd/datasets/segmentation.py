@@ -1,7 +1,6 @@
 """Loads semantic segmentation data sets as batches for training and testing."""
 
 import dataclasses
-import warnings
 
 import tensorflow as tf
 
@@ -9,18 +8,16 @@ from keras_diffkd.datasets.canvas import canvas_size
 from keras_diffkd.datasets.description import describe
 from keras_diffkd.datasets.fixed_views import FixedViews, training_views
 from keras_diffkd.datasets.folders.masks import open_masks
-from keras_diffkd.datasets.folders.paths import is_path
 from keras_diffkd.datasets.known import (
     SEGMENTATION,
     SegmentationConventions,
     find_conventions,
 )
 from keras_diffkd.datasets.normalization import Normalization
-from keras_diffkd.datasets.preparation import prepared_builder
+from keras_diffkd.datasets.opening import open_builder
 from keras_diffkd.datasets.segmentation_source import SegmentationSource
 from keras_diffkd.datasets.stream import check_arguments, test_batches
 from keras_diffkd.datasets.view import VERSION, find_view, letterbox
-from keras_diffkd.errors import DataWarning
 
 _IGNORE_LABEL = 255
 
@@ -146,19 +143,15 @@ def load_segmentation(
     (TensorShape([8, 64, 64, 3]), TensorShape([8, 64, 64]))
     """
     check_arguments(batch_size, seed, start_step, shard)
-    if is_path(name):
-        user = open_masks(
-            name,
-            data_dir=data_dir,
-            test_split=test_split,
-            bad_images=bad_images,
-            image_size=image_size,
-        )
-        builder, test_split = user.builder, user.test_split
-        for problem in user.problems:
-            warnings.warn(problem, DataWarning, stacklevel=2)
-    else:
-        builder = prepared_builder(name, data_dir, download)
+    builder, test_split = open_builder(
+        name,
+        open_masks,
+        data_dir,
+        download,
+        test_split,
+        bad_images=bad_images,
+        image_size=image_size,
+    )
     default = SegmentationConventions(ignored=(_IGNORE_LABEL,))
     known = find_conventions(SEGMENTATION, builder, default)
     source = SegmentationSource(builder, known, _IGNORE_LABEL)

@@ -34,10 +34,11 @@ def output_specs(model, inputs, taps):
     """Returns `(outputs, features)` of `call_with_taps` as `KerasTensor`s."""
     taps = list(dict.fromkeys(taps))
     symbolic = _symbolic_features(model, [tap for tap in taps if split_tap(tap)[0]])
-    leaves = keras.tree.flatten(own_inputs(model, inputs))
+    own = own_inputs(model, inputs)
+    leaves = keras.tree.flatten(own)
     if symbolic is None or len(leaves) != 1:
         return _traced_specs(model, inputs, taps)
-    outputs = model.compute_output_spec(own_inputs(model, inputs))
+    outputs = model.compute_output_spec(own)
     if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
         outputs = outputs[0]  # As the call returns it.
     features = {}

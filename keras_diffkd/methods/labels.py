@@ -19,9 +19,9 @@ def class_probabilities(targets, head, teacher_feature):
     Raises:
         ValueError: If the targets are anything else.
     """
-    decision = keras.ops.argmax(head(teacher_feature), axis=-1)
     if targets is None:
-        targets = decision
+        decision = _decision(head, teacher_feature)
+        return keras.ops.one_hot(decision, head.classes, dtype="float32")
     shape = tuple(getattr(targets, "shape", ()))
     if len(shape) == 2 and shape[1] == head.classes:
         return keras.ops.cast(targets, "float32")
@@ -32,8 +32,14 @@ def class_probabilities(targets, head, teacher_feature):
             f"shape (batch, {head.classes}). Received: {received}"
         )
     labels = keras.ops.cast(keras.ops.reshape(targets, (-1,)), "int32")
-    labels = keras.ops.where(labels < 0, keras.ops.cast(decision, "int32"), labels)
+    labels = keras.ops.where(labels < 0, _decision(head, teacher_feature), labels)
     return keras.ops.one_hot(labels, head.classes, dtype="float32")
+
+
+def _decision(head, teacher_feature):
+    """Returns the class that the teacher decides on, int32 `(batch,)`."""
+    logits = head(teacher_feature)
+    return keras.ops.cast(keras.ops.argmax(logits, axis=-1), "int32")
 
 
 def log_likelihood(logits, probabilities):

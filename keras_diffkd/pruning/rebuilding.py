@@ -89,7 +89,7 @@ def _input(tensor, labels, stays):
 def _with_config(layer, graph, stays):
     """Returns a new layer with the configuration of a layer and new widths."""
     if isinstance(layer, keras.layers.Lambda):
-        return layer  # It has no weights, and its function is no configuration.
+        return layer  # It has no weights, and its configuration may lack its function.
     change = graph.changes.get(id(layer))
     try:
         config = layer.get_config()

@@ -326,7 +326,7 @@ def load_of_sizes(make_builder, tmp_path, monkeypatch):
             {"train": of_sizes(train), "test": of_sizes(test)},
             image=tfds.features.Image(shape=(None, None, 3)),
         )
-        path = "keras_diffkd.datasets.classification.prepared_builder"
+        path = "keras_diffkd.datasets.opening.prepared_builder"
         monkeypatch.setattr(path, lambda *_: builder)
         return load_classification("toy", data_dir=tmp_path, batch_size=2, **options)
 

@@ -1,4 +1,4 @@
-"""Defines what the kinds of a user's data sets have to tell."""
+"""Defines the interface between the kinds of a user's data sets and their opening."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -30,7 +30,7 @@ class Layout:
         self.notes = list(notes)
 
     def examine_target(self, example):
-        """Returns what is found in the example's own files, for JSON, or `None`.
+        """Reads the example's own files and returns their content for JSON, or `None`.
 
         Args:
             example: `Example` with its `ImageFile`.
@@ -41,7 +41,7 @@ class Layout:
         del example
 
     def settle(self, examples):
-        """Returns what all examples tell, as a dict for JSON with "label_names".
+        """Returns the properties of the whole data set for JSON, with "label_names".
 
         Its "notes" are a list of strings for the user.
 
@@ -62,11 +62,11 @@ class Layout:
         raise NotImplementedError
 
     def identity(self, example):
-        """Returns for JSON what the target of an examined example depends on."""
+        """Returns for JSON everything that the target of an example depends on."""
         return example.target
 
     def stratum(self, example):
-        """Returns what each side of a divided data set should have its share of."""
+        """Returns the group of an example. Training and test get a share of each."""
         del example
 
     def strata(self):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# What people call the splits, and what TFDS does.
+# The usual names of the splits, and the names that TFDS gives them.
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -16,8 +16,8 @@ SPLITS = {
 }
 # Data sets of this package, which win over a folder of the same name.
 _OWN = ("digits", "digit_scenes")
-# What is in the folders of prepared data sets and of runs, which people name after the
-# data set.
+# Files in the folders of prepared data sets and of runs, which often have the name of
+# the data set.
 _OTHERS = (
     *(f"{inside}dataset_info.json" for inside in ("", "*/", "*/*/")),
     *("flags.txt", "*/flags.txt", "*.keras"),

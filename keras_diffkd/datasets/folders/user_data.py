@@ -156,7 +156,7 @@ def _hash(content):
 
 
 def _state(path):
-    """Returns what changes when a file changes."""
+    """Returns the size and the time of a file, or `None` if it cannot be read."""
     try:
         stat = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Says for each kind of layer which channels it makes, reads and couples."""
+"""Finds the rule of a layer: which channels it makes, reads and couples."""
 
 import keras
 
