@@ -26,8 +26,8 @@ BASELINE, KD = "student alone", "KD"
 COMPARED = (BASELINE, KD, KD_FEATURES)
 NEW, INHERITED, BY_HAND = "new", "inherited", "by hand"
 STARTS = (INHERITED, NEW, BY_HAND)
-# From shares of the channels to the widths of hand-made students that cost about the
-# same multiply-adds: one block instead of two, as `fashion_student`, which is the first.
+# From shares of the channels to the widths of hand-made students of about the same
+# multiply-adds: one block instead of two, as in `fashion_student`, which is the first.
 HAND_MADE = {0.25: (8, 16, 32), 0.5: (12, 24, 48), 0.75: (20, 40, 80)}
 WIDTHS = (0.5, 0.25, 0.75)
 

@@ -54,7 +54,6 @@ CASES = {
     ("--student=shrink",): "needs a width, such as shrink:0.5, or a limit",
     ("--student=shrink:2",): "needs a width above 0 and up to 1",
     ("--max_kb=9",): "--max_kb is about --student=shrink",
-    ("--student=shrink:0.5", "--task=detection"): "no anchors and no loss of its own",
     ("--cache_views=0",): "--cache_views=0: 0 is not a positive integer",
     ("--cache_dtype=int8",): "should be one of <float16|float32>",
     ("--teacher_cache=c", "--picture_every=1"): "--picture_every runs the teacher",

@@ -115,13 +115,6 @@ def prepare_flags():
             f"--{next(iter(limits))} with --strategy=multi_worker. Run the command "
             f"without a strategy first, then pass --student={SPEC}:WIDTH"
         )
-    if tasks.current().name == "detection":
-        raise ValueError(
-            "a detector made out of another has no anchors and no loss of its own, so "
-            f"the commands cannot train it. Received: --student={flags.STUDENT.value} "
-            "with --task=detection. Use keras_diffkd.shrink and a loss in Python, or "
-            "a student of the zoo"
-        )
 
 
 def choose(run, teacher, data):
@@ -232,11 +225,14 @@ def build(teacher, data, width):
     student, _ = source.student(width)
     warn_of_unknown(source.graph)
     tasks.current().check_model(student, flags.STUDENT.value)
-    if student.output_shape[-1] != data.num_classes:
+    # A detector has boxes, too.
+    is_dict = isinstance(student.output, dict)
+    classes = (student.output["cls_logits"] if is_dict else student.output).shape[-1]
+    if classes != data.num_classes:
         raise ValueError(
             f"a student made out of its teacher has the teacher's classes. Received: "
-            f"{student.output_shape[-1]} classes, and a data set of "
-            f"{data.num_classes}. Take another teacher, or another student"
+            f"{classes} classes, and a data set of {data.num_classes}. Take another "
+            "teacher, or another student"
         )
     precision = flags.PRECISION.value
     return student if precision == "float32" else with_dtype_policy(student, precision)
@@ -245,6 +241,8 @@ def build(teacher, data, width):
 def _source(teacher, data):
     if flags.IMPORTANCE.value == "taylor":
         loss = tasks.current().compile_arguments(data)["loss"]
+        if loss is None:  # A detector has its own.
+            tasks.current().prepare_student(teacher)
         return Shrinkable(teacher, "taylor", labeled_part(data).train, loss)
     return Shrinkable(teacher, flags.IMPORTANCE.value or "l2")
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_diffkd.keras_private.layers import computes_its_graph, operation_of
+from keras_diffkd.pruning.detectors import completed
 from keras_diffkd.pruning.labels import axis_of
 from keras_diffkd.pruning.nodes import nodes_of
 from keras_diffkd.pruning.weights import labeled_weights
@@ -69,7 +70,7 @@ def _copy(model, graph, stays, clone):
                 for old, new in zip(node.output_tensors, outputs, strict=True)
             }
         outputs = keras.tree.map_structure(value, model.output)
-        copy = keras.Model(inputs, outputs, name=model.name)
+        copy = completed(keras.Model(inputs, outputs, name=model.name), model)
     # Setting it sets every layer's own value: skip that where possible.
     if copy.trainable != model.trainable:
         copy.trainable = model.trainable

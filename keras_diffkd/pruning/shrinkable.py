@@ -64,11 +64,11 @@ class Shrinkable:
             return channel_scores(self.graph, self.groups, importance)
         check_choice("importance", importance, IMPORTANCES)
         if importance == "taylor":
-            if data is None or loss is None:
+            if data is None or (loss is None and not self.graph.model.compiled):
                 raise ValueError(
-                    "importance='taylor' needs `data`, batches (x, y), and `loss`. "
-                    f"Received: data={data!r}, loss={loss!r}. Pass both, or choose "
-                    "'l2'"
+                    "importance='taylor' needs `data`, batches (x, y), and `loss`, "
+                    "unless the teacher is compiled with one. Received: "
+                    f"data={data!r}, loss={loss!r}. Pass both, or choose 'l2'"
                 )
             return taylor_scores(self.graph, self.groups, data, loss)
         scores = channel_scores(self.graph, self.groups, l2)

@@ -28,7 +28,9 @@ def shrink(
     pruning. Channels that the graph couples leave together, such as those of layers
     whose outputs are added. Each layer keeps the same share. Inputs and outputs keep
     their shapes, and layers their names. The copy is a plain functional or sequential
-    model of the same layers; it shares nothing with the teacher, and is not compiled.
+    model of the same layers; it shares nothing with the teacher, and is not compiled. A
+    `keras_hub.models.RetinaNetObjectDetector` becomes a `ShrunkRetinaNet` of
+    `keras_diffkd.models.shrunk_retinanet`, which has the same methods.
 
     The copy computes what the teacher computes if the channels that left contribute
     zero. Layer, group and RMS normalization then take statistics over the channels that
@@ -61,7 +63,8 @@ def shrink(
             `(channels, elements)`. It returns a score for each row. The scores of a
             channel are added over all weights that would leave with it.
         data: Iterable of batches `(x, y)` for `"taylor"`. It reads at most 16.
-        loss: Loss for `"taylor"`: a `keras.losses.Loss`, its name or a function.
+        loss: Loss for `"taylor"`: a `keras.losses.Loss`, its name or a function. It may
+            be left out if the teacher is compiled with one.
         divisor: Integer. Each layer keeps a multiple of so many channels, and at least
             so many, if it has them.
         keep: Names or paths of layers whose outputs keep all channels.

@@ -25,7 +25,8 @@ def taylor_scores(graph, groups, data, loss):
         graph: `ChannelGraph`.
         groups: List of `Group`.
         data: Iterable of batches `(x, y)`.
-        loss: `keras.losses.Loss`, its name, or a callable `(y_true, y_pred)`.
+        loss: `keras.losses.Loss`, its name, or a callable `(y_true, y_pred)`; `None`:
+            the loss that the model was compiled with.
     """
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
     weights = list({id(w): w for w in graph.model.weights if _is_float(w)}.values())
@@ -71,6 +72,8 @@ def _gradients(model, weights, x, y, loss):
         ]
         with keras.StatelessScope(state_mapping=mapping):
             outputs = model(x, training=False)
+            if loss is None:
+                return model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=None)
         return keras.ops.mean(loss(y, outputs))
 
     gradient = keras.ops.convert_to_numpy(backend.gradient(mean_loss, flat))

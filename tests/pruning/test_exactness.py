@@ -1,5 +1,6 @@
 """A smaller copy computes what the teacher does without the dropped channels."""
 
+import keras
 import numpy as np
 import pytest
 from helpers.prunable_models import coupled, mobilenet_v2, nested, of_zoo, transformer
@@ -33,7 +34,7 @@ def test_it_is_the_teacher_without_the_dropped_channels(name, rng):
         inputs = [rng.integers(0, 50, (2, 16))]
     assert largest_difference(source.graph, student, report, inputs) < 1e-5
     # Layers of KerasHub have become models of Keras's own layers.
-    assert "keras_hub" not in student.to_json()
+    assert "keras_hub" not in keras.Model(student.inputs, student.outputs).to_json()
     # The reference is no copy of the teacher: dropping channels matters.
     given = inputs[0] if len(inputs) == 1 else inputs
     pairs = zip(

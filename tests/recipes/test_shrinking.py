@@ -126,7 +126,6 @@ def test_a_limit_that_cannot_be_met_says_what_can(run_of, times, capsys, tmp_pat
         (["--student=shrink:0.9"], "divisor=8, which all layers keep whole"),
         (["--student=digits_student", "--max_kb=9"], "is about --student=shrink"),
         (["--student=resnet20", "--importance=l2"], "--importance is about"),
-        (["--student=shrink:0.5", "--task=detection"], "a detector made out of"),
         (["--max_kb=9", "--strategy=multi_worker"], "machines differ in speed"),
         (["--student=shrink:0.5", "--teacher=", "--method=none"], "--teacher is req"),
     ],

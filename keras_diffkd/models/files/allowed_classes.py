@@ -1,5 +1,6 @@
 """Checks the classes that a model file names before any of them is built."""
 
+import importlib
 import inspect
 import sys
 
@@ -56,6 +57,9 @@ _FAMILIES = (
     keras.dtype_policies,
     keras.quantizers,
 )
+# The modules of keras_diffkd that register layers and models, but that it does not
+# import, because they need KerasHub.
+_NEED_KERAS_HUB = ("keras_diffkd.models.shrunk_retinanet",)
 _PACKAGES = ("keras", "keras_hub", "keras_diffkd")
 _FUNCTION_MODULES = (keras.activations, keras.losses, keras.metrics)
 _NOT_MATHEMATICS = {"serialize", "deserialize", "get"}
@@ -76,7 +80,7 @@ def check_classes(config, allow_classes=()):
     everything that keras_diffkd registers. Not allowed are classes that run code
     (`Lambda`, `TFSMLayer`, `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer`) or read files
     (lookup layers, tokenizers). Names are resolved as Keras resolves them, but only in
-    modules that are already imported. Nothing is built or called.
+    modules that are already imported and in this package. Nothing is built or called.
 
     Args:
         config: Parsed content of `config.json`. `"compile_config"` of the outermost
@@ -190,6 +194,8 @@ def _resolve(config):
     package = (module or "").partition(".")[0]
     if package == "keras_hub":
         import_keras_hub("This model file")
+    if module in _NEED_KERAS_HUB:
+        importlib.import_module(module)
     found = keras.saving.get_registered_object(registered)
     # A class that is not registered has its own name as `registered_name`.
     if found is not None or registered != name:

@@ -1,5 +1,7 @@
 """Detection and segmentation through the commands' own code, on real digit scenes."""
 
+import dataclasses
+
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from helpers.image_folders import write_scenes
 
 from keras_diffkd import models
+from keras_diffkd.export.serving.detection import decoded
 from keras_diffkd.preflight import feature_rows
 from keras_diffkd.recipes import distill, evaluate, shrinking, tasks, train_teacher
 from keras_diffkd.recipes.data import load_data, take_samples
@@ -92,6 +95,28 @@ def test_a_segmenter_made_out_of_its_teacher_has_the_same_taps(tiny):
     rows = feature_rows(distiller)
     assert [row[2] for row in rows] == ["4x4x256", "64x64x11"]
     assert [row[4] for row in rows] == ["4x4x128", "64x64x11"]
+
+
+def test_a_detector_made_out_of_its_teacher(tiny, tmp_path, rng):
+    path = tmp_path / "teacher.keras"
+    teacher = models.build_model("retinanet_scenes_teacher", (64, 64, 3), 10)
+    teacher.save(path)
+    settings = ["--importance=taylor", "--steps_per_epoch=1"]
+    run = tiny("detection", f"--teacher={path}", "--student=shrink:0.25", *settings)
+    distill.main([])
+    [line] = read_metrics(run / "metrics.jsonl")
+    assert 0 <= line["val_mAP"] <= 1
+    assert np.isfinite(line["diffkd_features/distill"])
+    # It trains with the loss of its class, and is exported with boxes.
+    student = models.load_model(str(run / "student.keras"))
+    assert student.count_params() < teacher.count_params() / 10
+    assert student.get_layer("backbone").output["P3"].shape[-1] == 64
+    images = rng.normal(size=(2, 64, 64, 3)).astype("float32")
+    boxes = decoded(student)(images)["boxes"]
+    of_teacher = decoded(teacher)(images)["boxes"]
+    assert boxes.shape == of_teacher.shape
+    with pytest.raises(ValueError, match="10 classes, and a data set of 3"):
+        shrinking.build(teacher, dataclasses.replace(load_data(), num_classes=3), 0.5)
 
 
 def test_the_task_decides_what_is_tapped(tiny):
