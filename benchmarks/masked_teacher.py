@@ -4,6 +4,8 @@ It knows of the dropped channels only what the report of `shrink` says of each l
 output, and multiplies the others by zero. It knows nothing of which layers couple.
 """
 
+import collections
+
 import keras
 import numpy as np
 
@@ -28,8 +30,24 @@ def largest_difference(graph, student, report, inputs):
     """Returns the largest difference of all outputs of all layers, relative to each."""
     found = []
     inputs = [keras.ops.convert_to_tensor(value) for value in inputs]
-    _run(graph.model, student, inputs, inputs, "", report.kept, graph.opened, found)
+    kept = _Kept(report.kept)
+    _run(graph.model, student, inputs, inputs, "", kept, graph.opened, found)
     return float(np.max(found))
+
+
+class _Kept:
+    """Says what each call keeps, as a report has it."""
+
+    def __init__(self, kept):
+        self._kept, self._calls = kept, collections.Counter()
+
+    def of_next_call(self, path):
+        self._calls[path] += 1
+        of_call = f"{path} (call {self._calls[path]})"
+        return self._kept.get(of_call, self._kept.get(path))
+
+    def of_heads(self, path):
+        return self._kept.get(f"{path} (heads)")
 
 
 def _run(teacher, student, of_teacher, of_student, prefix, kept, opened, found):
@@ -54,9 +72,10 @@ def _run(teacher, student, of_teacher, of_student, prefix, kept, opened, found):
             )
         else:
             part = keras.tree.flatten(other.operation(*other_args, **other_kwargs))
-            whole = _outputs(layer, args, kwargs, kept, path)
+            of_call = kept.of_next_call(path)
+            whole = _outputs(layer, args, kwargs, of_call, kept.of_heads(path))
             whole = [
-                _compared(a, b, kept.get(path), found)
+                _compared(a, b, of_call, found)
                 for a, b in zip(whole, part, strict=True)
             ]
         values |= {id(t): v for t, v in zip(node.output_tensors, whole, strict=True)}
@@ -92,8 +111,7 @@ def _compared(whole, part, kept, found):
     return keras.ops.convert_to_tensor(whole)
 
 
-def _outputs(layer, args, kwargs, kept, path):
-    heads = kept.get(f"{path} (heads)")
+def _outputs(layer, args, kwargs, kept, heads):
     if heads is not None:
         (kernel,) = [
             w for w in layer.weights if w.path.endswith("attention_output/kernel")
@@ -106,8 +124,8 @@ def _outputs(layer, args, kwargs, kept, path):
         kernel.assign(before)
         return outputs
     norms = ("LayerNormalization", "RMSNormalization", "GroupNormalization")
-    if type(layer).__name__ in norms and path in kept:
-        return [_normalized(layer, args[0], kept[path])]
+    if type(layer).__name__ in norms and kept is not None:
+        return [_normalized(layer, args[0], kept)]
     return keras.tree.flatten(layer(*args, **kwargs))
 
 

@@ -91,7 +91,7 @@ def prepare_flags():
     Raises:
         ValueError: if they do not fit together.
     """
-    limits = _limits()
+    limits = limits_of_flags()
     if limits and not flags.STUDENT.value:
         flags.FLAGS["student"].value = SPEC
     given = [*limits, *(["importance"] if flags.IMPORTANCE.value else [])]
@@ -140,11 +140,11 @@ def choose(run, teacher, data):
 
 
 def _settings():
-    return _limits() | {"importance": flags.IMPORTANCE.value}
+    return limits_of_flags() | {"importance": flags.IMPORTANCE.value}
 
 
 def _measured(run, teacher, data):
-    source, limits = _source(teacher, data), _limits()
+    source, limits = _source(teacher, data), limits_of_flags()
     # By the channels that stay: neighboring widths may be the same student.
     found = {}
 
@@ -247,11 +247,12 @@ def _source(teacher, data):
     return Shrinkable(teacher, flags.IMPORTANCE.value or "l2")
 
 
-def describe_limits(report):
-    """Returns lines that compare verified files with the limits of the flags.
+def describe_limits(report, settings):
+    """Returns lines that compare a verified file with the limits of its student.
 
     Args:
         report: dict from `verify`.
+        settings: dict from the names of limits, and of other flags, to numbers.
     """
     result = report.get("artifacts", {}).get(FORMAT)
     if result is None or result["latency_ms"] is None:
@@ -260,11 +261,12 @@ def describe_limits(report):
     return [
         f"{result['file']}: {found[name]:.3f} of --{name}={limit:g}, "
         + ("met" if found[name] <= limit else "NOT met")
-        for name, limit in _limits().items()
+        for name, limit in settings.items()
+        if name in found
     ]
 
 
-def _limits():
+def limits_of_flags():
     """Returns a dict from the names of the limits that have a value to the values."""
     values = {name: flags.FLAGS[name].value for name in LIMITS}
     return {name: value for name, value in values.items() if value is not None}

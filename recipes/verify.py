@@ -81,7 +81,8 @@ def print_report(report):
     """Prints a report of `verify` that has results."""
     if report.get("artifacts"):
         print(format_table(report))
-        for line in shrinking.describe_limits(report):
+        limits = shrinking.limits_of_flags()
+        for line in shrinking.describe_limits(report, limits):
             print(line)
 
 

@@ -27,7 +27,7 @@ class ChannelGraph:
         layers: Dict from ids to `(layer, path)`, all layers and operations.
         changes: Dict from ids of layers to the `Change` of their first call.
         calls: List of `(layer, Change)`, one for each call.
-        outputs: Dict from paths to the labels of the first output of the last call.
+        outputs: Dict from paths to lists, the labels of the first output of each call.
         opened: Dict from ids of layers to the functional models of what is inside.
         inputs: Dict from ids of models to the labels of their inputs in the first call.
         unknown: Dict from paths of layers without a rule to the reason.
@@ -91,7 +91,7 @@ def _follow(graph, model, prefix, inputs, kept):
         else:
             read = _arguments(inner, node, labels)
             outputs = _follow(graph, inner, f"{path}/", read, kept)
-        graph.outputs[path] = outputs[0]
+        graph.outputs.setdefault(path, []).append(outputs[0])
         for name in {path, operation.name} & kept:
             kept.discard(name)
             for each in outputs:

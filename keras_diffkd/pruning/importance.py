@@ -64,6 +64,9 @@ def channel_scores(graph, groups, score, values=None):
             # Statistics say nothing about use, and frozen weights do.
             if not axes or weight.path.rpartition("/")[2].startswith("moving_"):
                 continue
+            # The positions of a ViT are a copy, which has no gradient.
+            if values is not None and id(weight) not in values:
+                continue
             value = weight.value if values is None else values[id(weight)]
             whole = keras.ops.convert_to_numpy(value).astype("float64")
             for axis, atoms in axes.items():

@@ -4,13 +4,15 @@ import keras
 
 from keras_diffkd.keras_private.layers import inner_layers, is_keras_layer
 from keras_diffkd.pruning.nodes import nodes_of
+from keras_diffkd.pruning.patches import is_vit_patches, patches_and_positions
 
 
 def opened(layer, nodes):
     """Returns a functional model of the layers inside a layer, or `None`.
 
     The model shares these layers. There is none if the layer has weights of its own, or
-    does what a functional model cannot, or is one of Keras's own.
+    does what a functional model cannot, or is one of Keras's own. Of a ViT's first
+    layer the model has a copy of the positions.
 
     Args:
         layer: `keras.Layer`.
@@ -25,6 +27,10 @@ def opened(layer, nodes):
         return None
     try:
         inputs = _inputs([call.args[0] for call in calls])
+        if is_vit_patches(layer):
+            return keras.Model(
+                inputs, patches_and_positions(layer, inputs), name=layer.name
+            )
         model = keras.Model(inputs, layer.call(inputs), name=layer.name)
     # The code of the layer may do anything.
     except Exception:

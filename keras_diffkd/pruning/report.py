@@ -13,7 +13,8 @@ class ShrinkReport:
         multiply_adds: `(before, after)`, of kernels and attention for one sample.
         kept: Dict from paths of layers to integer arrays, the output channels of the
             teacher that each output channel of the student comes from. A path with
-            `" (heads)"` lists the heads of an attention layer, for each position.
+            `" (heads)"` lists the heads of an attention layer, for each position; one
+            with `" (call 2)"` those of a call that keeps others than the first.
         left: Dict from the paths of layers that kept their whole width to the reasons.
 
     Example:

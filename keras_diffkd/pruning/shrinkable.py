@@ -107,11 +107,15 @@ class Shrinkable:
         return rebuilt(graph, stays), report
 
     def _kept(self, stays):
-        found = {
-            path: np.flatnonzero(stays[labels.reshape(-1)])
-            for path, labels in self.graph.outputs.items()
-            if axis_of(labels) is not None
-        }
+        found = {}
+        for path, calls in self.graph.outputs.items():
+            for number, labels in enumerate(calls, 1):
+                if axis_of(labels) is None:
+                    continue
+                kept = np.flatnonzero(stays[labels.reshape(-1)])
+                first = found.setdefault(path, kept)
+                if not np.array_equal(kept, first):
+                    found[f"{path} (call {number})"] = kept
         for birth in self.graph.channels.births:
             found.setdefault(birth.path, np.flatnonzero(stays[birth.atoms]))
         return found

@@ -2,7 +2,9 @@
 
 import math
 
-from keras_diffkd.keras_private.layers import all_layers
+import keras
+
+from keras_diffkd.keras_private.layers import computes_its_graph
 from keras_diffkd.pruning.weights import labeled_weights, uses_of
 
 
@@ -14,21 +16,16 @@ def parameters(graph, stays, cost=lambda weight: 1):
         stays: Boolean array, which atoms stay.
         cost: Callable that returns what one element of a weight counts.
     """
-    changed, seen = 0, set()
+    found = {}
     for layer, _ in graph.layers.values():
-        change = graph.changes.get(id(layer))
-        if change is None or not change.weights:
+        # What is inside a model, or a layer that is opened, is counted by itself.
+        if graph.opened.get(id(layer)) or not isinstance(layer, keras.layers.Layer):
             continue
-        for weight, axes in labeled_weights(layer, change):
-            seen.add(id(weight))
-            changed += cost(weight) * _size(weight, axes, stays)
-    others = {
-        id(weight): cost(weight) * math.prod(weight.shape)
-        for layer in all_layers(graph.model)
-        for weight in layer.weights
-        if id(weight) not in seen
-    }
-    return changed + sum(others.values())
+        if computes_its_graph(layer):
+            continue
+        for weight, axes in labeled_weights(layer, graph.changes.get(id(layer))):
+            found[id(weight)] = cost(weight) * _size(weight, axes, stays)
+    return sum(found.values())
 
 
 def multiply_adds(graph, stays):

@@ -139,7 +139,8 @@ def _candidates(record):
         "alt": f"Latency over the width: {found}",
         "svg": figures.draw_candidates(choice.candidates, choice.width, limit),
     }
-    return {"choice": choice, "figure": figure}
+    limits = shrinking.describe_limits(record.verification or {}, choice.settings)
+    return {"choice": choice, "figure": figure, "limits": limits}
 
 
 def _networks(record, data):

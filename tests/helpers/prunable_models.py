@@ -1,6 +1,7 @@
 """Small models with the couplings that pruning must know."""
 
 import keras
+import pytest
 
 from keras_diffkd.models import build_model
 
@@ -79,6 +80,20 @@ def mobilenet_v2():
     return keras.applications.MobileNetV2(
         (32, 32, 3), alpha=0.35, weights=None, classes=7, classifier_activation=None
     )
+
+
+def hub_vit():
+    """KerasHub's ViT, small: class token, positions, one dropout for two widths."""
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ViTBackbone(
+        image_shape=(32, 32, 3),
+        patch_size=8,
+        num_layers=1,
+        num_heads=4,
+        hidden_dim=32,
+        mlp_dim=64,
+    )
+    return keras_hub.models.ViTImageClassifier(backbone, num_classes=10)
 
 
 def of_zoo(name, size, channels=3, classes=10):

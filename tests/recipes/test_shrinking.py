@@ -7,6 +7,7 @@ from absl import flags
 from helpers.digit_networks import network
 from masked_teacher import randomized
 
+from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.models import load_model
 from keras_diffkd.pruning.exporting import FileCost
 from keras_diffkd.recipes import distill, export, shrinking, verify
@@ -52,7 +53,7 @@ def test_a_width(run_of):
 
 def test_to_a_size_with_real_files(run_of, capsys):
     """Exported, chosen, trained, exported again and measured by diffkd-verify."""
-    run = run_of("--max_kb=6.7")
+    run = run_of("--max_kb=6.7", "--max_latency_ms=1000")
     printed = capsys.readouterr().out
     assert "chosen" in printed
     width = json.loads((run.root / shrinking.FILE_NAME).read_text())["width"]
@@ -61,9 +62,18 @@ def test_to_a_size_with_real_files(run_of, capsys):
     directory = f"--run_dir={run.root}"
     run_command(export, directory, "--formats=tflite")
     assert "of --max_kb=6.7, met" in capsys.readouterr().out
+    page = (run.export / "report.html").read_text()
+    assert '<h2 id="candidates">' in page
+    assert "of --max_latency_ms=1000, met" in page
     run_command(verify, directory)
     assert "of --max_kb=6.7, met" in capsys.readouterr().out
-    assert '<h2 id="candidates">' in (run.export / "report.html").read_text()
+    # As the file was measured, not as the candidate was.
+    report = read_verification_report(run.export / "report.json")
+    [result] = report["artifacts"].values()
+    settings = {"max_latency_ms": result["latency_ms"] / 2, "importance": "l2"}
+    [line] = shrinking.describe_limits(report, settings)
+    assert f"{result['latency_ms']:.3f} of --max_latency_ms=" in line
+    assert "NOT met" in line
 
 
 def run_command(command, *arguments):

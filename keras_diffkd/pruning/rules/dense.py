@@ -72,6 +72,14 @@ def embedding(call):
     return Change([labels], {"embeddings": {1: outputs}}, {"output_dim": outputs})
 
 
+def position_embedding(call):
+    """KerasHub's learned positions, which have the shape of the input."""
+    atoms = call.along(-1)
+    if atoms is None:
+        return call.keep("positions have channels only on the last axis")
+    return Change([call.inputs[0]], {"embeddings": {1: atoms}})
+
+
 def _letters(equation, input_rank, output_rank):
     """Returns the letters of inputs, kernel and outputs; an ellipsis is digits."""
     left, result = equation.replace(" ", "").split("->")
@@ -86,3 +94,4 @@ RULES = {
     keras.layers.EinsumDense: einsum_dense,
     keras.layers.Embedding: embedding,
 }
+NAMED_RULES = {"PositionEmbedding": position_embedding}
