@@ -1,4 +1,4 @@
-"""Temporarily replaces the `call` method of layers."""
+"""Temporarily replaces the `call` method, or another function, of layers."""
 
 import contextlib
 import threading
@@ -10,10 +10,12 @@ class CallShadow:
     Args:
         make: Callable `make(layer, call)` that returns the function to run instead of
             the layer's own `call`.
+        attribute: Optional name of another function of the layers to replace.
     """
 
-    def __init__(self, make):
+    def __init__(self, make, attribute=None):
         self._make = make
+        self._attribute = attribute
         self._lock = threading.Lock()
         self._installed = {}
 
@@ -39,7 +41,7 @@ class CallShadow:
     def _install(self, layer):
         count, shadowed = self._installed.get(id(layer), (0, None))
         if count == 0:
-            name = _call_name(layer)
+            name = self._attribute or _call_name(layer)
             shadowed = name, layer.__dict__.get(name)
             # `__dict__` bypasses Keras's attribute tracking.
             layer.__dict__[name] = self._make(layer, getattr(layer, name))
@@ -58,5 +60,6 @@ class CallShadow:
 
 def _call_name(layer):
     """Returns the name of the method that Keras calls, which quantization changes."""
-    quantized = layer.dtype_policy.quantization_mode is not None
+    # Operations that are not layers have no mode.
+    quantized = getattr(layer, "quantization_mode", None) is not None
     return "quantized_call" if quantized else "call"

@@ -7,6 +7,7 @@ import threading
 import keras
 from keras.src.backend import core
 from keras.src.losses import loss as keras_loss
+from keras.src.models.functional import Functional
 
 from keras_diffkd.shared_context import SharedContext
 
@@ -65,6 +66,7 @@ _SCALING = Patch(keras_loss, "scale_loss_for_distribution")
 _UNSCALING = Patch(keras_loss, "unscale_loss_for_distribution")
 _WEIGHTS = Patch(keras.Layer, "add_weight")
 _METRIC_WEIGHTS = Patch(keras.Metric, "add_variable")
+_MODEL_INPUTS = Patch(Functional, "_standardize_inputs")
 
 
 @contextlib.contextmanager
@@ -99,6 +101,22 @@ def watched_weights(watch):
 
     with _WEIGHTS.by(watched), _METRIC_WEIGHTS.by(watched):
         yield
+
+
+def model_inputs_seen(see):
+    """Calls a function with the inputs of each functional model in a context.
+
+    Args:
+        see: Callable that receives the inputs of a call, and the list of tensors that
+            the model makes of them.
+    """
+
+    def seeing(original, model, inputs):
+        taken = original(model, inputs)
+        see(inputs, taken)
+        return taken
+
+    return _MODEL_INPUTS.by(seeing)
 
 
 def replace_checkpoint(make):

@@ -1,5 +1,6 @@
 """Implements the training step on JAX."""
 
+from keras_diffkd.training.fake_quantization import fake_quantize
 from keras_diffkd.training.jax.gradients import gradient, make_gradient_function
 from keras_diffkd.training.jax.remat import checkpointed
 from keras_diffkd.training.jax.step import (
@@ -36,6 +37,7 @@ __all__ = [
     "assign_generators",
     "build_compiled",
     "data_errors_as_value_errors",
+    "fake_quantize",
     "gradient",
     "is_chief",
     "keras_jit_compile",

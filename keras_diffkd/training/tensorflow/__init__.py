@@ -1,6 +1,7 @@
 """Implements the training step on TensorFlow."""
 
 from keras_diffkd.training.tensorflow.build import build_compiled, symbolic_build
+from keras_diffkd.training.tensorflow.fake_quantization import fake_quantize
 from keras_diffkd.training.tensorflow.gradients import gradient, make_gradient_function
 from keras_diffkd.training.tensorflow.remat import checkpointed
 from keras_diffkd.training.tensorflow.replica_values import (
@@ -38,6 +39,7 @@ __all__ = [
     "assign_generators",
     "build_compiled",
     "data_errors_as_value_errors",
+    "fake_quantize",
     "gradient",
     "keras_jit_compile",
     "make_gradient_function",

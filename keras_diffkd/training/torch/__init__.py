@@ -1,5 +1,6 @@
 """Implements the training step on PyTorch."""
 
+from keras_diffkd.training.fake_quantization import fake_quantize
 from keras_diffkd.training.one_replica import (
     assign_replicas,
     loss_of_replica,
@@ -35,6 +36,7 @@ __all__ = [
     "assign_generators",
     "build_compiled",
     "data_errors_as_value_errors",
+    "fake_quantize",
     "gradient",
     "is_chief",
     "keras_jit_compile",

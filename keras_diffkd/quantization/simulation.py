@@ -1,0 +1,220 @@
+"""Runs a student as int8 runtimes compute it, by intercepting the calls of its layers.
+
+The model does not change: while it runs, its layers read rounded weights, and their
+results are rounded.
+"""
+
+import contextlib
+import threading
+
+import keras
+
+from keras_diffkd.features.hooks import CallShadow
+from keras_diffkd.keras_private.scopes import autocasting, stateless_scope
+from keras_diffkd.quantization.kinds import KERNELS
+from keras_diffkd.quantization.recording import is_tensor
+from keras_diffkd.quantization.separable import separable_call
+from keras_diffkd.quantization.weights import (
+    factor_of_channels,
+    kernel_of,
+    rounded_kernel,
+    scale_and_offset,
+)
+
+_runs = threading.local()
+
+
+@contextlib.contextmanager
+def simulating(plan, rounded, folds=True):
+    """Returns a context in which a student runs once as int8 runtimes compute it.
+
+    Several threads may enter it at once, because the replicas of a strategy trace the
+    same layers in several threads.
+
+    Args:
+        plan: `QuantizationPlan` of the student.
+        rounded: Callable `(site, tensor) -> tensor` that rounds float32 tensors.
+        folds: Boolean, whether batch normalizations are folded into the layers before
+            them and use moving statistics, even in training mode.
+    """
+    outer = getattr(_runs, "active", None)
+    _runs.active = _Run(plan, rounded, folds)
+    with_activations = [
+        operation for operation in plan.operations if type(operation) in KERNELS
+    ]
+    try:
+        with _calls.over(plan.operations), _activations.over(with_activations):
+            yield
+    finally:
+        _runs.active = outer
+
+
+class _Run:
+    """Holds the state of one simulated forward pass.
+
+    Args: as for `simulating`.
+
+    Attributes:
+        before_activation: `Site` of the layer that runs, or `None`.
+    """
+
+    def __init__(self, plan, rounded, folds):
+        self._plan = plan
+        self._rounded = rounded
+        self._folds = folds
+        self._counts = {}
+        self._entered = {}
+        self.before_activation = None
+
+    def next(self, operation):
+        """Returns the `PlannedCall` of the call that begins, or `None`."""
+        calls = self._plan.calls.get(id(operation))
+        if calls is None:
+            return None
+        count = self._counts.get(id(operation), 0)
+        self._counts[id(operation)] = count + 1
+        # A block whose results are not kept runs again for its gradient.
+        return calls[count % len(calls)]
+
+    def call(self, planned, original, args, kwargs):
+        """Runs a layer or operation, simulated."""
+        if planned.entries:
+            args, kwargs = self._enter(planned, args, kwargs)
+        if self._folds and isinstance(
+            planned.operation, keras.layers.BatchNormalization
+        ):
+            if planned.is_folded:
+                return self.rounded(planned.output, args[0])
+            kwargs = {**kwargs, "training": False}
+        if planned.kernels:
+            outputs = self._call_kernels(planned, original, args, kwargs)
+        else:
+            outputs = original(*args, **kwargs)
+        return self.rounded(planned.output, outputs)
+
+    def rounded(self, site, tensor):
+        """Returns a tensor rounded to the values of a site, in its own dtype."""
+        if site is None:
+            return tensor
+        dtype = tensor.dtype
+        return keras.ops.cast(
+            self._rounded(site, keras.ops.cast(tensor, "float32")), dtype
+        )
+
+    def _enter(self, planned, args, kwargs):
+        position = -1
+
+        def enter(leaf):
+            nonlocal position
+            if not is_tensor(leaf):
+                return leaf
+            position += 1
+            site = planned.entries.get(position)
+            if site is None:
+                return leaf
+            if id(leaf) not in self._entered:
+                # The tensor is kept, so that its id stays unique.
+                self._entered[id(leaf)] = leaf, self.rounded(site, leaf)
+            return self._entered[id(leaf)][1]
+
+        return keras.tree.map_structure(enter, (args, kwargs))
+
+    def _call_kernels(self, planned, original, args, kwargs):
+        layer, normalization = planned.operation, planned.normalization
+        factor, offset = None, None
+        if normalization is not None and self._folds:
+            bias = layer.bias if layer.use_bias else None
+            factor, offset = scale_and_offset(normalization, bias)
+        values = []
+        for number, (name, axes) in enumerate(planned.kernels.items(), start=1):
+            kernel = kernel_of(layer, name)
+            with autocasting(None):
+                value = keras.ops.cast(kernel.value, "float32")
+            multiplier = None
+            if factor is not None and number == len(planned.kernels):
+                multiplier = factor_of_channels(layer, name, factor)
+            values.append((kernel, rounded_kernel(value, axes, multiplier)))
+        if offset is not None and layer.use_bias:
+            values.append((layer.bias, offset))
+        self.before_activation = planned.before_activation
+        with _reading(values):
+            if planned.middle is not None:
+                outputs = separable_call(layer, args[0], planned.middle, self.rounded)
+            else:
+                outputs = original(*args, **kwargs)
+        self.before_activation = None
+        if offset is not None and not layer.use_bias:
+            outputs = outputs + _for_channels(layer, offset, outputs)
+        return outputs
+
+
+def _for_channels(layer, vector, outputs):
+    """Returns a vector with one number per channel, for the outputs of a layer."""
+    vector = keras.ops.cast(vector, outputs.dtype)
+    if getattr(layer, "data_format", None) == "channels_first":
+        return keras.ops.reshape(vector, (-1, *[1] * (len(outputs.shape) - 2)))
+    return vector
+
+
+class _ReadingScope(keras.StatelessScope):
+    """Keeps what is assigned in it, as `updates`."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.updates = []
+
+    def add_update(self, update):
+        super().add_update(update)
+        self.updates.append(update)
+
+
+@contextlib.contextmanager
+def _reading(values):
+    """Returns a context in which variables have other values.
+
+    Args:
+        values: List of pairs of variable and tensor.
+    """
+    scope = stateless_scope()
+    if scope is None:
+        with _ReadingScope(values) as scope:
+            yield
+        for variable, value in scope.updates:
+            variable.assign(value)
+        return
+    known, absent = scope.state_mapping, object()
+    before = {id(variable): known.get(id(variable), absent) for variable, _ in values}
+    known.update({id(variable): value for variable, value in values})
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is absent:
+                del known[key]
+            else:
+                known[key] = value
+
+
+def _simulated_call(operation, original):
+    def call(*args, **kwargs):
+        run = getattr(_runs, "active", None)
+        planned = None if run is None else run.next(operation)
+        if planned is None:
+            return original(*args, **kwargs)
+        return run.call(planned, original, args, kwargs)
+
+    return call
+
+
+def _rounding_activation(layer, activation):
+    def call(x):
+        run = getattr(_runs, "active", None)
+        if run is not None:
+            x = run.rounded(run.before_activation, x)
+        return activation(x)
+
+    return call
+
+
+_calls = CallShadow(_simulated_call)
+_activations = CallShadow(_rounding_activation, "activation")

@@ -1,0 +1,102 @@
+"""Rounds the weights of layers to int8, per output channel."""
+
+import keras
+
+from keras_diffkd.keras_private.scopes import autocasting
+
+LIMIT = 127
+
+
+def kernel_of(layer, name):
+    """Returns the variable with a name, such as `"kernel"`, of a layer."""
+    return next(weight for weight in layer.weights if weight.name == name)
+
+
+def rounded_kernel(kernel, axes, factor=None):
+    """Returns a kernel rounded to int8 values, -127 to 127, times a scale per channel.
+
+    The gradient is that of the kernel times the factor (straight-through).
+
+    Args:
+        kernel: float32 tensor.
+        axes: Tuple of the axes that do not tell output channels apart.
+        factor: Optional tensor that multiplies the kernel first, for a folded batch
+            normalization. It broadcasts to the kernel.
+    """
+    if factor is not None:
+        kernel = kernel * factor
+    scale = kernel_scale(kernel, axes)
+    rounded = keras.ops.round(kernel / scale) * scale
+    return kernel + keras.ops.stop_gradient(rounded - kernel)
+
+
+def kernel_scale(kernel, axes):
+    """Returns the step of each output channel, 1 where all weights are 0."""
+    kernel = keras.ops.stop_gradient(kernel)
+    largest = keras.ops.max(keras.ops.abs(kernel), axis=axes, keepdims=True)
+    return keras.ops.where(keras.ops.equal(largest, 0), 1.0, largest / LIMIT)
+
+
+def reduced_axes(layer, name):
+    """Returns the axes of a kernel that do not tell output channels apart.
+
+    Args:
+        layer: A layer in `kinds.KERNELS`.
+        name: Name of the kernel.
+
+    Example:
+
+    >>> layer = keras.layers.Conv2D(4, 3)
+    >>> layer.build((None, 8, 8, 3))
+    >>> reduced_axes(layer, "kernel")
+    (0, 1, 2)
+    """
+    rank = len(kernel_of(layer, name).shape)
+    if isinstance(layer, keras.layers.EinsumDense):
+        operands, result = layer.equation.split("->")
+        letters = operands.split(",")[1].replace("...", "")
+        return tuple(i for i, letter in enumerate(letters) if letter not in result)
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return (0, 1, 3)
+    if _is_depthwise(layer, name):
+        return tuple(range(rank - 2))
+    return tuple(range(rank - 1))
+
+
+def factor_of_channels(layer, name, factor):
+    """Returns a factor per output channel in the shape that multiplies the kernel."""
+    kernel = kernel_of(layer, name)
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return keras.ops.expand_dims(factor, -1)
+    if _is_depthwise(layer, name):
+        return keras.ops.reshape(factor, kernel.shape[-2:])
+    return factor
+
+
+def scale_and_offset(normalization, bias=None):
+    """Returns what a batch normalization multiplies by and adds, as float32 tensors.
+
+    Args:
+        normalization: `keras.layers.BatchNormalization`.
+        bias: Optional variable, the bias of the layer before it. The offset then
+            contains it.
+    """
+    with autocasting(None):
+        mean, variance = (
+            keras.ops.cast(variable.value, "float32")
+            for variable in (normalization.moving_mean, normalization.moving_variance)
+        )
+        factor = keras.ops.rsqrt(variance + normalization.epsilon)
+        if normalization.scale:
+            factor = factor * keras.ops.cast(normalization.gamma.value, "float32")
+        if bias is not None:
+            mean = mean - keras.ops.cast(bias.value, "float32")
+        offset = -mean * factor
+        if normalization.center:
+            offset = offset + keras.ops.cast(normalization.beta.value, "float32")
+    return factor, offset
+
+
+def _is_depthwise(layer, name):
+    depthwise = keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D
+    return name == "depthwise_kernel" or isinstance(layer, depthwise)
