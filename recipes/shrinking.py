@@ -222,7 +222,7 @@ def build(teacher, data, width):
     """
     source = _source(teacher, data)
     source.check_width(width)
-    student, _ = source.student(width)
+    student = _made(source, width)
     warn_of_unknown(source.graph)
     tasks.current().check_model(student, flags.STUDENT.value)
     # A detector has boxes, too.
@@ -238,10 +238,20 @@ def build(teacher, data, width):
     return student if precision == "float32" else with_dtype_policy(student, precision)
 
 
+def _made(source, width):
+    student, _ = source.student(width)
+    if hasattr(student, "bounding_box_format"):
+        # That of the labels, which the teacher was perhaps trained on in another.
+        student.bounding_box_format = "xyxy"
+    return student
+
+
 def _source(teacher, data):
     if flags.IMPORTANCE.value == "taylor":
         loss = tasks.current().compile_arguments(data)["loss"]
-        if loss is None:  # A detector has its own.
+        if loss is None:
+            # The copy of a detector has its own, also behind a preprocessing.
+            teacher = _made(Shrinkable(teacher), 1.0)
             tasks.current().prepare_student(teacher)
         return Shrinkable(teacher, "taylor", labeled_part(data).train, loss)
     return Shrinkable(teacher, flags.IMPORTANCE.value or "l2")

@@ -13,7 +13,7 @@ from keras_diffkd.pruning.weights import labeled_weights
 def rebuilt(graph, stays):
     """Returns a plain functional or sequential model, with the weights that stay.
 
-    It has the names, settings and nesting of the model.
+    It has the names, settings and nesting of the model. A detector keeps its methods.
 
     Args:
         graph: `ChannelGraph` of the model.
@@ -41,7 +41,7 @@ def rebuilt(graph, stays):
     for layer, new, is_leaf in clones.values():
         if is_leaf and isinstance(layer, keras.layers.Layer):
             _inherit(layer, new, graph.changes.get(id(layer)), stays)
-    return model
+    return completed(model, graph.model)
 
 
 def _copy(model, graph, stays, clone):
@@ -70,7 +70,7 @@ def _copy(model, graph, stays, clone):
                 for old, new in zip(node.output_tensors, outputs, strict=True)
             }
         outputs = keras.tree.map_structure(value, model.output)
-        copy = completed(keras.Model(inputs, outputs, name=model.name), model)
+        copy = keras.Model(inputs, outputs, name=model.name)
     # Setting it sets every layer's own value: skip that where possible.
     if copy.trainable != model.trainable:
         copy.trainable = model.trainable
