@@ -9,9 +9,10 @@ at any time: each finished student is a line in `benchmarks/runs/shrunk_students
 writes the table into docs/shrinking.md.
 
 Students are the teacher with a share of its channels, chosen by `shrink`. They start
-from new weights or from the teacher's, and train alone, with KD, or with KD and DiffKD
-on features, all of balanced weights and the same learning rate. Each is judged on the
-test images after each epoch; nothing is chosen by that.
+from new weights or from the teacher's; others, made by hand, cost the same. They train
+alone, with KD, or with KD and DiffKD on features, all of balanced weights and the same
+learning rate. Each is judged on the test images after each epoch; nothing is chosen by
+that.
 """
 
 import functools
@@ -25,7 +26,7 @@ from absl import app, flags
 from fashion_training import Files, begin_process
 from finished_runs import FinishedRuns, read_lines
 from report import write_section
-from shrunk_training import TEACHER, table, task_of, tasks, train_student
+from shrunk_training import TEACHER, costs, table, task_of, tasks, train_student
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs" / "shrunk_students.jsonl"
@@ -51,11 +52,11 @@ def main(argv):
             "5,000 labeled images of Fashion-MNIST, `fashion_teacher`, the same "
             "learning rate for all, balanced weights. Means and standard deviations "
             "over the seeds that finished; accuracies in percent on the test images. "
-            "The last column: after how many epochs inherited weights are as good as "
-            "new ones at the end. The teacher was trained on 55,000 labeled images, "
-            "and its weights carry that. One seed says little about differences of a "
-            "point."
-            f"\n\n{table(records)}\n\n{records[0]['machine']}; "
+            "By hand: one block in each stage instead of two, as in `fashion_student`, "
+            "with widths for about the same multiply-adds. The last column: after how "
+            "many epochs inherited weights are as good as new ones at the end. The "
+            "teacher was trained on 55,000 labeled images, and its weights carry that."
+            f"\n\n{table(records, costs())}\n\n{records[0]['machine']}; "
             "`python benchmarks/shrunk_students.py`."
         )
         print(text)

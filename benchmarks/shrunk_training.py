@@ -30,6 +30,10 @@ STARTS = (INHERITED, NEW, BY_HAND)
 # multiply-adds: one block instead of two, as in `fashion_student`, which is the first.
 HAND_MADE = {0.25: (8, 16, 32), 0.5: (12, 24, 48), 0.75: (20, 40, 80)}
 WIDTHS = (0.5, 0.25, 0.75)
+GAINS = (
+    "Points by which inherited weights end higher, of the same seed: mean ± standard "
+    "deviation of the differences, and the number of seeds."
+)
 
 
 class Task(NamedTuple):
@@ -118,44 +122,92 @@ def epochs_to(curve, accuracy):
     return reached[0] if reached else None
 
 
-def table(records):
-    """Returns the table of finished students as Markdown.
+def costs():
+    """Returns a dict from `(width, start)` to the multiply-adds of a student."""
+    found = {}
+    for width in WIDTHS:
+        for start in STARTS:
+            student = make_student(Task(width, start, BASELINE, 0, 0))
+            _, report = shrink(student, 1, return_report=True)
+            found[width, start] = report.multiply_adds[1]
+    return found
+
+
+def table(records, multiply_adds):
+    """Returns the tables of finished students as Markdown.
 
     Args:
         records: List of records.
+        multiply_adds: Dict of `costs`.
     """
     rows = []
-    for width, start in (
-        *((w, s) for w in sorted(WIDTHS, reverse=True) for s in (INHERITED, NEW)),
-        (0.0, BY_HAND),
-    ):
-        for method in COMPARED:
-            chosen = [
-                record
-                for record in records
-                if (record["width"], record["start"], record["method"])
-                == (width, start, method)
-            ]
-            if chosen:
-                rows.append(_row(width, start, method, chosen, records))
-    header = ["width", "parameters", "weights", "method", "seeds", "before training"]
-    header += ["test accuracy", "epochs to the end of new weights"]
-    return markdown_table(header, rows)
+    for width in sorted(WIDTHS, reverse=True):
+        for start in STARTS:
+            cost = f"{multiply_adds[width, start] / 1e6:.2f}"
+            for method in COMPARED:
+                chosen = _chosen(records, width, start, method)
+                if chosen:
+                    rows.append(_row(width, start, cost, method, chosen, records))
+    header = ["width", "parameters", "millions of multiply-adds", "weights", "method"]
+    header += ["seeds", "before training", "test accuracy"]
+    header += ["epochs to the end of new weights"]
+    pairs = [
+        [
+            f"{width:g}",
+            method,
+            *(_paired(records, width, method, other) for other in (NEW, BY_HAND)),
+        ]
+        for width in sorted(WIDTHS, reverse=True)
+        for method in COMPARED
+    ]
+    gains = markdown_table(
+        ["width", "method", "inherited minus new", "inherited minus by hand"], pairs
+    )
+    return f"{markdown_table(header, rows)}\n\n{GAINS}\n\n{gains}"
 
 
-def _row(width, start, method, chosen, records):
-    accuracies = [100 * record["accuracy"] for record in chosen]
-    spread = f" ± {statistics.stdev(accuracies):.1f}" if len(chosen) > 1 else ""
+def _chosen(records, width, start, method):
+    wanted = (width, start, method)
     return [
-        f"{width:g}" if width else "by hand",
+        each
+        for each in records
+        if (each["width"], each["start"], each["method"]) == wanted
+    ]
+
+
+def _row(width, start, cost, method, chosen, records):
+    accuracies = [100 * record["accuracy"] for record in chosen]
+    return [
+        f"{width:g}",
         f"{chosen[0]['parameters']:,}",
-        start if width else NEW,
+        cost,
+        start,
         method,
         str(len(chosen)),
         f"{statistics.mean(100 * record['curve'][0] for record in chosen):.1f}",
-        f"{statistics.mean(accuracies):.1f}{spread}",
+        _mean(accuracies, ".1f"),
         _epochs(chosen, records) if start == INHERITED else "",
     ]
+
+
+def _paired(records, width, method, other):
+    """Returns by how many points inherited weights end higher, seed by seed."""
+    first, second = (
+        {each["seed"]: each["accuracy"] for each in found}
+        for found in (
+            _chosen(records, width, start, method) for start in (INHERITED, other)
+        )
+    )
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        return ""
+    gains = [100 * (first[seed] - second[seed]) for seed in seeds]
+    return f"{_mean(gains, '+.1f')} ({len(seeds)})"
+
+
+def _mean(values, form):
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}"
 
 
 def _epochs(chosen, records):
