@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import keras
 
 from keras_diffkd.keras_private.layers import all_layers
+from keras_diffkd.quantization.ranges import QuantizationRanges
 
 from .formats import FORMATS, KINDS
 from .serving.detection import is_detector
@@ -81,6 +82,35 @@ def needs_calibration(formats):
     ```
     """
     return any(FORMATS[name].needs_calibration for name in formats)
+
+
+def check_ranges(ranges, formats):
+    """Raises `ValueError` unless ranges can be used for one of the formats.
+
+    Args:
+        ranges: `keras_diffkd.quantization.QuantizationRanges` or None.
+        formats: list of names.
+
+    Example:
+
+    ```python
+    check_ranges(None, ["onnx"])
+    ```
+    """
+    if ranges is None:
+        return
+    if not isinstance(ranges, QuantizationRanges):
+        raise ValueError(
+            "Expected `ranges` to be `QuantizationRanges`, or None to learn them from "
+            "samples. `Distiller.quantization_ranges()` returns them, and "
+            "`QuantizationRanges.load` reads quantization_ranges.json of a run. "
+            f"Received: {ranges!r} of type {type(ranges).__name__}"
+        )
+    if not needs_calibration(formats):
+        raise ValueError(
+            "`ranges` are for int8 files: pass quantize='int8', or leave `ranges` out. "
+            f"Received: formats={formats!r}"
+        )
 
 
 def as_json(value, name):

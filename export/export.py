@@ -1,11 +1,8 @@
 """From a trained student to verified artifacts, in one call."""
 
-import errno
-import os
 from pathlib import Path
 
 from keras_diffkd.errors import ExportError
-from keras_diffkd.full_disk import is_full_disk
 
 from .arguments import (
     as_json,
@@ -14,6 +11,7 @@ from .arguments import (
     check_class_names,
     check_formats,
     check_opset,
+    check_ranges,
     check_student,
     needs_calibration,
 )
@@ -21,8 +19,7 @@ from .formats import DEFAULT, FORMATS
 from .proof.metrics import check_metrics
 from .proof.reference import make_reference
 from .proof.verification import check_artifacts, raise_failures
-from .quiet import last_words, quiet
-from .records.artifact import Artifact
+from .quiet import quiet
 from .records.folder import check_target, only_writer, recover, replacing
 from .records.kept import copy_kept, find_kept
 from .records.manifest import Manifest, write_manifest
@@ -35,8 +32,9 @@ from .serving.float32 import check_rebuilt
 from .serving.pixels import Preprocessing, check_input
 from .serving.samples import read_samples
 from .serving.serving import Serving
-from .serving.sizes import with_sizes
+from .serving.simulated import simulated
 from .web.page import prepare_page, write_web_page
+from .writing import write_artifacts
 
 
 def export_student(
@@ -45,6 +43,7 @@ def export_student(
     formats=DEFAULT,
     *,
     quantize=None,
+    ranges=None,
     input="float32",
     samples=None,
     calibration_samples=None,
@@ -84,6 +83,9 @@ def export_student(
             and so on).
         quantize: "int8" adds "onnx_int8" and "tflite_int8" to those of `formats` of the
             same family. None: nothing.
+        ranges: `keras_diffkd.quantization.QuantizationRanges` that the student learned
+            with `quantization=QuantizationAware(...)`: "onnx_int8" and "tflite_int8"
+            compute what was simulated then. None: they learn ranges from samples.
         input: "float32": artifacts take what the student takes. "uint8": they take raw
             pixels and do what `normalization` says themselves.
         samples: inputs to verify on, or `(inputs, targets)`; see `verify`. None for the
@@ -91,8 +93,8 @@ def export_student(
             inputs of any size. Of such a student TFLite files take the size of the
             samples, the others any, which is verified with a second one.
         calibration_samples: inputs (without targets) from which "onnx_int8" and
-            "tflite_int8" learn the ranges of activations. None for up to 256 of the
-            samples; where these are random the manifest warns of it.
+            "tflite_int8" learn the ranges of activations without `ranges`. None for up
+            to 256 of the samples; where these are random the manifest warns of it.
         opset: int. ONNX operator set, 17 or 18.
         batch_size: int, the number of examples that every artifact takes at once, for
             runtimes and accelerators that want all shapes to be known. None: SavedModel
@@ -122,9 +124,10 @@ def export_student(
         dict, the content of `manifest.json`.
 
     Raises:
-        ValueError: if an argument cannot be used, the student has weights or outputs
-            that are not finite, another process exports into `output_dir`, or it holds
-            anything else, or formats of another student and not `replace`.
+        ValueError: if an argument cannot be used, `ranges` are of another student, the
+            student has weights or outputs that are not finite, another process exports
+            into `output_dir`, or it holds anything else, or formats of another student
+            and not `replace`.
         ImportError: if a package that a format needs is not installed.
         ExportError: if the student cannot be written in a format; as
             `VerificationError` if an artifact does not compute what the student does.
@@ -138,6 +141,7 @@ def export_student(
     ```
     """
     formats = check_formats(formats, quantize)
+    check_ranges(ranges, formats)
     check_opset(opset)
     check_batch_size(batch_size)
     check_input(input)
@@ -159,13 +163,14 @@ def export_student(
             in_graph = normalization if takes_pixels else None
             serving = Serving(student, nms, in_graph, batch_size)
         check_student(serving, formats)
+        quantized = None if ranges is None else simulated(serving, ranges)
         labels = check_class_names(labels, serving)
         if samples is None and metrics is None and calibration_samples is not None:
             samples = read_calibration_samples(serving, calibration_samples)
         else:
             samples = read_samples(serving, samples, metrics)
         calibration = None
-        if needs_calibration(formats):
+        if ranges is None and needs_calibration(formats):
             calibration = read_calibration(serving, calibration_samples, samples)
         check_rebuilt(student, serving, samples)
         reference = make_reference(serving, samples, metrics)
@@ -181,7 +186,16 @@ def export_student(
         # In float32, the largest of all.
         needed = 4 * serving.student.count_params() * len(formats)
         with replacing(output_dir, needed) as folder:
-            errors = _write(formats, reference, folder, manifest, opset, calibration)
+            errors = write_artifacts(
+                formats,
+                reference,
+                folder,
+                manifest,
+                opset=opset,
+                calibration=calibration,
+                quantized=quantized,
+                ranges=ranges,
+            )
             copy_kept(output_dir, folder, *kept)
             manifest.keep(kept[0])
             report = check_artifacts(folder, manifest, reference, thresholds)
@@ -193,81 +207,6 @@ def export_student(
             if web is not None:
                 write_web_page(folder, folder / PAGE, **web)
     return content
-
-
-def _write(formats, reference, folder, manifest, opset, calibration):
-    """Adds the artifacts to the manifest, and returns the errors of all others."""
-    errors = {}
-    serving = fixed = reference.serving
-    if any(FORMATS[name].needs_sizes for name in formats):
-        fixed = with_sizes(serving, reference.samples.inputs)
-    for name in formats:
-        kind = FORMATS[name]
-        given = fixed if kind.needs_sizes else serving
-        try:
-            manifest.artifacts[name] = write_artifact(
-                kind, given, folder, manifest, opset=opset, calibration=calibration
-            )
-        except ExportError as error:
-            errors[name] = error
-    return errors
-
-
-def write_artifact(kind, serving, folder, manifest, *, opset, calibration):
-    """Writes one artifact with its metadata.
-
-    Args:
-        kind: `Format`.
-        serving: `Serving`.
-        folder: `Path`.
-        manifest: `Manifest`, complete but for the artifacts.
-        opset: int, of ONNX files.
-        calibration: `Samples` or None, of quantized activations.
-
-    Returns:
-        `Artifact`.
-
-    Raises:
-        ExportError: if the converter cannot.
-        OSError: if the disk is full.
-
-    Example:
-
-    ```python
-    write_artifact(
-        FORMATS["onnx"], serving, folder, manifest, opset=17, calibration=None
-    )
-    ```
-    """
-    path = folder / kind.file
-    with quiet() as held:
-        try:
-            kind.write(serving, path, opset=opset, calibration=calibration)
-            kind.embed_metadata(path, manifest.metadata(kind))
-            return Artifact.of(kind, path, serving, calibration)
-        except Exception as error:  # Converters raise whatever their inside raises.
-            message = " ".join(str(error).split()) or type(error).__name__
-            words = last_words(held())
-            if is_full_disk(error) or "No space left on device" in words:
-                full = errno.ENOSPC
-                raise OSError(full, os.strerror(full)) from error
-            if words and words not in message:
-                message = f"{message[:600]} It wrote: {words}"
-            raise ExportError(
-                f"The student '{serving.student.name}' cannot be written as "
-                f"'{kind.name}'; choose other `formats`, or replace the operation in "
-                f"the student. {_advice(message)}Received: {message[:1000]}"
-            ) from error
-
-
-def _advice(message):
-    """Returns advice where the user cannot know the operation."""
-    if "BitwiseAnd" in message:
-        return (
-            "`keras.ops.argmax` uses it: leave the argmax to the program that runs the "
-            "file, or use `tf.argmax` in a layer of your own. "
-        )
-    return ""
 
 
 def _raise_all(report, errors):

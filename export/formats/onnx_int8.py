@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..serving.detection import describe_detection
 from .onnx_float32 import checked, write_onnx
+from .onnx_qdq import store_integers
 
 BATCH_BYTES = 2**23
 # Operations between pixels and the first layer with weights.
@@ -25,7 +26,8 @@ def write_onnx_int8(serving, path, *, opset=17, calibration=None):
         serving: `Serving`.
         path: file to write.
         opset: int, 17 or 18.
-        calibration: `Samples`.
+        calibration: `Samples`. None: `serving` is from `simulated`, and has the ranges
+            of activations.
 
     Raises:
         ExportError: if the student cannot be converted, or the result is invalid.
@@ -36,6 +38,19 @@ def write_onnx_int8(serving, path, *, opset=17, calibration=None):
     write_onnx_int8(serving, "export/student_int8.onnx", calibration=samples)
     ```
     """
+    import onnx
+
+    if calibration is None:
+        write_onnx(serving, path, opset=opset)
+        model = onnx.load(path)
+        store_integers(model)
+    else:
+        model = _calibrated(serving, path, opset, calibration)
+    Path(path).write_bytes(checked(model).SerializeToString())
+
+
+def _calibrated(serving, path, opset, calibration):
+    """Returns the model with ranges from samples, after writing it to a file."""
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -60,7 +75,7 @@ def write_onnx_int8(serving, path, *, opset=17, calibration=None):
             )
         finally:
             logging.root.setLevel(level)
-    Path(path).write_bytes(checked(onnx.load(path)).SerializeToString())
+    return onnx.load(path)
 
 
 def _reader(calibration, batch_size):

@@ -11,6 +11,7 @@ from keras_diffkd.errors import ExportError
 from keras_diffkd.keras_private.layers import all_layers
 
 from ..serving.detection import describe_detection, limited_boxes
+from ..serving.simulated import with_integer_pixels
 from ..serving.tensors import TensorInfo, describe
 from .base import PER_CHANNEL, Format, Runner, training_reasons
 from .saved_model import write_saved_model
@@ -96,6 +97,8 @@ class TFLite(Format):
                 write_saved_model(serving, model, batch_size=batch_size)
                 Path(path).write_bytes(convert(model, self.precision))
                 return
+            if calibration is None:
+                serving = with_integer_pixels(serving)
             with _whole_graph(serving):
                 # The quantizer makes an input of float pixels one of uint8; a cast
                 # from uint8 it would leave outside.
@@ -189,7 +192,9 @@ def _input_dtype(serving):
 
 
 def _examples(serving, calibration, batch_size):
-    """Returns the batches that the quantizer runs, a list of dicts."""
+    """Returns the batches that the quantizer runs, a list of dicts, or None."""
+    if calibration is None:
+        return None
     takes_pixels = serving.preprocessing is not None
     starts = range(0, len(calibration), batch_size)
     examples = [calibration.full_batch(start, batch_size) for start in starts]

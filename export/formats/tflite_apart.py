@@ -25,7 +25,8 @@ def convert_apart(model, path, examples, input_dtype="int8"):
     Args:
         model: folder.
         path: file to write.
-        examples: iterable of dicts of arrays by input name, all of one shape.
+        examples: iterable of dicts of arrays by input name, all of one shape; None:
+            the graph itself has the ranges.
         input_dtype: "int8" or "uint8", of float inputs.
 
     Raises:
@@ -37,14 +38,8 @@ def convert_apart(model, path, examples, input_dtype="int8"):
     convert_apart("export/saved_model", "student.tflite", [{"image": images[:1]}])
     ```
     """
-    examples = list(examples)
     with tempfile.TemporaryDirectory() as folder:
-        given = Path(folder) / "examples.npz"
-        arrays = {
-            tflite_converter.PREFIX + name: np.stack([e[name] for e in examples])
-            for name in examples[0]
-        }
-        np.savez(given, **arrays)
+        given = "" if examples is None else _save(list(examples), folder)
         # Not from the folder of the program, which has modules of common names.
         command = [sys.executable, "-P", tflite_converter.__file__, str(model)]
         done = subprocess.run(
@@ -63,6 +58,17 @@ def convert_apart(model, path, examples, input_dtype="int8"):
         )
     if done.returncode:
         raise ExportError(_explain(done.returncode, done.stderr, Path(path).exists()))
+
+
+def _save(examples, folder):
+    """Returns the path of a file with the examples."""
+    arrays = {
+        tflite_converter.PREFIX + name: np.stack([e[name] for e in examples])
+        for name in examples[0]
+    }
+    path = Path(folder) / "examples.npz"
+    np.savez(path, **arrays)
+    return path
 
 
 def _explain(code, stderr, is_written):

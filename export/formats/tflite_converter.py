@@ -1,8 +1,8 @@
 """TensorFlow's TFLite converter: a function, and a program for int8 files.
 
 The program's arguments are the folder of a SavedModel, the .npz file of calibration
-examples, the dtype of inputs, and the file to write. It imports nothing of this
-package, so that it starts sooner.
+examples (empty: the graph itself has the ranges), the dtype of inputs, and the file to
+write. It imports nothing of this package, so that it starts sooner.
 """
 
 import sys
@@ -25,7 +25,8 @@ def convert(model, precision, examples=None, input_dtype="int8"):
     Args:
         model: folder.
         precision: as in `Format`.
-        examples: callable that gives dicts of arrays by input name, for "int8".
+        examples: callable that gives dicts of arrays by input name, for "int8". None:
+            the graph has fake quantizations, and what has none stays float.
         input_dtype: "int8" or "uint8", of float inputs that become integers.
 
     Example:
@@ -41,15 +42,23 @@ def convert(model, precision, examples=None, input_dtype="int8"):
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.as_dtype(input_dtype)
         converter.inference_output_type = tf.int8
+    if examples is not None:
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = examples
     return converter.convert()
 
 
 def main(model, examples, input_dtype, path):
     """Converts to int8, and runs the file once to see that it runs."""
+    given = _read(examples) if examples else None
+    Path(path).write_bytes(convert(model, "int8", given, input_dtype))
+    _run(path)
+
+
+def _read(examples):
+    """Returns a callable that gives the examples of a file."""
     with np.load(examples, allow_pickle=False) as file:
         arrays = {name.removeprefix(PREFIX): file[name] for name in file.files}
     count = len(next(iter(arrays.values())))
@@ -58,8 +67,7 @@ def main(model, examples, input_dtype, path):
         for index in range(count):
             yield {name: array[index] for name, array in arrays.items()}
 
-    Path(path).write_bytes(convert(model, "int8", given, input_dtype))
-    _run(path)
+    return given
 
 
 def _run(path):

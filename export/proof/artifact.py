@@ -7,6 +7,7 @@ from ..serving.sizes import unknown_axes
 from .comparison import compare
 from .judgment import judge
 from .reference import latency_ms, predict
+from .simulation import compare_with_simulation
 
 _BYTES = {"float32": 4, "float16": 2, "dynamic_int8": 1, "int8": 1}
 
@@ -55,7 +56,10 @@ def check_artifact(kind, folder, manifest, reference, thresholds):
         result.reasons = wrong + reasons
         return result
     found = judge(kind.precision, outputs, reference, thresholds)
-    result.reasons = found.reasons + wrong + reasons
+    result.simulation, others = compare_with_simulation(
+        entry, outputs, reference, thresholds
+    )
+    result.reasons = found.reasons + others + wrong + reasons
     result.warnings = found.warnings + warnings
     result.measured = found.measured
     result.metrics |= found.metrics

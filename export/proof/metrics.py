@@ -8,7 +8,7 @@ from ..serving.predictions import Prediction
 
 TOLERANCE = Thresholds.metric_tolerance
 # Keys of the report that are not metrics.
-_TAKEN = {*ArtifactResult("", 0, "", "").to_json(), "parameters"}
+_TAKEN = {*ArtifactResult("", 0, "", "").to_json(), "parameters", "simulation"}
 
 
 def measure(metrics, outputs, targets, predictions=None):

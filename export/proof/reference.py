@@ -76,6 +76,7 @@ class Reference:
         num_threads: int, of TensorFlow.
         other: `Reference` of a few samples of another size, or None if the student
             takes one size alone.
+        simulations: dict in which `compare_with_simulation` keeps each `Simulation`.
 
     Example:
 
@@ -94,6 +95,7 @@ class Reference:
     latency_ms: float
     num_threads: int
     other: object = None
+    simulations: dict = dataclasses.field(default_factory=dict)
 
 
 def make_reference(serving, samples, metrics=None):

@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_diffkd.errors import ManifestError
 
 from ..formats import FORMATS
-from ..serving.calibration import describe_calibration
+from ..serving.calibration import describe_ranges
 from ..serving.tensors import TensorInfo
 from .fingerprints import fingerprint
 
@@ -23,7 +23,7 @@ class Artifact:
         precision: str; see `Format`.
         inputs: list of `TensorInfo`.
         outputs: likewise.
-        quantization: dict or None. What is quantized, and from which samples.
+        quantization: dict or None. What is quantized, and where the ranges are from.
         verification: dict or None. What was found when it was exported.
         own_metadata: dict or None. Metadata in the file that is not the manifest's,
             since an earlier export wrote it.
@@ -47,7 +47,7 @@ class Artifact:
     own_metadata: dict | None = None
 
     @classmethod
-    def of(cls, kind, path, serving, calibration=None):
+    def of(cls, kind, path, serving, calibration=None, ranges=None):
         """Describes what has just been written.
 
         Args:
@@ -55,12 +55,12 @@ class Artifact:
             path: file or folder.
             serving: `Serving` that it was written from.
             calibration: `Samples` that it was quantized with, or None.
+            ranges: `QuantizationRanges` that it was quantized with, or None.
         """
         inputs, outputs = kind.describe(serving, path)
         quantization = kind.quantization.get(kind.precision)
         if kind.needs_calibration:
-            known = describe_calibration(calibration)
-            quantization = {**quantization, "calibration": known}
+            quantization = {**quantization, **describe_ranges(calibration, ranges)}
         return cls(
             Path(path).name,
             **{"files": None, **fingerprint(path)},

@@ -21,6 +21,9 @@ class Thresholds:
             decides them.
         agreement_without_targets: float. The share of predictions of quantized
             artifacts that must be the student's where no metric tells.
+        steps_from_simulation: float. How far int8 outputs of learned ranges may be from
+            those that were simulated in training, on average, in steps of int8.
+        agreement_with_simulation: float. The share of their classes that must be those.
         share_of_kernel_bytes: float. The size of a file, of its kernels: nothing that
             formats do saves a fifth of them.
 
@@ -37,6 +40,8 @@ class Thresholds:
     metric_tolerance: float = 0.001
     disagreement_of_pixels: float = 0.001
     agreement_without_targets: float = 0.9
+    steps_from_simulation: float = 1.0
+    agreement_with_simulation: float = 0.998
     share_of_kernel_bytes: float = 0.8
 
     @classmethod
@@ -76,6 +81,27 @@ class Measured:
     agreement: float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class SimulationDifference:
+    """How far int8 outputs are from those that were simulated in training.
+
+    Attributes:
+        mean_steps: float, in differences of neighboring int8 values.
+        max_steps: float.
+        agreement: float from 0 to 1, of the predictions; None: there are none.
+
+    Example:
+
+    ```python
+    SimulationDifference(0.01, 1.0, 1.0)
+    ```
+    """
+
+    mean_steps: float
+    max_steps: float
+    agreement: float | None
+
+
 @dataclasses.dataclass
 class ArtifactResult:
     """The findings about one artifact.
@@ -89,6 +115,7 @@ class ArtifactResult:
         warnings: list of str.
         measured: `Measured`.
         metrics: dict of float by name; None: not measured.
+        simulation: `SimulationDifference`, or None without learned ranges.
         latency_ms: float, the median of one call, or None.
         batch_size: int of such a call; None for any, or if it does not load.
         num_threads: int or None.
@@ -108,6 +135,7 @@ class ArtifactResult:
     warnings: list = dataclasses.field(default_factory=list)
     measured: Measured = Measured()
     metrics: dict = dataclasses.field(default_factory=dict)
+    simulation: SimulationDifference | None = None
     latency_ms: float | None = None
     batch_size: int | None = None
     num_threads: int | None = None
@@ -129,6 +157,7 @@ class ArtifactResult:
             "warnings": self.warnings,
             **dataclasses.asdict(self.measured),
             **self.metrics,
+            **self._simulation(),
             "latency_ms": self.latency_ms,
             "batch_size": self.batch_size,
             "num_threads": self.num_threads,
@@ -136,8 +165,12 @@ class ArtifactResult:
 
     def summary(self):
         """Returns the dict for the manifest, without timings of this machine."""
-        measured = dataclasses.asdict(self.measured)
-        return {**measured, **self.metrics, "warnings": self.warnings}
+        measured = dataclasses.asdict(self.measured) | self.metrics
+        return {**measured, **self._simulation(), "warnings": self.warnings}
+
+    def _simulation(self):
+        found = self.simulation
+        return {} if found is None else {"simulation": dataclasses.asdict(found)}
 
 
 @dataclasses.dataclass

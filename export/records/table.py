@@ -54,6 +54,11 @@ def format_table(report):
             f"at batch size {report['batch_size'] or 1}, one thread (TensorFlow: "
             f"{report['keras']['num_threads']})"
         )
+    lines += [
+        f"{result['file']}: {describe_simulation(result['simulation'])}"
+        for result in report.get("artifacts", {}).values()
+        if result.get("simulation")
+    ]
     lines += [f"warning: {warning}" for warning in report.get("warnings", [])]
     lines += [
         f"{result['file']}: warning: {warning}"
@@ -66,6 +71,29 @@ def format_table(report):
         for reason in reasons
     ]
     return "\n".join(lines)
+
+
+def describe_simulation(found):
+    """Says how far int8 outputs are from those that were simulated in training.
+
+    Args:
+        found: dict of `SimulationDifference`.
+
+    Example:
+
+    ```python
+    describe_simulation({"mean_steps": 0.01, "max_steps": 1.0, "agreement": 1.0})
+    # "0.010 int8 steps from the simulated student on average, 1.0 at most, same
+    # prediction for 100.00%"
+    ```
+    """
+    text = (
+        f"{found['mean_steps']:.3f} int8 steps from the simulated student on average, "
+        f"{found['max_steps']:.1f} at most"
+    )
+    if found["agreement"] is None:
+        return text
+    return f"{text}, same prediction for {found['agreement']:.2%}"
 
 
 def align_columns(headers, rows):

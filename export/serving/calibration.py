@@ -8,6 +8,7 @@ import numpy as np
 from .samples import Samples, read_samples
 from .sizes import unknown_axes
 
+LEARNED = "learned in training"
 MAX_SAMPLES = 256
 MAX_BYTES = 2**28
 RANDOM_WARNING = (
@@ -76,16 +77,29 @@ def read_calibration(serving, calibration_samples, samples):
     return _thin(samples, "the samples that are verified on")
 
 
-def describe_calibration(calibration):
-    """Describes the calibration samples for the manifest.
+def describe_ranges(calibration, ranges):
+    """Describes for the manifest where the ranges of activations are from.
+
+    Args:
+        calibration: `Samples`, or None if training has learned the ranges.
+        ranges: `keras_diffkd.quantization.QuantizationRanges` or None.
 
     Example:
 
     ```python
-    describe_calibration(calibration)  # {"num_samples": 256, "samples": "given"}
+    describe_ranges(None, ranges)["ranges_from"]  # "learned in training"
+    describe_ranges(calibration, None)["ranges_from"]  # "calibrated on 256 samples"
     ```
     """
-    return {"num_samples": len(calibration), "samples": calibration.origin}
+    if ranges is not None:
+        return {"ranges_from": LEARNED, "ranges": ranges.to_json()}
+    return {
+        "ranges_from": f"calibrated on {len(calibration)} samples",
+        "calibration": {
+            "num_samples": len(calibration),
+            "samples": calibration.origin,
+        },
+    }
 
 
 def calibration_warnings(calibration):

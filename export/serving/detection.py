@@ -20,7 +20,7 @@ _limited = contextvars.ContextVar("limited", default=False)
 NMS = {"max_detections": 100, "iou_threshold": 0.5, "score_threshold": 0.05}
 
 
-def decoded(detector, nms=None):
+def decoded(detector, nms=None, *, computed_by=None):
     """Returns a model that gives the boxes of a RetinaNet, with its weights.
 
     Anchors are constants of the model, computed once for the detector's image size.
@@ -31,6 +31,8 @@ def decoded(detector, nms=None):
         nms: None for every anchor, or a dict of `max_detections` per image (100),
             `iou_threshold` (0.5) and `score_threshold` (0.05) for non-maximum
             suppression within each class; what is left out has the value given here.
+        computed_by: `keras.Model` with the inputs and outputs of the detector that
+            computes them instead of it, or None.
 
     Returns:
         `keras.Model` that takes the detector's images. Without `nms` it gives
@@ -66,7 +68,7 @@ def decoded(detector, nms=None):
     images = keras.Input(
         detector.input.shape[1:], dtype=detector.input.dtype, name=detector.input.name
     )
-    outputs = dict(detector(images))
+    outputs = dict((computed_by or detector)(images))
     boxes = AnchorDecoder(detector.anchor_generator, image_size, name="boxes")(
         outputs["bbox_regression"]
     )

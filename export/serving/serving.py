@@ -1,5 +1,7 @@
 """The one function that every artifact computes."""
 
+import copy
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -112,6 +114,19 @@ class Serving:
                     tf.TensorSpec(spec.shape, spec.dtype, name=info.name)
                     for spec, info in zip(specs, given, strict=True)
                 ]
+
+    def computing(self, student):
+        """Returns a `Serving` of another student with these inputs and outputs.
+
+        Args:
+            student: `keras.Model`.
+        """
+        other = copy.copy(self)
+        other.student = student
+        other.trace = other._trace(
+            [keras.KerasTensor(spec.shape, spec.dtype.name) for spec in self.inputs]
+        )
+        return other
 
     def __call__(self, *tensors):
         """Returns the outputs by name for the input tensors, given in order."""

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_diffkd.export import ExportError, VerificationError, export_student
-from keras_diffkd.export import export as export_module
+from keras_diffkd.export import ExportError, VerificationError, export_student, writing
 
 ADVICE = r"Nothing was written.*formats=(\[.*\]) \(--formats=(\S+)\)"
 
@@ -16,7 +15,7 @@ ADVICE = r"Nothing was written.*formats=(\[.*\]) \(--formats=(\S+)\)"
 @pytest.fixture
 def flaky(monkeypatch):
     """A writer that cannot write these formats."""
-    write = export_module.write_artifact
+    write = writing.write_artifact
 
     def fail(*names):
         def write_or_raise(kind, *args, **options):
@@ -24,7 +23,7 @@ def flaky(monkeypatch):
                 raise ExportError(f"cannot be written as '{kind.name}'")
             return write(kind, *args, **options)
 
-        monkeypatch.setattr(export_module, "write_artifact", write_or_raise)
+        monkeypatch.setattr(writing, "write_artifact", write_or_raise)
 
     return fail
 

@@ -2,7 +2,7 @@ import numpy as np
 
 from keras_diffkd.export.serving.calibration import (
     calibration_warnings,
-    describe_calibration,
+    describe_ranges,
     read_calibration,
 )
 from keras_diffkd.export.serving.samples import read_samples
@@ -16,7 +16,10 @@ def test_given_samples(student, images):
     calibration = read_calibration(serving, (images[:5], None), samples)
 
     np.testing.assert_array_equal(calibration.inputs["image"], images[:5])
-    assert describe_calibration(calibration) == {"num_samples": 5, "samples": "given"}
+    assert describe_ranges(calibration, None) == {
+        "ranges_from": "calibrated on 5 samples",
+        "calibration": {"num_samples": 5, "samples": "given"},
+    }
     assert calibration_warnings(calibration) == []
 
 

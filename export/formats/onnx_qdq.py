@@ -1,0 +1,171 @@
+"""Stores the weights of an ONNX graph with quantized activations as integers."""
+
+import numpy as np
+
+# The axis of output channels of each weight.
+_CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": -1}
+# Operations whose results have the scale of their first input.
+_MOVING = {
+    "AveragePool",
+    "Concat",
+    "Flatten",
+    "Gather",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "Resize",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
+LIMIT = 127
+# Weights are at most this many of their steps away from whole ones, if they were
+# rounded: float32 adds up to 1e-5.
+_EXACT = 1e-3
+
+
+def store_integers(model):
+    """Changes an ONNX model whose activations are quantized so that runtimes fuse it.
+
+    onnxruntime computes a layer in integers if its weights are int8 and its bias is
+    int32 with the scale of the products. Rounded weights become exactly that; others
+    stay float. A concatenation gets the scale of its inputs.
+
+    Args:
+        model: `onnx.ModelProto` with QuantizeLinear and DequantizeLinear.
+
+    Example:
+
+    ```python
+    store_integers(onnx.load("student.onnx"))
+    ```
+    """
+    _Graph(model.graph).rewrite()
+
+
+class _Graph:
+    """Rewrites a graph; remembers what it has added, since layers share weights."""
+
+    def __init__(self, graph):
+        from onnx import numpy_helper
+
+        self.graph = graph
+        self.arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self.makers = {name: node for node in graph.node for name in node.output}
+        self.nodes = []
+        self.added = {}
+
+    def rewrite(self):
+        for node in list(self.graph.node):
+            if node.op_type in _CHANNELS and node.input[1] in self.arrays:
+                self._round_weights(node)
+            self.nodes.append(node)
+            if node.op_type == "Concat":
+                self._quantize(node)
+        del self.graph.node[:]
+        self.graph.node.extend(self.nodes)
+        used = {name for node in self.nodes for name in node.input}
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+        del self.graph.value_info[:]
+
+    def _round_weights(self, node):
+        weights = self.arrays[node.input[1]]
+        axis = _CHANNELS[node.op_type] % weights.ndim
+        if node.op_type == "Gemm" and any(
+            a.name == "transB" and a.i for a in node.attribute
+        ):
+            axis = 0
+        values, scales = _rounded(weights, axis)
+        if values is None:
+            return
+        node.input[1] = self._dequantized(node.input[1], values, scales, axis)
+        scale = self._scale(node.input[0])
+        if len(node.input) < 3 or node.input[2] not in self.arrays or scale is None:
+            return
+        steps = (scale.astype("float64") * scales).astype("float32")
+        bias = np.rint(self.arrays[node.input[2]] / steps.astype("float64"))
+        limits = np.iinfo("int32")
+        bias = np.clip(bias, limits.min, limits.max).astype("int32")
+        node.input[2] = self._dequantized(f"{node.name}_bias", bias, steps, 0)
+
+    def _dequantized(self, name, values, scales, axis):
+        """Returns the name of the floats that integers stand for."""
+        from onnx import helper
+
+        key = (name, axis)
+        if key not in self.added:
+            parts = {
+                "values": values,
+                "scale": scales,
+                "zero_point": np.zeros(len(scales), values.dtype),
+            }
+            inputs = [
+                self._store(f"{name}_{axis}_{part}", array)
+                for part, array in parts.items()
+            ]
+            self.added[key] = f"{name}_{axis}_dequantized"
+            output = self.added[key]
+            self.nodes.append(
+                helper.make_node(
+                    "DequantizeLinear", inputs, [output], output, axis=axis
+                )
+            )
+        return self.added[key]
+
+    def _store(self, name, array):
+        from onnx import numpy_helper
+
+        self.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _scale(self, name):
+        node = self._quantizing(name)
+        return None if node is None else self.arrays.get(node.input[1])
+
+    def _quantizing(self, name):
+        """Returns the DequantizeLinear whose scale a tensor has, or None."""
+        node = self.makers.get(name)
+        while node is not None and node.op_type in _MOVING:
+            node = self.makers.get(node.input[0])
+        return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+    def _parameters(self, node):
+        """Returns the scale and the zero point of a node."""
+        return tuple(self.arrays[name].item() for name in node.input[1:])
+
+    def _quantize(self, node):
+        """Rounds the result of a node to the scale of its inputs, if they share one."""
+        from onnx import helper
+
+        found = [self._quantizing(name) for name in node.input]
+        if None in found or len({self._parameters(each) for each in found}) > 1:
+            return
+        output, parameters = node.output[0], list(found[0].input[1:])
+        node.output[0], integers = f"{output}_float", f"{output}_integers"
+        self.nodes += [
+            helper.make_node(
+                "QuantizeLinear", [node.output[0], *parameters], [integers], integers
+            ),
+            helper.make_node(
+                "DequantizeLinear",
+                [integers, *parameters],
+                [output],
+                f"{output}_rounded",
+            ),
+        ]
+
+
+def _rounded(weights, axis):
+    """Returns int8 values and a scale per channel; None and None if not rounded."""
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    largest = np.abs(weights.astype("float64")).max(others, keepdims=True)
+    scales = np.where(largest > 0, largest / LIMIT, 1.0)
+    exact = weights / scales
+    values = np.rint(exact)
+    if np.abs(exact - values).max() > _EXACT:
+        return None, None
+    return values.astype("int8"), scales.ravel().astype("float32")
