@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from wrong_input_caches import CACHES
+from wrong_input_exports import EXPORTS
 from wrong_input_folders import FOLDERS
 from wrong_input_models import (
     Case,
@@ -463,5 +464,6 @@ SECTIONS = {
     "Teacher caches": CACHES,
     "Your own images": FOLDERS,
     "Shrinking": SHRINKING,
+    "Exports": EXPORTS,
 }
 CASES = [case for cases in SECTIONS.values() for case in cases]

@@ -19,15 +19,16 @@ import keras
 from absl import flags as absl_flags
 
 from keras_diffkd.export import ExportError, VerificationError, export_student
-from keras_diffkd.export.arguments import check_formats, needs_calibration
+from keras_diffkd.export.arguments import check_formats
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.export.serving.pixels import Preprocessing
 
 from . import flags, pixels, tasks, verify
+from .activation_ranges import activation_ranges
 from .command_line import one_line, run_command
-from .data import load_data, take_calibration, take_samples
+from .data import load_data, take_samples
 from .networks import student_to_ship
 from .report.write import missing_packages, write_report
 from .run import experiment
@@ -193,18 +194,20 @@ def export_run(run, settings, path, data):
         student,
         folder,
         data,
+        path,
         source=experiment.source(run, settings, path),
     )
     return folder
 
 
-def export_with_data(student, folder, data, source):
+def export_with_data(student, folder, data, path, source):
     """Exports a student that is judged on the test split of a data set.
 
     Args:
         student: `keras.Model`.
         folder: `Path`.
         data: data set from `load_data`.
+        path: the student's `.keras` file.
         source: dict, for the manifest.
     """
     samples = take_samples(data)
@@ -212,7 +215,7 @@ def export_with_data(student, folder, data, source):
         student,
         folder,
         samples=samples,
-        calibration_samples=_calibration_samples(data),
+        **activation_ranges(data, path, _formats()),
         metrics=tasks.current().metrics(student, data),
         **options(_as_artifacts_take_them(samples, data)),
         input=INPUT.value,
@@ -242,7 +245,7 @@ def export_file():
     student, data, normalization = load_student_file(path)
     folder, source = Path(OUTPUT_DIR.value), {"experiment": path, "student": path}
     if data is not None:
-        export_with_data(student, folder, data, source)
+        export_with_data(student, folder, data, path, source)
         return folder
     knows_pixels = normalization is not None
     kind = INPUT.value if INPUT.present or knows_pixels else "float32"
@@ -316,6 +319,12 @@ def _as_artifacts_take_them(samples, data):
     return images, targets
 
 
+def _formats():
+    """Returns the names of all formats to write, without the web page."""
+    formats = [name for name in FORMATS.value if name != WEB]
+    return check_formats(formats, QUANTIZE.value)
+
+
 def web_options(samples):
     """Returns the argument `web` of `export_student` that the flags set."""
     count = WEB_SAMPLES.value
@@ -328,14 +337,6 @@ def web_options(samples):
         "drawing": {"draw": True, "picture": False}.get(WEB_INPUT.value),
         "runtime_dir": WEB_RUNTIME.value,
     }
-
-
-def _calibration_samples(data):
-    """Returns images of the training split if a quantizer needs them, else None."""
-    formats = check_formats(
-        [name for name in FORMATS.value if name != WEB], QUANTIZE.value
-    )
-    return take_calibration(data) if needs_calibration(formats) else None
 
 
 def run():

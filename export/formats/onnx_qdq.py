@@ -20,6 +20,8 @@ _MOVING = {
     "Transpose",
     "Unsqueeze",
 }
+# Those of them that runtimes compute in integers if the result is quantized.
+_ROUNDED = {"AveragePool", "Concat", "Resize"}
 LIMIT = 127
 # Weights are at most this many of their steps away from whole ones, if they were
 # rounded: float32 adds up to 1e-5.
@@ -31,7 +33,8 @@ def store_integers(model):
 
     onnxruntime computes a layer in integers if its weights are int8 and its bias is
     int32 with the scale of the products. Rounded weights become exactly that; others
-    stay float. A concatenation gets the scale of its inputs.
+    stay float. Results of concatenations, average pooling and resizing get the scale of
+    their inputs.
 
     Args:
         model: `onnx.ModelProto` with QuantizeLinear and DequantizeLinear.
@@ -62,7 +65,7 @@ class _Graph:
             if node.op_type in _CHANNELS and node.input[1] in self.arrays:
                 self._round_weights(node)
             self.nodes.append(node)
-            if node.op_type == "Concat":
+            if node.op_type in _ROUNDED and not self._is_rounded(node.output[0]):
                 self._quantize(node)
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
@@ -132,6 +135,10 @@ class _Graph:
         while node is not None and node.op_type in _MOVING:
             node = self.makers.get(node.input[0])
         return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+    def _is_rounded(self, name):
+        readers = [node for node in self.graph.node if name in node.input]
+        return all(node.op_type == "QuantizeLinear" for node in readers)
 
     def _parameters(self, node):
         """Returns the scale and the zero point of a node."""

@@ -3,6 +3,7 @@
 import keras
 
 import keras_diffkd
+from keras_diffkd.export.records.table import describe_simulation
 
 from ..run.cache_record import describe_cache
 from ..run.experiment import data_name
@@ -82,7 +83,8 @@ def artifacts(record):
 
     Returns:
         List of dicts: `format`, `file`, `bytes`, `difference`, `agreement`, `metrics`
-        (by name), `value` (of the task's metric) and `latency` in milliseconds.
+        (by name), `value` (of the task's metric), `latency` in milliseconds, and of
+        int8 files `ranges_from` and `simulation`, a text; None of others.
     """
     manifest = record.manifest or {}
     names = manifest.get("verification", {}).get("metrics", [])
@@ -90,6 +92,7 @@ def artifacts(record):
     rows = []
     for name, entry in manifest.get("artifacts", {}).items():
         found = entry.get("verification", {})
+        simulation = found.get("simulation")
         rows.append(
             {
                 "format": name,
@@ -100,6 +103,8 @@ def artifacts(record):
                 "metrics": {metric: found.get(metric) for metric in names},
                 "value": found.get(record.metric.artifact),
                 "latency": measured.get(name, {}).get("latency_ms"),
+                "ranges_from": (entry.get("quantization") or {}).get("ranges_from"),
+                "simulation": simulation and describe_simulation(simulation),
             }
         )
     return rows

@@ -10,6 +10,7 @@ import pytest
 from keras_diffkd.datasets import load_classification
 from keras_diffkd.export import export_student
 from keras_diffkd.export.serving.pixels import Preprocessing
+from keras_diffkd.quantization import QuantizationRanges
 from keras_diffkd.recipes import export
 from keras_diffkd.recipes.pixels import read_normalization
 
@@ -127,6 +128,24 @@ def test_images_are_normalized_as_the_student_takes_them(run, given, pixels, cap
         "(pixel / 255 - 0.3049) / 0.3756. Pass --normalization"
         in capsys.readouterr().out
     )
+
+
+def test_ranges_beside_the_student_need_no_calibration(run, given, tmp_path, capsys):
+    ranges = QuantizationRanges({"image": (0.0, 1.0), "logits": (-3.0, 3.0)})
+    run("--dataset=digits", "--quantize=int8")
+    assert "calibrated on 256 training images; --quan" in capsys.readouterr().out
+    assert len(given.pop("calibration_samples")) == 256
+    ranges.save(tmp_path / "quantization_ranges.json")
+
+    run("--dataset=digits", "--quantize=int8")
+
+    assert given["ranges"] == ranges
+    assert "calibration_samples" not in given
+    printed = capsys.readouterr().out
+    assert "quantization_ranges.json, learned in training" in printed
+    given.clear()
+    run("--dataset=digits")
+    assert not {"ranges", "calibration_samples"} & set(given)
 
 
 def test_what_the_files_take_is_said(run, given, capsys):
