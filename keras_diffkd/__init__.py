@@ -13,6 +13,7 @@ from keras_diffkd import (
     models,
     preflight,
     pruning,
+    quantization,
 )
 from keras_diffkd.distiller import Distiller
 from keras_diffkd.errors import TrainingDivergedError
@@ -31,6 +32,7 @@ from keras_diffkd.methods import (
     VkD,
 )
 from keras_diffkd.pruning import shrink
+from keras_diffkd.quantization import QuantizationAware
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,7 @@ __all__ = [
     "FitNet",
     "KDiffusion",
     "LogitsKD",
+    "QuantizationAware",
     "TrainingDivergedError",
     "VkD",
     "callbacks",
@@ -60,6 +63,7 @@ __all__ = [
     "models",
     "preflight",
     "pruning",
+    "quantization",
     "shrink",
 ]
 

@@ -14,6 +14,7 @@ from keras_diffkd.keras_private.trainer import check_compiled
 from keras_diffkd.methods.checks import prepare_student
 from keras_diffkd.preflight.models import check_arguments
 from keras_diffkd.preflight.run import check_fit
+from keras_diffkd.quantization.quantized import Quantized
 from keras_diffkd.training import backend, task_loss
 from keras_diffkd.training.fit_watch import watched
 from keras_diffkd.training.loss_balance import make_loss_balance
@@ -24,7 +25,7 @@ from keras_diffkd.validation.models import check_model, check_nothing_shared
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
-class Distiller(Trainer, Saving, keras.Model):
+class Distiller(Trainer, Quantized, Saving, keras.Model):
     """Trains a student from a frozen teacher, through plain `fit`.
 
     The total loss is `task_loss_weight * task_loss` plus, for every method, its
@@ -53,6 +54,8 @@ class Distiller(Trainer, Saving, keras.Model):
         teacher_preprocess: Optional callable on the batch of inputs, for a teacher
             that takes another size or normalization. A batch that is a dictionary
             may hold more entries than the student takes; it gets all of them.
+        quantization: Optional `QuantizationAware`, which trains the student in int8.
+            `evaluate`, `predict` and calls then give the int8 student's outputs.
         name: Optional name of the model.
 
     Raises:
@@ -89,6 +92,7 @@ class Distiller(Trainer, Saving, keras.Model):
         *,
         task_loss_weight=1.0,
         teacher_preprocess=None,
+        quantization=None,
         name=None,
     ):
         methods = as_methods(methods)
@@ -100,6 +104,7 @@ class Distiller(Trainer, Saving, keras.Model):
         self.student = prepare_student(student, methods)
         self.methods = methods
         self.task_loss_weight = task_loss_weight
+        self.begin_quantization(quantization, self.student is not student)
         self._pairs = FeaturePairs(self.frozen_teacher, self.student, methods)
         self._pairs.build_methods()
         self.loss_balance = make_loss_balance(self)
@@ -132,7 +137,8 @@ class Distiller(Trainer, Saving, keras.Model):
         self.frozen_teacher.warn_if_other_weights()
 
     def call(self, inputs, training=False):
-        return self.student(own_inputs(self.student, inputs), training=training)
+        with self.simulated(training):
+            return self.student(own_inputs(self.student, inputs), training=training)
 
     def compile(
         self,
@@ -269,7 +275,8 @@ class Distiller(Trainer, Saving, keras.Model):
             `(y_pred, features)`: the student's outputs and, for every method, the
             pair of the teacher's and the student's tapped features, channels last.
         """
-        return self._pairs.read(x, training, collector)
+        with self.simulated(training):
+            return self._pairs.read(x, training, collector)
 
     def strip(self):
         """Returns the student alone, as a plain `keras.Model`.
@@ -288,13 +295,3 @@ class Distiller(Trainer, Saving, keras.Model):
     def feature_shapes(self):
         """List of `(teacher's, student's)` shapes of the features of every method."""
         return self._pairs.shapes
-
-    @property
-    def output_names(self):
-        """Names of the student's outputs, by which losses and metrics may be given."""
-        return self.student.output_names
-
-    @property
-    def output_spec(self):
-        """The student's outputs as `KerasTensor`s."""
-        return self._pairs.output_spec

@@ -56,6 +56,20 @@ def test_shrinking(capsys):
     assert names["student"].count_params() == names["report"].parameters[1]
 
 
+def test_quantization(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    images = rng.normal(size=(8, 28, 28, 1)).astype("float32")
+    names = run_blocks(
+        "quantization.md",
+        replace=("epochs=4", "epochs=1, verbose=0"),
+        images=images,
+        labels=np.arange(8),
+    )
+    predicted = names["distiller"].predict(images, verbose=0)
+    outputs = keras.ops.convert_to_numpy(names["outputs"])
+    np.testing.assert_allclose(outputs, predicted, atol=1e-5)
+
+
 def _is_tapped(model, path):
     try:
         output_specs(model, model.input, [path])

@@ -251,6 +251,13 @@ def _check_float(student):
                 f"{layer.dtype_policy.name!r}). Load the float student again, without "
                 "`student.quantize`."
             )
+        if layer.compute_dtype == "float16":
+            raise ValueError(
+                "`quantization` needs float32 or mixed_bfloat16: float16 overflows. "
+                f"Received: the layer {layer.path!r} with the dtype policy "
+                f"{layer.dtype_policy.name!r}. Build or load the student with the "
+                "dtype policy 'float32'."
+            )
 
 
 def _skipped(student, recording, skip):

@@ -34,7 +34,7 @@ class RangeState(keras.layers.Layer):
                 dtype="float32",
                 trainable=learned,
                 autocast=False,
-                name=site.name.replace("/", "|"),
+                name=site.name.replace("/", "_").replace(":", "_"),
             )
             for site in self._sites
             if site.fixed is None
@@ -63,8 +63,8 @@ class RangeState(keras.layers.Layer):
             if len(extremes) == site.count:
                 self._variables[site.name].assign(new)
                 extremes.clear()
-                new = self._range(site)
-            return self._rounded(site, tensor, new)
+                return self.rounded(site, tensor)
+            return self._rounded(site, tensor, self._with_zero(site, new))
 
         return rounded
 
@@ -73,22 +73,34 @@ class RangeState(keras.layers.Layer):
         values = {}
         for site in self._sites:
             pair = self._range(site)
-            if site.fixed is None:
-                pair = keras.ops.convert_to_numpy(pair).tolist()
-            values[site.name] = tuple(pair)
+            values[site.name] = tuple(
+                float(keras.ops.convert_to_numpy(value)) for value in pair
+            )
         return values
 
     def have_begun(self):
         """Returns whether a batch has set the ranges."""
-        variables = self._variables.values()
         return any(
-            keras.ops.convert_to_numpy(variable.value).any() for variable in variables
+            minimum != maximum
+            for site, (minimum, maximum) in zip(
+                self._sites, self.values().values(), strict=True
+            )
+            if site.fixed is None
         )
 
     def _range(self, site):
+        """Returns `(minimum, maximum)` of a site."""
         if site.fixed is not None:
             return site.fixed
-        return self._variables[site.name].value
+        return self._with_zero(site, self._variables[site.name].value)
+
+    def _with_zero(self, site, pair):
+        """Returns a range with 0 inside, which a learned one may leave."""
+        minimum, maximum = pair[0], pair[1]
+        if self._learned:
+            minimum = keras.ops.minimum(minimum, 0.0)
+            maximum = keras.ops.maximum(maximum, 0.0)
+        return 0.0 if site.is_positive else minimum, maximum
 
     def _moved(self, site, extremes):
         """Returns the next range of a site, after tensors of this step."""
@@ -104,12 +116,9 @@ class RangeState(keras.layers.Layer):
         return keras.ops.where(has_begun, moved, new)
 
     def _rounded(self, site, tensor, pair):
-        minimum, maximum = pair[0], pair[1]
         if self._learned and site.fixed is None:
-            minimum = keras.ops.minimum(minimum, 0.0)
-            maximum = keras.ops.maximum(maximum, 0.0)
-            return learned_fake_quantize(tensor, minimum, maximum)
-        return backend.fake_quantize(tensor, minimum, maximum)
+            return learned_fake_quantize(tensor, *pair)
+        return backend.fake_quantize(tensor, *pair)
 
 
 def _extremes(site, tensor):

@@ -6,10 +6,12 @@ import keras
 
 from keras_diffkd.features.own_inputs import own_inputs
 from keras_diffkd.quantization.planning import quantization_plan
+from keras_diffkd.quantization.ranges import QuantizationRanges
 from keras_diffkd.quantization.simulation import simulating
 from keras_diffkd.training import backend
 
 
+@keras.saving.register_keras_serializable(package="keras_diffkd")
 class SimulatedStudent(keras.Model):
     """Computes what the int8 file of a student computes, in Keras.
 
@@ -53,6 +55,19 @@ class SimulatedStudent(keras.Model):
     def _rounded(self, site, tensor):
         ranges = self._simulation.ranges.minimums_maximums
         return backend.fake_quantize(tensor, *ranges[site.name])
+
+    def get_config(self):
+        return {
+            "student": keras.saving.serialize_keras_object(self.student),
+            "ranges": self._simulation.ranges.to_json(),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        student = keras.saving.deserialize_keras_object(
+            config["student"], custom_objects=custom_objects
+        )
+        return cls(student, QuantizationRanges.from_json(config["ranges"]))
 
     @property
     def inputs(self):

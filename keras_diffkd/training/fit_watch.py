@@ -42,15 +42,16 @@ class FitWatch(keras.callbacks.Callback):
 
 
 def watched(distiller, callbacks):
-    """Returns the callbacks of `fit` with a `FitWatch` added."""
-    watch = FitWatch(distiller)
+    """Returns the callbacks of `fit` and, before them, those of the distiller."""
+    own = [FitWatch(distiller), *distiller.quantization_callbacks()]
     is_list = isinstance(callbacks, keras.callbacks.CallbackList)
     others = callbacks.callbacks if is_list else keras.tree.flatten(callbacks or [])
     distiller.record.waits_for_steps = any(map(_is_told_of_batches, others))
     if is_list:
-        callbacks.append(watch)
+        for callback in own:
+            callbacks.append(callback)
         return callbacks
-    return [watch, *others]
+    return [*own, *others]
 
 
 def _is_told_of_batches(callback):

@@ -80,6 +80,10 @@ class TrainingRecord:
             only_read(distiller.teacher, distiller.student) if distiller.methods else []
         )
         self.assigned = metrics_of_layers(distiller)
+        self.make_gradients(distiller)
+
+    def make_gradients(self, distiller):
+        """Rebuilds the pure function of the step, because a traced one is fixed."""
         self.gradients = backend.make_gradient_function(
             distiller, False if distiller.run_eagerly else self.jit_compile
         )

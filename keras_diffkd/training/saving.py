@@ -20,6 +20,7 @@ class Saving:
             "methods": self.methods,
             "task_loss_weight": serialized(self.task_loss_weight),
             "teacher_preprocess": self.frozen_teacher.preprocess,
+            "quantization": self.quantization,
         }
         config = {
             key: keras.saving.serialize_keras_object(value)

@@ -120,3 +120,13 @@ class Trainer:
 
     def get_metrics_result(self):
         return logs.results(self)
+
+    @property
+    def output_names(self):
+        """Names of the student's outputs, by which losses and metrics may be given."""
+        return self.student.output_names
+
+    @property
+    def output_spec(self):
+        """The student's outputs as `KerasTensor`s."""
+        return self._pairs.output_spec

@@ -19,6 +19,7 @@ from keras_diffkd import (
     Distiller,
     FitNet,
     LogitsKD,
+    QuantizationAware,
     TrainingDivergedError,
 )
 
@@ -234,6 +235,25 @@ def assigned(replicas):
     return [np.array(v).tolist() for v in (layer.kernel, layer.calls)]
 
 
+def quantized(replicas, ranges):
+    """Trains in int8; both replicas see the same samples, as one replica does once."""
+    keras.utils.set_random_seed(0)
+    x, y = random_batch(np.random.default_rng(0), 16)
+    if replicas > 1:
+        x, y = (np.repeat(v.reshape(2, 8, *v.shape[1:]), 2, 0) for v in (x, y))
+        x, y = (v.reshape(32, *v.shape[2:]) for v in (x, y))
+    with STRATEGY.scope() if replicas > 1 else contextlib.nullcontext():
+        distiller = Distiller(
+            None, small_cnn(6), quantization=QuantizationAware(ranges, momentum=0.5)
+        )
+        distiller.compile(keras.optimizers.SGD(0.05), cross_entropy())
+    distiller.fit(x, y, batch_size=8 * replicas, epochs=4, shuffle=False, verbose=0)
+    return {
+        "ranges": [*distiller.quantization_ranges().minimums_maximums.values()],
+        "weights": [np.array(v).tolist() for v in distiller.student.variables],
+    }
+
+
 def errors():
     """What is said about models on other devices, by case."""
     x, y = random_batch(np.random.default_rng(0), 16)
@@ -277,6 +297,10 @@ results = {
     "not_finite": not_finite_on_one_replica(),
     "global_noise": [draws_of_the_global_generator(jit) for jit in (False, True)],
     "assigned": [assigned(1), assigned(2)],
+    "quantized": [
+        [quantized(replicas, ranges) for replicas in (1, 2)]
+        for ranges in ("moving", "learned")
+    ],
     "errors": errors(),
 }
 json.dump(results, sys.stdout)

@@ -52,6 +52,13 @@ def check_a_step_that_is_not_finite_on_one_replica_is_applied_on_none(results):
     assert np.isfinite(result["loss"])
 
 
+def check_two_replicas_train_in_int8_as_one(results):
+    for of_one, of_two in results["quantized"]:
+        np.testing.assert_allclose(of_two["ranges"], of_one["ranges"], rtol=1e-3)
+        for a, b in zip(of_one["weights"], of_two["weights"], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
 def check_what_does_not_fit_is_named(results, case, said):
     with pytest.raises(ValueError, match=said):
         raise ValueError(results["errors"][case])
@@ -68,6 +75,7 @@ def test_replicas_and_xla_change_nothing():
     check_what_is_assigned_ends_as_on_one_replica(results)
     check_an_overflow_on_one_replica_skips_the_step_on_all(results)
     check_a_step_that_is_not_finite_on_one_replica_is_applied_on_none(results)
+    check_two_replicas_train_in_int8_as_one(results)
     for case, said in (
         ("outside", "created outside the strategy's scope.*inside `with strategy"),
         ("student_outside", "The student .* created outside.*inside `with strategy"),

@@ -19,6 +19,7 @@ from keras_diffkd.training.jax.step import (
 )
 from keras_diffkd.training.one_replica import (
     assign_replicas,
+    is_tracing,
     loss_of_replica,
     numbers_of_workers,
     read,
@@ -40,6 +41,7 @@ __all__ = [
     "fake_quantize",
     "gradient",
     "is_chief",
+    "is_tracing",
     "keras_jit_compile",
     "make_gradient_function",
     "make_train_function",

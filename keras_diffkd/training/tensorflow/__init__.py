@@ -7,6 +7,7 @@ from keras_diffkd.training.tensorflow.remat import checkpointed
 from keras_diffkd.training.tensorflow.replica_values import (
     assign_replicas,
     is_chief,
+    is_tracing,
     numbers_of_workers,
     read,
     replica_reader,
@@ -31,6 +32,7 @@ __all__ = [
     "checkpointed",
     "assign_replicas",
     "is_chief",
+    "is_tracing",
     "numbers_of_workers",
     "read",
     "replica_reader",

@@ -80,6 +80,11 @@ def assign_replicas(model, variables, values, summed):
             part.assign(of_replicas[first + index])
 
 
+def is_tracing():
+    """Returns whether layers run on symbols whose values are not known yet."""
+    return tf.inside_function()
+
+
 def _value(variable):
     # Takes a third of the time of `variable.numpy()`, for hundreds of variables.
     value = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
