@@ -26,6 +26,8 @@ LIMIT = 127
 # Weights are at most this many of their steps away from whole ones, if they were
 # rounded: float32 adds up to 1e-5.
 _EXACT = 1e-3
+_LARGEST_BIAS = 2**30
+_SMALLEST = 1e-30
 
 
 def store_integers(model):
@@ -82,18 +84,25 @@ class _Graph:
             a.name == "transB" and a.i for a in node.attribute
         ):
             axis = 0
-        values, scales = _rounded(weights, axis)
-        if values is None:
+        scales = _scales(weights, axis)
+        if scales is None:
             return
-        node.input[1] = self._dequantized(node.input[1], values, scales, axis)
-        scale = self._scale(node.input[0])
-        if len(node.input) < 3 or node.input[2] not in self.arrays or scale is None:
-            return
-        steps = (scale.astype("float64") * scales).astype("float32")
-        bias = np.rint(self.arrays[node.input[2]] / steps.astype("float64"))
-        limits = np.iinfo("int32")
-        bias = np.clip(bias, limits.min, limits.max).astype("int32")
-        node.input[2] = self._dequantized(f"{node.name}_bias", bias, steps, 0)
+        step, bias = self._scale(node.input[0]), None
+        if step is not None and len(node.input) > 2:
+            bias = self.arrays.get(node.input[2])
+        name = node.input[1]
+        if bias is not None:
+            least = np.abs(bias) / (step * _LARGEST_BIAS)
+            if np.any(least > scales):  # Of channels whose weights are next to nothing.
+                scales, name = np.maximum(scales, least), f"{node.name}_weights"
+        scales = scales.astype("float32")
+        shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
+        values = np.rint(weights / scales.reshape(shape)).astype("int8")
+        node.input[1] = self._dequantized(name, values, scales, axis)
+        if bias is not None:
+            steps = (step.astype("float64") * scales).astype("float32")
+            bias = np.rint(bias / steps.astype("float64")).astype("int32")
+            node.input[2] = self._dequantized(f"{node.name}_bias", bias, steps, 0)
 
     def _dequantized(self, name, values, scales, axis):
         """Returns the name of the floats that integers stand for."""
@@ -148,7 +157,8 @@ class _Graph:
         """Rounds the result of a node to the scale of its inputs, if they share one."""
         from onnx import helper
 
-        found = [self._quantizing(name) for name in node.input]
+        data = node.input if node.op_type == "Concat" else node.input[:1]
+        found = [self._quantizing(name) for name in data]
         if None in found or len({self._parameters(each) for each in found}) > 1:
             return
         output, parameters = node.output[0], list(found[0].input[1:])
@@ -166,13 +176,13 @@ class _Graph:
         ]
 
 
-def _rounded(weights, axis):
-    """Returns int8 values and a scale per channel; None and None if not rounded."""
+def _scales(weights, axis):
+    """Returns a scale per channel; None if the weights are not rounded."""
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights.astype("float64")).max(others, keepdims=True)
-    scales = np.where(largest > 0, largest / LIMIT, 1.0)
-    exact = weights / scales
-    values = np.rint(exact)
-    if np.abs(exact - values).max() > _EXACT:
-        return None, None
-    return values.astype("int8"), scales.ravel().astype("float32")
+    scales = np.where(largest > 0, largest / LIMIT, 0.0)
+    exact = weights / np.where(largest > 0, scales, 1.0)
+    if np.abs(exact - np.rint(exact)).max() > _EXACT:
+        return None
+    # Below, float32 has no normal numbers; such weights become 0.
+    return np.maximum(scales.ravel(), _SMALLEST)

@@ -85,6 +85,9 @@ def student(digits):
     rate = keras.optimizers.schedules.CosineDecay(0.01, 210)
     model.compile(keras.optimizers.Adam(rate), loss)
     model.fit(digits.train, epochs=10, steps_per_epoch=21, shuffle=False, verbose=0)
+    # Weight decay leaves such channels; their biases must arrive.
+    norm = model.get_layer("batch_normalization_1")
+    norm.gamma.assign([0.0, 1e-37, 1e-12, 1e-6, *norm.gamma[4:]])
     return model
 
 
@@ -144,8 +147,9 @@ def test_runtimes_compute_what_was_simulated(
     outputs, step = run(folder / name, pixels_of(samples, digits))
 
     steps = np.abs(outputs - expected) / step
-    assert steps.mean() < 0.3
-    assert steps.max() < 3.5
+    # Without biases as the files round them, 0.1.
+    assert steps.mean() < 0.03
+    assert steps.max() < 2.5
     assert np.sum(outputs.argmax(-1) != expected.argmax(-1)) <= 1  # Of 445.
     low, high = ranges.minimums_maximums["digit"]
     assert step == pytest.approx((high - low) / 255, rel=1e-5)
@@ -183,7 +187,7 @@ def test_records_say_where_the_ranges_are_from(folder, ranges):
         assert QuantizationRanges.from_json(entry["quantization"]["ranges"]) == ranges
         found = entry["verification"]["simulation"]
         assert found == report["artifacts"][name]["simulation"]
-        assert 0 < found["mean_steps"] < 0.3
+        assert 0 < found["mean_steps"] < 0.03
         assert found["agreement"] > 0.997
         line = rf"{entry['file']}: 0\.\d+ int8 steps from the simulated student on "
         assert re.search(line, format_table(report))
@@ -194,7 +198,7 @@ def test_verify_finds_files_that_compute_something_else(
     folder, student, ranges, samples
 ):
     report = verify(folder, student, samples)
-    assert report["artifacts"]["onnx_int8"]["simulation"]["mean_steps"] < 0.3
+    assert report["artifacts"]["onnx_int8"]["simulation"]["mean_steps"] < 0.03
 
     other = keras.models.clone_model(student)
     other.set_weights([weight * 0.97 for weight in student.get_weights()])
