@@ -31,6 +31,7 @@ class PlannedCall:
             channels apart.
         entries: Dict from the positions of input tensors to the `Site`s with which
             they are quantized first.
+        input: `Site` of the tensor that its first kernel multiplies, or `None`.
         middle: `Site` of the tensor between the kernels of a separable convolution, or
             `None`.
         before_activation: `Site` of the tensor before the layer's activation function,
@@ -44,6 +45,7 @@ class PlannedCall:
     path: str
     kernels: dict = dataclasses.field(default_factory=dict)
     entries: dict = dataclasses.field(default_factory=dict)
+    input: Site = None
     middle: Site = None
     before_activation: Site = None
     output: Site = None

@@ -107,6 +107,7 @@ class _Planner:
             self._share(call, name)
             return
         if kind is Kind.KERNEL:
+            planned.input = self._sites.get(call.inputs[0])
             self._plan_kernels(planned, call, name)
         planned.is_folded = call.inputs[0] in self._folded
         self._leave(planned, call, name, kind)
@@ -228,6 +229,7 @@ class _Planner:
                 for position, site in planned.entries.items()
             }
             planned.output = self._final(planned.output)
+            planned.input = self._final(planned.input)
         return QuantizationPlan(
             self._planned,
             list(self._operations.values()),

@@ -9,6 +9,7 @@ from keras_diffkd.quantization.planning import quantization_plan
 from keras_diffkd.quantization.ranges import QuantizationRanges
 from keras_diffkd.quantization.simulation import simulating
 from keras_diffkd.training import backend
+from keras_diffkd.training.fake_quantization import STEPS
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -49,7 +50,7 @@ class SimulatedStudent(keras.Model):
         self.built = True
 
     def call(self, inputs, training=False):
-        with simulating(self._simulation.plan, self._rounded):
+        with simulating(self._simulation.plan, self._rounded, step=self._step):
             return self.student(own_inputs(self.student, inputs), training=False)
 
     def _rounded(self, site, tensor):
@@ -68,6 +69,10 @@ class SimulatedStudent(keras.Model):
             config["student"], custom_objects=custom_objects
         )
         return cls(student, QuantizationRanges.from_json(config["ranges"]))
+
+    def _step(self, site):
+        minimum, maximum = self._simulation.ranges.minimums_maximums[site.name]
+        return (maximum - minimum) / STEPS
 
     @property
     def inputs(self):

@@ -17,6 +17,7 @@ from keras_diffkd.quantization.separable import separable_call
 from keras_diffkd.quantization.weights import (
     factor_of_channels,
     kernel_of,
+    rounded_bias,
     rounded_kernel,
     scale_and_offset,
 )
@@ -25,7 +26,7 @@ _runs = threading.local()
 
 
 @contextlib.contextmanager
-def simulating(plan, rounded, folds=True):
+def simulating(plan, rounded, folds=True, step=None):
     """Returns a context in which a student runs once as int8 runtimes compute it.
 
     Several threads may enter it at once, because the replicas of a strategy trace the
@@ -36,9 +37,12 @@ def simulating(plan, rounded, folds=True):
         rounded: Callable `(site, tensor) -> tensor` that rounds float32 tensors.
         folds: Boolean, whether batch normalizations are folded into the layers before
             them and use moving statistics, even in training mode.
+        step: Optional callable `site -> float`, the difference of neighboring values.
+            With it, biases are rounded to multiples of input step and weight step, as
+            the int32 biases of files are.
     """
     outer = getattr(_runs, "active", None)
-    _runs.active = _Run(plan, rounded, folds)
+    _runs.active = _Run(plan, rounded, folds, step)
     with_activations = [
         operation for operation in plan.operations if type(operation) in KERNELS
     ]
@@ -58,10 +62,11 @@ class _Run:
         before_activation: `Site` of the layer that runs, or `None`.
     """
 
-    def __init__(self, plan, rounded, folds):
+    def __init__(self, plan, rounded, folds, step):
         self._plan = plan
         self._rounded = rounded
         self._folds = folds
+        self._step = step
         self._counts = {}
         self._entered = {}
         self.before_activation = None
@@ -121,9 +126,9 @@ class _Run:
 
     def _call_kernels(self, planned, original, args, kwargs):
         layer, normalization = planned.operation, planned.normalization
-        factor, offset = None, None
+        bias = layer.bias if layer.use_bias else None
+        factor, offset = None, bias
         if normalization is not None and self._folds:
-            bias = layer.bias if layer.use_bias else None
             factor, offset = scale_and_offset(normalization, bias)
         values = []
         for number, (name, axes) in enumerate(planned.kernels.items(), start=1):
@@ -134,8 +139,11 @@ class _Run:
             if factor is not None and number == len(planned.kernels):
                 multiplier = factor_of_channels(layer, name, factor)
             values.append((kernel, rounded_kernel(value, axes, multiplier)))
-        if offset is not None and layer.use_bias:
-            values.append((layer.bias, offset))
+        site = planned.middle or planned.input
+        if offset is not None and site is not None and self._step is not None:
+            offset = rounded_bias(offset, self._step(site), values[-1][1], axes)
+        if bias is not None and offset is not bias:
+            values.append((bias, offset))
         self.before_activation = planned.before_activation
         with _reading(values):
             if planned.middle is not None:

@@ -5,6 +5,8 @@ import keras
 from keras_diffkd.keras_private.scopes import autocasting
 
 LIMIT = 127
+# A smaller step would not be a normal float32 number.
+SMALLEST = 1e-30
 
 
 def kernel_of(layer, name):
@@ -30,11 +32,32 @@ def rounded_kernel(kernel, axes, factor=None):
     return kernel + keras.ops.stop_gradient(rounded - kernel)
 
 
+def rounded_bias(bias, step, kernel, axes):
+    """Returns a bias rounded to multiples of the step of a product.
+
+    Files store it as int32. In a deep student, what is lost by that adds up to a step
+    of the outputs. It stays as it is where the kernel does not have one scale for each
+    of its values.
+
+    Args:
+        bias: float32 tensor or variable.
+        step: Float, of the layer's input.
+        kernel: The rounded kernel.
+        axes: As for `rounded_kernel`.
+    """
+    steps = step * keras.ops.reshape(kernel_scale(kernel, axes), (-1,))
+    if tuple(bias.shape) != tuple(steps.shape):
+        return bias
+    with autocasting(None):
+        bias = keras.ops.cast(bias, "float32")
+    return keras.ops.round(bias / steps) * steps
+
+
 def kernel_scale(kernel, axes):
-    """Returns the step of each output channel, 1 where all weights are 0."""
+    """Returns the step of each output channel, 1 where all weights are next to 0."""
     kernel = keras.ops.stop_gradient(kernel)
     largest = keras.ops.max(keras.ops.abs(kernel), axis=axes, keepdims=True)
-    return keras.ops.where(keras.ops.equal(largest, 0), 1.0, largest / LIMIT)
+    return keras.ops.where(largest < SMALLEST, 1.0, largest / LIMIT)
 
 
 def reduced_axes(layer, name):
