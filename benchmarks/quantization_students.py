@@ -29,8 +29,9 @@ BATCH_SIZE = 128
 # Steps and learning rate of the float student, and of what follows.
 FIRST, FURTHER = (2340, 0.05), (936, 0.01)
 CALIBRATION_SAMPLES = 256
-FLOAT, ALONE, KD, DIFFKD = "float", "no teacher", "KD", KD_FEATURES
-ARMS = (FLOAT, ALONE, KD, DIFFKD)
+FLOAT, ALONE, KD, KD_DIFFKD = "float", "no teacher", "KD", KD_FEATURES
+DIFFKD = "DiffKD (features)"
+ARMS = (FLOAT, ALONE, KD, KD_DIFFKD)
 MOBILENET, RESNET = "MobileNetV2, width 0.35", "ResNet, 20k weights"
 # Expansion, channels at width 1, blocks and stride of the stages of MobileNetV2; the
 # strides are those for 28x28 pixels, so that 4x4 are left.
@@ -115,6 +116,7 @@ def resnet():
 NETWORKS = {MOBILENET: mobilenet_v2, RESNET: resnet}
 STUDENT_ARMS = {
     **dict.fromkeys((*NETWORKS, scenes.SEGMENTER), ARMS),
+    # It has no class scores of whole images.
     scenes.DETECTOR: (FLOAT, ALONE, DIFFKD),
 }
 
@@ -169,9 +171,8 @@ def train_scenes(task, files, quantization):
     """Trains a segmenter or detector of digit scenes further, as `train_fashion`."""
     data = scenes.load_scenes(task.student, files.scenes_data)
     paths = scenes.base_models(task.student, task.seed, files.bases, files.scenes_data)
-    arms = {KD: ["KD"], DIFFKD: ["DiffKD"]}.get(task.arm, [])
-    if task.arm == DIFFKD and task.student == scenes.SEGMENTER:
-        arms = ["KD", "DiffKD"]
+    arms = {KD: ["KD"], DIFFKD: ["DiffKD"], KD_DIFFKD: ["KD", "DiffKD"]}
+    arms = arms.get(task.arm, [])
     distiller = scenes.train_further(
         task.student, arms, task.seed, paths, data, quantization
     )
