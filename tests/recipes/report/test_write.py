@@ -35,7 +35,14 @@ MANIFEST = {
     "artifacts": {
         "onnx": artifact("student.onnx", 13_000, 0.951),
         "tflite": artifact("student.tflite", 14_000, 0.951),
+        "tflite_int8": artifact("student_int8.tflite", 4_000, 0.95)
+        | {"quantization": {"ranges_from": "learned in training"}},
     },
+}
+MANIFEST["artifacts"]["tflite_int8"]["verification"]["simulation"] = {
+    "mean_steps": 0.0123,
+    "max_steps": 1.0,
+    "agreement": 0.9991,
 }
 
 
@@ -71,6 +78,10 @@ def test_a_full_run_has_every_section(write_run):
     assert "diffkd_features, epoch 10" in text
     assert "epoch 5" not in text
     assert "student.onnx onnx 13.0 kB 1.0e-06 100.00% 95.10%" in text
+    assert (
+        "student_int8.tflite: ranges learned in training; 0.012 int8 steps from the "
+        "simulated student on average, 1.0 at most, same prediction for 99.91%." in text
+    )
     assert "--denoise_weight 2.0" in text
     assert "denoise trains what the method adds to the student. Its gradient" in text
 
@@ -86,6 +97,7 @@ VERIFICATION = {
     "artifacts": {
         "onnx": {"sha256": "student.onnx", "latency_ms": 0.25},
         "tflite": {"sha256": "student.tflite", "latency_ms": 0.125},
+        "tflite_int8": {"sha256": "student_int8.tflite", "latency_ms": 0.1},
     },
     "warnings": ["student.tflite is slow"],
     "failures": {},
