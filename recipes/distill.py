@@ -9,6 +9,7 @@ Example:
 
 --baseline also trains the student alone, and --seeds=5 repeats everything with five
 seeds. The same command again resumes, or says that nothing is left to do.
+--quantization_aware=int8 trains the finished student on as int8 files compute it.
 """
 
 import functools
@@ -20,9 +21,10 @@ from absl import flags as absl_flags
 
 from keras_diffkd.teacher_cache import stored_outputs
 
-from . import cluster, flags, seeds, shrinking, teacher_cache
+from . import cluster, flags, quantizing, seeds, shrinking, teacher_cache
 from .command_line import run_command
 from .data import labeled_part, load_data
+from .distilling import distil_from
 from .methods import build_methods
 from .networks import build_network, keep_teacher, load_teacher, teaching
 from .preflight import check_flags, check_training
@@ -38,6 +40,7 @@ BASELINE = absl_flags.DEFINE_boolean(
 )
 
 # Part of the help of this command.
+absl_flags.adopt_module_key_flags(quantizing)
 absl_flags.adopt_module_key_flags(seeds)
 absl_flags.adopt_module_key_flags(teacher_cache)
 
@@ -67,9 +70,12 @@ def train_run(run):
         run: `RunDirectory`.
     """
     methods = build_methods(flags.METHOD.value)
+    quantizing.check_flags(methods)
     run.check_is_one()
     with locked(run):
         train_unfinished(run, methods)
+        if quantizing.QUANTIZATION_AWARE.value:
+            quantizing.train_quantized(run)
 
 
 def train_unfinished(run, methods):
@@ -93,7 +99,8 @@ def train_unfinished(run, methods):
             file=sys.stderr,
         )
     if not unfinished:
-        print(f"{run.student} is finished; nothing to do")
+        goes_on = quantizing.QUANTIZATION_AWARE.value
+        print(f"{run.student} is finished" + ("" if goes_on else "; nothing to do"))
         return
 
     choice = None
@@ -138,6 +145,7 @@ def train_stages(run, unfinished, baseline, student, methods, cache, choice):
     if student in unfinished:
         teacher = load_teacher(run, data, methods) if methods else None
         distiller = distil_from(cache, teacher, data, methods, make)
+        quantizing.check_student(distiller.student)
     # The check of the distiller includes that of the student alone.
     distilled = teacher_cache.with_stored_outputs(data, cache, distiller)
     # Without it, only the images with labels are trained on.
@@ -155,23 +163,6 @@ def train_stages(run, unfinished, baseline, student, methods, cache, choice):
             if cache is not None and cluster.is_chief():
                 write_cache_record(run.root, cache)
             train(distiller, student, distilled, cache)
-
-
-def distil_from(cache, teacher, data, methods, make):
-    """Builds a distiller with the teacher, or with its stored outputs.
-
-    Args:
-        cache: `TeacherCache`, or `None`.
-        teacher: `keras.Model`, or `None` without methods.
-        data: `ClassificationData`.
-        methods: list of distillation methods.
-        make: callable from the data set to a new student.
-    """
-    teacher = teaching(teacher, data, works=cache is None)
-    if cache is None:
-        return build_distiller(make(data), data, teacher, methods)
-    stored = cache.teacher(methods, teacher)
-    return build_distiller(make(data), data, stored, methods, stored_outputs)
 
 
 def build_student(run, data, choice=None):

@@ -131,12 +131,13 @@ def student_to_ship(run, settings):
             started from, which is not the one to ship.
 
     Returns:
-        `Path` of a `.keras` file.
+        `Path` of a `.keras` file. After a quantization-aware training, it is the
+        student of that, unless `--student` names another.
     """
     given = flags.STUDENT.value or ""
     if given.endswith(".keras") and given != settings["student"]:
         return Path(given)
-    return run.student
+    return run.quantized if run.quantized.exists() else run.student
 
 
 def is_pretrained(spec):

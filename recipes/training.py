@@ -16,6 +16,7 @@ from keras_diffkd.errors import OtherTrainingError
 from keras_diffkd.validation.models import check_finite_weights
 
 from . import cluster, flags, tasks
+from .activation_ranges import FILE_NAME as RANGES_NAME
 from .data import data_fingerprint, load_again
 from .run.directory import RunDirectory
 from .run.epoch_events import EpochEvents
@@ -38,7 +39,9 @@ def prepare():
     keras.config.set_dtype_policy(flags.PRECISION.value)
 
 
-def build_distiller(student, data, teacher=None, methods=(), teacher_preprocess=None):
+def build_distiller(
+    student, data, teacher=None, methods=(), teacher_preprocess=None, quantization=None
+):
     """Builds and compiles the distiller of a student, with a teacher or alone.
 
     Args:
@@ -47,6 +50,7 @@ def build_distiller(student, data, teacher=None, methods=(), teacher_preprocess=
         teacher: built `keras.Model`, needed if there are methods.
         methods: list of distillation methods.
         teacher_preprocess: callable on a batch, in front of the teacher, or `None`.
+        quantization: `QuantizationAware` or `None`.
 
     Returns:
         A compiled `Distiller`. The student itself is not compiled, and its file has
@@ -60,6 +64,7 @@ def build_distiller(student, data, teacher=None, methods=(), teacher_preprocess=
         student=student,
         methods=methods,
         teacher_preprocess=teacher_preprocess,
+        quantization=quantization,
         task_loss_weight=flags.TASK_LOSS_WEIGHT.value if methods else 1.0,
     )
     task = tasks.current()
@@ -133,6 +138,10 @@ def train(distiller, stage, data, cache=None):
         student = distiller.strip()
         # Callbacks may change the weights after the last snapshot.
         check_finite_weights(student)
+        if distiller.quantization is not None:
+            # Before the student, whose file says that the training is finished.
+            ranges = distiller.quantization_ranges()
+            ranges.save(stage.model_path.with_name(RANGES_NAME))
         save_model(student, stage.model_path)
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
 

@@ -9,6 +9,10 @@ R/student.keras                          the distilled student
 R/{flags.txt,metrics.jsonl,tensorboard/,checkpoints/}   the records of its training
 R/baseline/student.keras                 the student alone
 R/baseline/                              the records of its training, as above
+R/int8/student.keras                     the student after --quantization_aware
+R/int8/                                  the records of its training, as above
+R/int8/float.keras                       the student that it started from
+R/int8/quantization_ranges.json          the ranges from which int8 files are made
 R/candidates.json                        the students that --max_latency_ms measured
 R/failed_batch.npz                       the last batch of a training that diverged
 R/export/                                the artifacts, and report.html
@@ -171,6 +175,10 @@ class RunDirectory:
         return self.root / "baseline" / "student.keras"
 
     @property
+    def quantized(self):
+        return self.root / "int8" / "student.keras"
+
+    @property
     def export(self):
         return self.root / "export"
 
@@ -184,6 +192,11 @@ class RunDirectory:
             "student": Stage(self.root, self.student, settings),
             "baseline": Stage(folder, self.baseline, alone),
         }
+
+    def quantized_stage(self):
+        """Returns the stage that trains the student on, with the current flags."""
+        folder = self.quantized.parent
+        return Stage(folder, self.quantized, experiment.recorded())
 
     def check_is_one(self):
         """Raises `ValueError` if the folder has files and is not a run."""

@@ -176,7 +176,8 @@ class MeanAveragePrecisionLog(keras.callbacks.Callback):
         self.data = data
 
     def on_train_begin(self, logs=None):
-        self._forward = forward(self.model.student)  # Traced once for all epochs.
+        # Traced once for all epochs. The distiller may round its student to int8.
+        self._forward = forward(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         evaluation = self.task.evaluation(self.model.student, self.data)
