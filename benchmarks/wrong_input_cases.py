@@ -16,6 +16,7 @@ from wrong_input_models import (
     student,
     teacher,
 )
+from wrong_input_quantization import QUANTIZATION
 from wrong_input_shrinking import SHRINKING
 
 from keras_diffkd import DiffKD, FitNet, LogitsKD
@@ -464,6 +465,7 @@ SECTIONS = {
     "Teacher caches": CACHES,
     "Your own images": FOLDERS,
     "Shrinking": SHRINKING,
+    "Training in int8": QUANTIZATION,
     "Exports": EXPORTS,
 }
 CASES = [case for cases in SECTIONS.values() for case in cases]

@@ -269,8 +269,8 @@ def _skipped(student, recording, skip):
     for name in skip:
         found = {path for path in paths if f"/{name}/" in f"/{path}/"}
         if not found:
-            names = sorted({part for path in paths for part in path.split("/")})
-            closest = difflib.get_close_matches(str(name), names + paths, n=5)
+            names = sorted({*paths, *(p for path in paths for p in path.split("/"))})
+            closest = difflib.get_close_matches(name, names, n=5)
             raise ValueError(
                 f"`skip` must name layers of the student {student.name!r}. Received: "
                 f"{name!r}. Closest existing names: {closest or names[:5]}."
