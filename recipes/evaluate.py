@@ -22,6 +22,7 @@ from .command_line import run_command
 from .data import load_data
 from .pictures import draw_predictions
 from .run import experiment
+from .run.cache_record import other_cache
 from .run.directory import RunDirectory
 from .run.model_files import load_checked_model
 from .seeds import other_seeds, repetition
@@ -46,6 +47,7 @@ def main(argv):
     runs = [run, *(repetition(run, seed) for seed in other_seeds())]
     for each in runs:
         check_models(each, settings)
+        check_same_outputs(each, run)
     data = load_data()
     networks = load_networks(run, data)
     if PICTURE.value:
@@ -70,6 +72,21 @@ def check_models(run, settings):
     run.check_finished()
     if settings["method"] != "none" and not run.teacher.exists():
         raise FileNotFoundError(f"{run.teacher} is missing: the run is not finished")
+
+
+def check_same_outputs(run, first):
+    """Raises `ValueError` if two seeds learned from different outputs of a teacher.
+
+    Args:
+        run: `RunDirectory`.
+        first: `RunDirectory` of the first seed.
+    """
+    reason = other_cache(run.root, first.root)
+    if reason:
+        raise ValueError(
+            f"{run.root} is not comparable to {first.root}: {reason}. Train the seed "
+            "again with the same --teacher_cache, in another run, or leave --seeds out"
+        )
 
 
 def load_networks(run, data):

@@ -8,6 +8,7 @@ from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
 
 from ..run import experiment
+from ..run.cache_record import other_cache
 from ..run.directory import RunDirectory
 from ..run.metrics_log import read_metrics
 
@@ -161,6 +162,7 @@ def _read_seeds(run, settings, metric):
         found = experiment.read_flags(folder)
         curves = {} if found is None else _read_curves(RunDirectory(folder), found)
         reason = _why_not(found, curves, settings, counted)
+        reason = reason or other_cache(folder, run.root)
         if reason:
             skipped.append(f"seeds/{folder.name} does not count: {reason}")
             continue

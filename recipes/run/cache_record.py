@@ -3,6 +3,7 @@
 import json
 
 from keras_diffkd.atomic_files import written_aside
+from keras_diffkd.resuming.fingerprints import differences
 
 FILE_NAME = "teacher_cache.json"
 
@@ -25,10 +26,9 @@ def describe_cache(folder):
     Args:
         folder: `Path` of the run.
     """
-    path = folder / FILE_NAME
-    if not path.exists():
+    record = _read(folder)
+    if record is None:
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
     contents, views = record["contents"], record["data"]["views"]
     logits = f"all {contents['classes']} logits"
     if contents["top_k"] is not None:
@@ -41,3 +41,33 @@ def describe_cache(folder):
         f"stored, {views} {'view' if views == 1 else 'views'} of each image, "
         f"{contents['dtype']}: {', '.join([logits, *features])}"
     )
+
+
+def other_cache(folder, first):
+    """Tells how the outputs that a run learned from differ from those of another run.
+
+    Results of two runs that learned from different outputs are not results of two
+    seeds of one method.
+
+    Args:
+        folder: `Path` of the run.
+        first: `Path` of the other run.
+
+    Returns:
+        str, or None if both learned from the same cache, or both from the teacher
+        itself.
+    """
+    own, others = _read(folder), _read(first)
+    if own is None or others is None:
+        if own is others:
+            return None
+        words = "a teacher cache", "the teacher itself"
+        mine, theirs = words if others is None else words[::-1]
+        return f"it learned from {mine}, the first run from {theirs}"
+    told = differences(others, own)
+    return f"it learned from another teacher cache: {told}" if told else None
+
+
+def _read(folder):
+    path = folder / FILE_NAME
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -40,7 +40,7 @@ def assert_same(first, second):
 
 
 def test_is_the_training_with_the_teacher_itself(
-    cached, distil, tmp_path, capsys, monkeypatch
+    cached, distil, parse, tmp_path, capsys, monkeypatch
 ):
     """Bit for bit, also with other seeds, and after an interruption."""
     extra = ("--method=kd,fitnet", "--cache_dtype=float32", "--seeds=2")
@@ -67,11 +67,28 @@ def test_is_the_training_with_the_teacher_itself(
     assert "--cache_seed=0" in recorded
     evaluate.main([])
     assert "distilled student" in capsys.readouterr().out
+    refuses_seeds_of_another_cache(run, parse)
     # The records tell it when the cache is gone.
     shutil.rmtree(tmp_path / "cache")
     page = write_report(RunDirectory(run)).read_text()
     assert "stored, 2 views of each image, float32: all 10 logits, features" in page
     assert describe_cache(live) is None
+
+
+def refuses_seeds_of_another_cache(run, parse):
+    record = run / "seeds" / "1" / "teacher_cache.json"
+    content = record.read_text()
+    parse(f"--run_dir={run}", "--seeds=2")
+    for other, message in (
+        (content.replace("float32", "float16"), "dtype was float32, now float16"),
+        (None, "from the teacher itself, the first run from a teacher cache"),
+    ):
+        record.unlink()
+        if other is not None:
+            record.write_text(other)
+        with pytest.raises(ValueError, match=message):
+            evaluate.main([])
+    record.write_text(content)
 
 
 def interrupted(train, monkeypatch, after):
