@@ -35,7 +35,8 @@ class Denoiser(keras.layers.Layer):
         x: Float tensor of shape `(batch, height, width, channels)`,
             `(batch, timesteps, channels)` or
             `(batch, depth, height, width, channels)`, as `rank` says.
-        timesteps: Integer tensor of shape `(batch,)`, in `[0, 1280)`.
+        timesteps: Integer tensor of shape `(batch,)`, or `(1,)` for all samples, in
+            `[0, 1280)`.
         training: Whether batch normalization uses and moves batch statistics.
 
     Returns:

@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd.diffusion.denoiser import Denoiser, check_num_train_timesteps
 from keras_diffkd.diffusion.guidance import guided
+from keras_diffkd.diffusion.noise import normal_noise
 from keras_diffkd.diffusion.noise_adapter import NoiseAdapter
 from keras_diffkd.diffusion.sampler import DDIMSampler
 from keras_diffkd.diffusion.schedule import NoiseSchedule
@@ -125,7 +126,8 @@ class FeatureDiffusion(keras.layers.Layer):
         x, gamma = self._mixed(keras.ops.cast(x, "float32"), noise, training)
 
         def predict(x, timesteps):
-            return self.denoiser(x, timesteps, training=training)
+            # All are the same: one embedding for the batch is cheaper than one each.
+            return self.denoiser(x, timesteps[:1], training=training)
 
         if gradient is not None:
             predict = guided(predict, gradient, self.schedule, guidance_scale)
@@ -173,9 +175,7 @@ class FeatureDiffusion(keras.layers.Layer):
             return keras.ops.reshape(
                 keras.ops.cast(given, "float32"), keras.ops.shape(x)
             )
-        return keras.random.normal(
-            keras.ops.shape(x), dtype="float32", seed=self.seed_generator
-        )
+        return normal_noise(keras.ops.shape(x), self.seed_generator)
 
     def get_config(self):
         return {

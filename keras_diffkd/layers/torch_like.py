@@ -80,13 +80,28 @@ def dense(in_channels, units, name=None):
         units: Integer, size of the last axis of the output.
         name: Optional name of the layer.
     """
-    return keras.layers.Dense(
+    return _Pointwise(
         units,
         kernel_initializer=fan_in_uniform(in_channels),
         bias_initializer=fan_in_uniform(in_channels),
         dtype="float32",
         name=name,
     )
+
+
+class _Pointwise(keras.layers.Dense):
+    """Computes a `Dense` layer on a matrix, whatever the rank of its input.
+
+    On TensorFlow, Keras adds the bias after it has reshaped the product, so that
+    the runtime cannot join the two, and reads shapes in a dozen operations.
+    """
+
+    def call(self, inputs, training=None):
+        *before, channels = inputs.shape
+        if len(before) == 1 or None in before[1:]:
+            return super().call(inputs, training=training)
+        outputs = super().call(keras.ops.reshape(inputs, (-1, channels)))
+        return keras.ops.reshape(outputs, (-1, *before[1:], self.units))
 
 
 def batch_normalization(name=None):

@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd import losses
 from keras_diffkd.diffusion import DDIMSampler, NoiseSchedule
+from keras_diffkd.diffusion.noise import normal_noise
 from keras_diffkd.features.paths import find_layer
 from keras_diffkd.features.surgery import with_replaced_layer
 from keras_diffkd.layers.reparameterized_conv import ReparameterizedConv2D
@@ -204,9 +205,7 @@ class KDiffusion(DistillationMethod):
         timesteps = keras.ops.convert_to_tensor(self.timesteps, dtype="int32")
         if self.shuffle:
             timesteps = keras.random.shuffle(timesteps, seed=self.seed_generator)
-        noise = keras.random.normal(
-            keras.ops.shape(teacher), dtype="float32", seed=self.seed_generator
-        )
+        noise = normal_noise(keras.ops.shape(teacher), self.seed_generator)
         return self.schedule.add_noise(teacher[None], noise[None], timesteps)
 
     def get_config(self):

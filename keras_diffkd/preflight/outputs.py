@@ -6,6 +6,7 @@ import numpy as np
 from keras_diffkd.features.logits import are_probabilities, output_activation
 from keras_diffkd.features.taps import call_with_taps
 from keras_diffkd.training import backend
+from keras_diffkd.training.fused_batch_norm import fused_batch_normalization
 
 # Number of predictions needed to judge a teacher.
 FEWEST_DECISIONS = 20
@@ -21,21 +22,29 @@ def run_models(distiller, look):
         look: `Look` at data that fits the models.
 
     Returns:
-        `(teacher, student)`: two lists with the outputs for each of `look.chunks`, as
-        NumPy arrays in the structure of the model's output. The teacher's list is
-        empty without methods. Both are empty if a model cannot run outside the
-        compiled step.
+        `(teacher, student)`: two lists of outputs as NumPy arrays in the structure of
+        the model's output: the teacher's for each of `look.chunks`, the student's for
+        the first. The teacher's list is empty without methods. Both are empty if a
+        model cannot run outside the compiled step.
     """
     of_teacher, of_student = [], []
+    teacher = distiller.teacher if distiller.methods else None
+    student = distiller.student
+    networks = [model for model in (teacher, student) if model is not None]
     try:
-        # Nothing that runs in the scope can assign to a variable.
-        with keras.StatelessScope(), backend.without_gradients():
+        with (
+            # Nothing that runs in the scope can assign to a variable.
+            keras.StatelessScope(),
+            backend.without_gradients(),
+            fused_batch_normalization(*networks),
+        ):
             for x, _ in look.chunks:
                 x = keras.tree.map_structure(_tensor, x)
-                if distiller.methods:
+                if teacher is not None:
                     of_teacher.append(_numpy(_teacher_output(distiller, x)))
-                outputs, _ = call_with_taps(distiller.student, x, [], training=False)
-                of_student.append(_numpy(outputs))
+                if not of_student:
+                    outputs, _ = call_with_taps(student, x, [], training=False)
+                    of_student.append(_numpy(outputs))
     except Exception:  # noqa: BLE001  The training step will report the error.
         return [], []
     return of_teacher, of_student

@@ -124,9 +124,9 @@ def _joined(tensors):
     """Returns the values of all tensors as one float32 vector."""
     if not tensors:
         return keras.ops.zeros((0,), "float32")
-    return keras.ops.concatenate(
-        [keras.ops.cast(keras.ops.reshape(t, (-1,)), "float32") for t in tensors]
-    )
+    # Most are vectors already, and each operation takes time to trace and to run.
+    vectors = [t if len(t.shape) == 1 else keras.ops.reshape(t, (-1,)) for t in tensors]
+    return keras.ops.concatenate([keras.ops.cast(v, "float32") for v in vectors])
 
 
 def _total(structure):

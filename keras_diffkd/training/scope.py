@@ -78,7 +78,7 @@ class StepScope(keras.StatelessScope):
         value = self._assigned.get(id(variable), self.state_mapping.get(id(variable)))
         if value is None:
             return keras.ops.convert_to_tensor(variable.value)
-        return fold(variable, value, -self._seed)
+        return fold(variable, value, self._seed, -1)
 
     def copy(self, values, trained):
         """Returns a copy of the scope, for code that runs separately or again.
@@ -116,9 +116,17 @@ def is_seed(variable):
     return variable.path.endswith("seed_generator_state")
 
 
-def fold(variable, value, seed):
-    """Shifts the seed (not the counter) of a seed generator's state."""
+def fold(variable, value, seed, sign=1):
+    """Shifts the seed (not the counter) of a seed generator's state.
+
+    Args:
+        variable: A variable. The value of any other than such a state stays the same.
+        value: Its value.
+        seed: Integer, the shift.
+        sign: 1, or -1 to undo the shift.
+    """
     if not is_seed(variable):
         return value
-    shift = keras.ops.cast(seed, value.dtype) * keras.ops.cast(1_000_003, value.dtype)
+    shift = keras.ops.cast(sign * seed, value.dtype)
+    shift *= keras.ops.cast(1_000_003, value.dtype)
     return value + shift * keras.ops.convert_to_tensor([1, 0], dtype=value.dtype)

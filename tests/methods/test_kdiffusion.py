@@ -11,6 +11,7 @@ from helpers.small_models import (
 )
 
 from keras_diffkd import Distiller, FitNet, KDiffusion
+from keras_diffkd.diffusion.noise import normal_noise
 from keras_diffkd.layers import ReparameterizedConv2D
 
 
@@ -217,7 +218,7 @@ def drawn(method):
     timesteps = keras.ops.array(method.timesteps)
     if method.shuffle:
         timesteps = keras.random.shuffle(timesteps, seed=state)
-    noise = keras.random.normal((2, 4, 4, 7), seed=state)
+    noise = normal_noise((2, 4, 4, 7), state)
     return np.array(timesteps), np.array(noise, "float64")
 
 

@@ -12,8 +12,11 @@ from keras_diffkd.training.fused_batch_norm import fused_batch_normalization
 pytestmark = pytest.mark.backend("tensorflow")
 
 
-def normalize(x, fused, *, training, dtype=None, **arguments):
-    """Returns outputs, gradients and moving statistics, as arrays."""
+def normalize(x, fused, *, training, dtype=None, shape=None, **arguments):
+    """Returns outputs, gradients and moving statistics, as arrays.
+
+    `shape` is what is known of the shape when the layer is traced.
+    """
     keras.utils.set_random_seed(0)
     layer = keras.layers.BatchNormalization(dtype=dtype, **arguments)
     trainable = arguments.pop("trainable", True)
@@ -23,7 +26,9 @@ def normalize(x, fused, *, training, dtype=None, **arguments):
     watched = [tf.constant(x), *(v.value for v in layer.trainable_variables)]
     kinds = []
 
-    @tf.function
+    signature = [tf.TensorSpec(shape or x.shape, x.dtype)]
+
+    @tf.function(input_signature=signature)
     def step(x):
         with (
             tf.GradientTape() as tape,
@@ -68,6 +73,26 @@ def test_equals_the_plain_operations(rng, case):
         ours, theirs = ours.astype("float64"), theirs.astype("float64")
         scale = np.abs(theirs).max()
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize(
+    ("size", "known"),
+    [
+        ((1, 1, 1, 3), None),
+        ((1, 1, 1, 3), (None, 1, 1, 3)),
+        ((2, 1, 1, 3), (None, 1, 1, 3)),
+        ((1, 2, 1, 3), (None, 2, 1, 3)),
+        ((1, 2, 1, 3), (None, None, None, 3)),
+    ],
+)
+def test_the_variance_of_few_values_is_that_of_keras(rng, size, known):
+    """Its unbiased variance is far from the biased one."""
+    x = rng.normal(2.0, 3.0, size).astype("float32")
+    plain, _ = normalize(x, False, training=True)
+    fused, kinds = normalize(x, True, training=True, shape=known)
+    assert "FusedBatchNormV3" in kinds
+    for ours, theirs in zip(fused[-2:], plain[-2:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 LEFT_ALONE = {

@@ -46,10 +46,12 @@ def _normalize(layer, inputs, training):
     x = tf.cast(inputs, tf.float32)
     channels = [x.shape[-1]]
     from_batch = bool(training and layer.trainable)
-    statistics = {
-        "mean": _float32(layer.moving_mean),
-        "variance": _float32(layer.moving_variance),
-    }
+    mean, variance = _float32(layer.moving_mean), _float32(layer.moving_variance)
+    if from_batch:
+        # The operation moves by the unbiased variance, Keras by the biased one.
+        biased = _biased_share(x)
+        variance = variance * (1.0 / biased)
+    statistics = {"mean": mean, "variance": variance}
     # The operation takes no old statistics that it would not keep a part of.
     moves = from_batch and layer.momentum != 0
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -63,11 +65,24 @@ def _normalize(layer, inputs, training):
     )
     if from_batch:
         layer.moving_mean.assign(mean)
-        # The operation moves by the unbiased variance, Keras by the biased one.
-        kept = statistics["variance"] * layer.momentum
-        count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
-        layer.moving_variance.assign(variance + (kept - variance) / count)
+        layer.moving_variance.assign(variance * biased)
     return tf.cast(outputs, layer.compute_dtype)
+
+
+def _biased_share(x):
+    """Returns `(n - 1) / n` for `n` values of a channel, or 1 if there is only one.
+
+    It is a Python float if the shape is known: operations take time, however small.
+    """
+    size = x.shape.num_elements()
+    channels = x.shape[-1]
+    if size is not None:
+        return max(size // channels - 1, 1) / (size // channels)
+    share = 1.0 - channels / tf.cast(tf.size(x), tf.float32)
+    positions = x.shape[1:-1].num_elements()
+    if positions is not None and positions > 1:
+        return share
+    return tf.where(share > 0, share, 1.0)
 
 
 def _float32(variable):

@@ -25,14 +25,13 @@ def apply_reduced(optimizer, gradients, variables):
         variables: List of the variables of the gradients.
     """
     context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
-        optimizer.apply(gradients, variables)
-        return
-    given = [gradient for gradient in gradients if gradient is not None]
-    sums = iter(context.all_reduce("SUM", given) if given else [])
-    sums = [None if gradient is None else next(sums) for gradient in gradients]
+    if context.num_replicas_in_sync > 1:
+        given = [gradient for gradient in gradients if gradient is not None]
+        sums = iter(context.all_reduce("SUM", given) if given else [])
+        gradients = [None if gradient is None else next(sums) for gradient in gradients]
+    # Keras would reduce the gradients of a single replica, too: one operation for each.
     with without_reduction(_inner(optimizer)):
-        optimizer.apply(sums, variables)
+        optimizer.apply(gradients, variables)
 
 
 def check_optimizer(optimizer, strategy):
