@@ -33,7 +33,8 @@ class NoiseDistance(DistillationMethod):
 
 
 def make_distiller(teacher, methods):
-    keras.utils.set_random_seed(0)
+    # With seed 0, a value is so close to the corner of a ReLU that rounding decides.
+    keras.utils.set_random_seed(1)
     distiller = Distiller(teacher or small_cnn(12), small_cnn(6), methods)
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
     distiller.compile(optimizer, cross_entropy(), metrics=["accuracy"])
