@@ -20,6 +20,9 @@ from keras_diffkd.quantization.plan import PlannedCall, QuantizationPlan, Site
 from keras_diffkd.quantization.recording import operations_of, record
 from keras_diffkd.quantization.weights import reduced_axes
 
+# int8 kernels without a ReLU of their own.
+_ALONE = keras.layers.Conv2DTranspose
+
 
 def quantization_plan(student, skip=()):
     """Returns the `QuantizationPlan` of a student.
@@ -77,7 +80,8 @@ class _Planner:
         self._entered = (
             set()
         )  # Float tensors that calls quantize before they read them.
-        self._folded = set()  # Tensors before a batch normalization that is folded.
+        # From tensors to the layers that the batch normalization after them folds into.
+        self._folded = {}
         self._all_sites, self._shared = [], {}
         self._float = list(recording.opaque)
 
@@ -147,8 +151,11 @@ class _Planner:
         follower = self._follower(call)
         if follower is not None and self._can_fold(call, follower):
             planned.normalization = follower.operation
-            self._folded.add(call.outputs[0])
-        if activation_of(layer) not in RECTIFIERS:
+            self._folded[call.outputs[0]] = layer
+        activation = activation_of(layer)
+        if activation not in RECTIFIERS or (
+            isinstance(layer, _ALONE) and activation != "linear"
+        ):
             planned.before_activation = self._new_site(f"{name}/before_activation")
 
     def _can_fold(self, call, follower):
@@ -175,11 +182,12 @@ class _Planner:
         activation = activation_of(operation)
         is_fused = follower is not None and self._kind(follower) is Kind.RECTIFIER
         is_linear = activation not in ACTIVATIONS and not is_rectifier(operation)
-        is_fusing = type(operation).__name__ in FUSING or kind in (
-            Kind.KERNEL,
-            Kind.NORMALIZATION,
+        kernel = self._folded.get(call.inputs[0], operation)
+        is_fusing = type(operation).__name__ in FUSING or (
+            kind in (Kind.KERNEL, Kind.NORMALIZATION) and not isinstance(kernel, _ALONE)
         )
-        if planned.before_activation is not None and activation not in ACTIVATIONS:
+        simulated = (*ACTIVATIONS, *RECTIFIERS)
+        if planned.before_activation is not None and activation not in simulated:
             self._float.append(f"{planned.path}/{activation}")
         elif planned.normalization is not None or (
             is_fused and is_linear and is_fusing

@@ -58,7 +58,7 @@ class Quantized:
             return simulating(simulation.plan, rounded, folds=simulation.is_frozen)
         if stateless_scope() is None and not backend.is_tracing():
             self._check_have_begun()
-        return simulating(simulation.plan, state.rounded)
+        return simulating(simulation.plan, state.rounded, step=state.step)
 
     def make_test_function(self, force=False):
         self._check_have_begun()

@@ -5,7 +5,7 @@ import functools
 import keras
 
 from keras_diffkd.training import backend
-from keras_diffkd.training.fake_quantization import learned_fake_quantize
+from keras_diffkd.training.fake_quantization import STEPS, learned_fake_quantize
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -44,6 +44,11 @@ class RangeState(keras.layers.Layer):
     def rounded(self, site, tensor):
         """Returns a float32 tensor rounded to the values of a site."""
         return self._rounded(site, tensor, self._range(site))
+
+    def step(self, site):
+        """Returns the difference of two neighboring values of a site."""
+        minimum, maximum = self._range(site)
+        return (maximum - minimum) / STEPS
 
     def rounding_in_training(self, is_moving):
         """Returns a function like `rounded` for one forward pass of training.

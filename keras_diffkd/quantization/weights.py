@@ -41,7 +41,7 @@ def rounded_bias(bias, step, kernel, axes):
 
     Args:
         bias: float32 tensor or variable.
-        step: Float, of the layer's input.
+        step: Float or float32 scalar, of the layer's input.
         kernel: The rounded kernel.
         axes: As for `rounded_kernel`.
     """
@@ -50,7 +50,10 @@ def rounded_bias(bias, step, kernel, axes):
         return bias
     with autocasting(None):
         bias = keras.ops.cast(bias, "float32")
-    return keras.ops.round(bias / steps) * steps
+    # The input may be 0 everywhere.
+    is_dead = steps < SMALLEST
+    steps = keras.ops.where(is_dead, 1.0, steps)
+    return keras.ops.where(is_dead, bias, keras.ops.round(bias / steps) * steps)
 
 
 def kernel_scale(kernel, axes):

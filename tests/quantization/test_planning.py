@@ -200,6 +200,17 @@ def test_what_is_skipped_stays_float(student):
     assert "stem_relu" not in plan.sites
 
 
+def test_a_transposed_convolution_has_a_range_before_its_relu():
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2DTranspose(4, 2, activation="relu", name="first")(image)
+    x = layers.Conv2DTranspose(4, 2, name="second")(x)
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(x))
+    plan = quantization_plan(keras.Model(image, x))
+    assert set(plan.sites) == {
+        *("image", "first/before_activation", "first", "norm", "relu")
+    }
+
+
 def test_a_layer_to_skip_must_exist(student):
     with pytest.raises(ValueError, match="Received: 'sten'. Closest .*'stem'"):
         quantization_plan(student, skip=["sten"])
