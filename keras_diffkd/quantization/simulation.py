@@ -126,7 +126,7 @@ class _Run:
 
     def _call_kernels(self, planned, original, args, kwargs):
         layer, normalization = planned.operation, planned.normalization
-        bias = layer.bias if layer.use_bias else None
+        bias = layer.bias
         factor, offset = None, bias
         if normalization is not None and self._folds:
             factor, offset = scale_and_offset(normalization, bias)
@@ -151,7 +151,7 @@ class _Run:
             else:
                 outputs = original(*args, **kwargs)
         self.before_activation = None
-        if offset is not None and not layer.use_bias:
+        if offset is not None and bias is None:
             outputs = outputs + _for_channels(layer, offset, outputs)
         return outputs
 

@@ -211,6 +211,22 @@ def test_a_transposed_convolution_has_a_range_before_its_relu():
     }
 
 
+def test_matrix_products_of_tokens_are_rounded():
+    tokens = keras.Input((6, 4), name="tokens")
+    x = layers.EinsumDense("btd,de->bte", (None, 8), name="wide")(tokens)
+    x = layers.EinsumDense("bte,ed->btd", (None, 4), bias_axes="d", name="narrow")(x)
+    model = keras.Model(tokens, x)
+    plan = quantization_plan(model)
+    assert set(plan.sites) == {"tokens", "wide", "narrow"}
+    ranges = QuantizationRanges(dict.fromkeys(plan.sites, (-4.0, 4.0)))
+    x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    real, rounded = (
+        keras.ops.convert_to_numpy(each(x))
+        for each in (model, SimulatedStudent(model, ranges))
+    )
+    assert 0 < np.abs(real - rounded).max() < 0.2
+
+
 def test_a_layer_to_skip_must_exist(student):
     with pytest.raises(ValueError, match="Received: 'sten'. Closest .*'stem'"):
         quantization_plan(student, skip=["sten"])
