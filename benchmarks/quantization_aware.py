@@ -7,7 +7,8 @@ The first command trains classifiers of Fashion-MNIST, segmenters and detectors,
 be interrupted at any time: each finished student is a line in
 `benchmarks/runs/quantization_aware.jsonl`. The folders are those of IDX files, as for
 benchmarks/fashion.py, whose teacher it takes, and of TFDS, as for
-benchmarks/digit_scenes.py. The second command writes the tables into docs/results.md.
+benchmarks/digit_scenes.py. The second command writes the tables into docs/results.md,
+and draws docs/quantization.svg.
 
 For each seed a float student is trained once. From it go on, for as many steps each:
 the float student, whose files are calibrated after training, and quantization-aware
@@ -27,7 +28,7 @@ from absl import app, flags
 from fashion_training import begin_process
 from finished_runs import FinishedRuns, read_lines
 from quantization_students import STUDENT_ARMS, Files, Task, train_student
-from quantization_tables import report
+from quantization_tables import FIGURE, draw, report
 from report import write_section
 
 HERE = Path(__file__).parent
@@ -56,8 +57,10 @@ def main(argv):
     del argv
     options = flags.FLAGS
     if options.table:
-        text = report(read_lines(Path(options.runs)))
+        records = read_lines(Path(options.runs))
+        text = report(records)
         print(text)
+        draw(records, PAGE.parent / FIGURE)
         write_section(PAGE, TITLE, text)
         return
     folders = (options.fashion, options.cache, options.bases, options.scenes)

@@ -6,6 +6,8 @@ from quantization_students import ALONE, DIFFKD, FLOAT, KD, KD_DIFFKD, STUDENT_A
 from report import markdown_table
 
 FORMATS = {"tflite_int8": "LiteRT", "onnx_int8": "onnxruntime"}
+FIGURE = "quantization.svg"
+COLORS = {"tflite_int8": "#b5651d", "onnx_int8": "#3b6ea5"}
 TITLES = {
     FLOAT: "int8 after training",
     ALONE: "quantization-aware, no teacher",
@@ -29,11 +31,12 @@ def report(records):
         "percent on all test images, are those of the files in their runtimes. Means "
         "and standard deviations over the seeds that finished in all rows; differences "
         "are those within a seed, from the float student that was trained further. "
-        "Nothing was tuned."
+        "Nothing was tuned.",
+        f"![int8 files compared with the float student]({FIGURE})",
     ]
     for student, arms in STUDENT_ARMS.items():
         chosen = [record for record in records if record["student"] == student]
-        found = table(chosen, arms)
+        found = table(records, student, arms)
         if found:
             first, further = chosen[0]["steps"]
             parts += [
@@ -46,27 +49,58 @@ def report(records):
     return "\n\n".join(part for part in parts if part)
 
 
-def table(records, arms):
+def by_seed(records, student, arms):
+    """Returns dicts by arm from seed to record, of seeds that finished in all arms.
+
+    Args:
+        records: List of records.
+        student: Its name.
+        arms: Its arms.
+    """
+    found = {arm: {} for arm in arms}
+    for record in records:
+        if record["student"] == student:
+            found[record["arm"]][record["seed"]] = record
+    seeds = sorted(set.intersection(*(set(each) for each in found.values())))
+    return {arm: {seed: each[seed] for seed in seeds} for arm, each in found.items()}
+
+
+def gains_of(records, student, arms):
+    """Returns, by arm and format, lists of points over the float student by seed."""
+    found = by_seed(records, student, arms)
+    return {
+        arm: {
+            name: [
+                100 * (record[name]["value"] - found[FLOAT][seed]["keras"])
+                for seed, record in each.items()
+            ]
+            for name in FORMATS
+        }
+        for arm, each in found.items()
+        if each
+    }
+
+
+def table(records, student, arms):
     """Returns the table of one student as Markdown, or "" before a seed is complete.
 
     Args:
-        records: List of its records.
+        records: List of records.
+        student: Its name.
         arms: Its arms.
     """
-    by_arm = {arm: {} for arm in arms}
-    for record in records:
-        by_arm[record["arm"]][record["seed"]] = record
-    seeds = sorted(set.intersection(*(set(found) for found in by_arm.values())))
-    if not seeds:
+    found = by_seed(records, student, arms)
+    gains = gains_of(records, student, arms)
+    if not gains:
         return ""
-    exact = [100 * by_arm[FLOAT][seed]["keras"] for seed in seeds]
-    rows = [["float", str(len(seeds)), _spread(exact), "", _spread(exact), ""]]
-    for arm in arms:
-        row = [TITLES[arm], str(len(seeds))]
+    count = str(len(found[FLOAT]))
+    exact = _spread([100 * record["keras"] for record in found[FLOAT].values()])
+    rows = [["float", count, exact, "", exact, ""]]
+    for arm, each in found.items():
+        row = [TITLES[arm], count]
         for name in FORMATS:
-            values = [100 * by_arm[arm][seed][name]["value"] for seed in seeds]
-            gained = [value - one for value, one in zip(values, exact, strict=True)]
-            row += [_spread(values), _spread(gained, "+.2f")]
+            row.append(_spread([100 * r[name]["value"] for r in each.values()]))
+            row.append(_spread(gains[arm][name], "+.2f"))
         rows.append(row)
     header = ["", "seeds"]
     for title in FORMATS.values():
@@ -99,3 +133,39 @@ def agreement(records):
 def _spread(values, form=".2f"):
     text = f"{statistics.mean(values):{form}}"
     return f"{text} ± {statistics.stdev(values):.2f}" if len(values) > 1 else text
+
+
+def draw(records, path):
+    """Draws how far the files of each row are from the float student, as SVG.
+
+    Args:
+        records: List of records.
+        path: The file to write.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "keras-diffkd"  # The same file every time.
+    rows = [
+        (student, arm, gains)
+        for student, arms in STUDENT_ARMS.items()
+        for arm, gains in gains_of(records, student, arms).items()
+    ]
+    figure = Figure(figsize=(8, 0.8 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for y, (_, _, gains) in enumerate(rows):
+        for name, marker in (("tflite_int8", "o"), ("onnx_int8", "x")):
+            points = gains[name]
+            axes.plot(points, [y] * len(points), marker, color=COLORS[name], ms=5)
+    for name, marker in (("tflite_int8", "o"), ("onnx_int8", "x")):
+        axes.plot([], [], marker, color=COLORS[name], label=FORMATS[name])
+    axes.legend(fontsize=8, loc="best")
+    axes.axvline(0, color="0.3", linewidth=1)
+    axes.set_yticks(
+        range(len(rows)), [f"{student}: {TITLES[arm]}" for student, arm, _ in rows]
+    )
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("int8 file minus float student, points, one mark for each seed")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
