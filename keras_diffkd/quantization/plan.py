@@ -31,7 +31,7 @@ class PlannedCall:
             channels apart.
         entries: Dict from the positions of input tensors to the `Site`s with which
             they are quantized first.
-        input: `Site` of the tensor that its first kernel multiplies, or `None`.
+        input: `Site` of its first input, or `None`.
         middle: `Site` of the tensor between the kernels of a separable convolution, or
             `None`.
         before_activation: `Site` of the tensor before the layer's activation function,

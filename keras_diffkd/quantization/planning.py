@@ -110,8 +110,8 @@ class _Planner:
         if kind in (Kind.SAME, Kind.CONCATENATION):
             self._share(call, name)
             return
+        planned.input = self._sites.get(call.inputs[0])
         if kind is Kind.KERNEL:
-            planned.input = self._sites.get(call.inputs[0])
             self._plan_kernels(planned, call, name)
         planned.is_folded = call.inputs[0] in self._folded
         self._leave(planned, call, name, kind)

@@ -209,7 +209,7 @@ def test_verify_finds_files_that_compute_something_else(
 
 
 def test_operations_between_convolutions(tmp_path, rng):
-    """Averages and resized maps are rounded; layers that share weights differ in bias.
+    """Normalization is exact, averages and resized maps are rounded.
 
     Half of the averages of four integers lie in the middle of two, so steps are more.
     """
@@ -218,14 +218,20 @@ def test_operations_between_convolutions(tmp_path, rng):
     shared = layers.Conv2D(8, 3, padding="same", activation="relu", name="shared")
     x = layers.Conv2D(8, 1, activation="silu")(image)
     one = layers.AveragePooling2D(2)(shared(x))
+    norm = layers.BatchNormalization()
+    one = layers.ReLU()(norm(one))
     one = layers.UpSampling2D(interpolation="bilinear")(one)
     two = layers.Conv2D(8, 1, padding="same")(shared(one))
     x = layers.Flatten()(layers.Concatenate()([one, two]))
     network = keras.Model(image, layers.Dense(4, activation="softmax")(x))
+    for weight, low in zip(norm.weights, (-1.0, -1.0, -0.1, 0.2), strict=True):
+        weight.assign(rng.uniform(low, 1.0, 8))
     images = rng.uniform(-1, 1, (64, 8, 8, 3)).astype("float32")
+    expected = network.predict(images, verbose=0)
     ranges = observe(network, images)
     serving = simulated(Serving(network), ranges)
     assert output_steps(serving) == {}  # Softmax stays float.
+    assert np.abs(serving.student(images).numpy() - expected).mean() < 0.01
     expected = serving.student(images).numpy()
     for name in INT8:
         path = tmp_path / FORMATS[name].file
@@ -238,7 +244,7 @@ def test_operations_between_convolutions(tmp_path, rng):
     operations = {op["op_name"] for op in session._get_ops_details()}
     assert "DEQUANTIZE" not in operations
     kinds = [node.op_type for node in onnx.load(path.with_suffix(".onnx")).graph.node]
-    assert kinds.count("Conv") == 4
+    assert kinds.count("Conv") == 5  # Normalization without a convolution is one.
 
 
 def test_ranges_of_another_student_are_refused(student, ranges, samples, tmp_path):
