@@ -37,9 +37,9 @@ def simulating(plan, rounded, folds=True, step=None):
         rounded: Callable `(site, tensor) -> tensor` that rounds float32 tensors.
         folds: Boolean, whether batch normalizations are folded into the layers before
             them and use moving statistics, even in training mode.
-        step: Optional callable `site -> float`, the difference of neighboring values.
-            With it, biases are rounded to multiples of input step and weight step, as
-            the int32 biases of files are.
+        step: Optional callable `site -> difference of neighboring values`. With it,
+            biases are rounded to multiples of input step and weight step, as the int32
+            biases of files are, and normalizations are 1x1 convolutions.
     """
     outer = getattr(_runs, "active", None)
     _runs.active = _Run(plan, rounded, folds, step)
