@@ -8,7 +8,7 @@ import tensorflow as tf
 from helpers.digit_networks import network, read_weights
 
 from keras_diffkd.datasets import load_classification
-from keras_diffkd.recipes import distill, evaluate, teacher_speed, training
+from keras_diffkd.recipes import distill, distilling, evaluate, teacher_speed, training
 from keras_diffkd.recipes.report.records import read_record
 from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.recipes.run.experiment import read_flags
@@ -192,13 +192,13 @@ def test_the_teacher_computes_in_its_own_dtype_and_its_file_does_not(
         return [0.1, 0.316]
 
     monkeypatch.setattr(teacher_speed, "seconds_per_run", seconds_per_run)
-    original = distill.build_distiller
+    original = distilling.build_distiller
 
-    def build_distiller(student, data, teacher=None, methods=()):
+    def build_distiller(student, data, teacher, methods, **arguments):
         teachers.append(teacher)
-        return original(student, data, teacher, methods)
+        return original(student, data, teacher, methods, **arguments)
 
-    monkeypatch.setattr(distill, "build_distiller", build_distiller)
+    monkeypatch.setattr(distilling, "build_distiller", build_distiller)
     run = distil("--teacher_dtype=mixed_bfloat16")
     said = capsys.readouterr().err
     assert "warning: --teacher_dtype=mixed_bfloat16 makes the teacher slower" in said
