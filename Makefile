@@ -33,6 +33,8 @@ FAST := tests/losses tests/layers tests/diffusion tests/metrics tests/interop \
 RUN_DIR ?= runs/digits
 # TensorFlow's own remarks on the processor and on GPUs that are not there.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# One more than cores: tests that wait for other processes leave none idle.
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
 
 # Makes the environment from lock files, which name everything. They are installed side by
 # side, and compiled after it: pip would do both on one core.
