@@ -59,8 +59,9 @@ class Distiller(Trainer, Quantized, Saving, keras.Model):
         name: Optional name of the model.
 
     Raises:
-        PreflightError: If a model is not built, a tap does not exist or does not give
-            a tensor, the inputs differ, a method cannot compare the features, or
+        PreflightError: If a model is not built, a step cannot train the student's
+            weights, a tap does not exist or does not give a tensor, the inputs
+            differ, a method cannot compare the features, or
             the teacher lacks a classifier that a method needs. This `ValueError`
             lists all problems.
 

@@ -3,7 +3,11 @@
 from keras_diffkd.methods.checks import check_methods
 from keras_diffkd.validation.arguments import check_weight
 from keras_diffkd.validation.findings import Findings
-from keras_diffkd.validation.models import check_model, check_nothing_shared
+from keras_diffkd.validation.models import (
+    check_model,
+    check_nothing_shared,
+    check_student,
+)
 
 
 def check_arguments(teacher, student, methods, task_loss_weight, teacher_preprocess):
@@ -12,7 +16,7 @@ def check_arguments(teacher, student, methods, task_loss_weight, teacher_preproc
     with findings.collecting():
         check_methods(methods, teacher)
     with findings.collecting():
-        check_model(student, "student")
+        check_student(student)
     with findings.collecting():
         check_weight("task_loss_weight", task_loss_weight)
     if teacher is not None:

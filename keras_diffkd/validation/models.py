@@ -1,8 +1,12 @@
-"""Checks that models are built, finite, and do not share weights."""
+"""Checks that models are built, finite, trainable, and do not share weights."""
 
 import keras
 
 from keras_diffkd.keras_private.layers import all_layers
+
+# Their code is a PyTorch module or a SavedModel, which has the variables itself. A step
+# computes with values in place of variables, and its gradients are those of the values.
+_FOREIGN = (keras.layers.TFSMLayer, keras.layers.TorchModuleWrapper)
 
 
 def check_model(model, whose):
@@ -28,6 +32,21 @@ def check_finite_weights(model):
                 f"The weights of {model.name!r} must be finite. Received: NaN or "
                 f"infinity in {variable.path!r}. Train it again with a smaller "
                 "learning rate, or continue from an older snapshot."
+            )
+
+
+def check_student(student):
+    """Raises `ValueError` unless `student` is a built model that a step can train."""
+    check_model(student, "student")
+    for layer in all_layers(student):
+        if isinstance(layer, _FOREIGN) and layer.trainable_weights:
+            raise ValueError(
+                "The student must consist of Keras layers: a training step cannot "
+                "train the weights of a TFSMLayer or TorchModuleWrapper. "
+                f"Received: the {type(layer).__name__} {layer.name!r} with "
+                f"{len(layer.trainable_weights)} trainable weights. Build this part of "
+                "Keras layers and copy its weights, or freeze it (`layer.trainable = "
+                "False`). A teacher may have such layers."
             )
 
 

@@ -12,7 +12,8 @@ from helpers.small_models import (
     weights_of,
 )
 
-from keras_diffkd import DiffKD, Distiller
+from keras_diffkd import DiffKD, Distiller, LogitsKD
+from keras_diffkd.errors import PreflightError
 from keras_diffkd.training.backend import gradient
 from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.step import step
@@ -183,3 +184,25 @@ def test_a_step_is_traced_once(train, rng):
     getattr(distiller, train)(x, y)
     getattr(distiller, train)(x, y)
     assert len(traced) == 1
+
+
+class Scaled(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = tf.Variable(2.0)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 1))])
+    def serve(self, x):
+        return x * self.scale
+
+
+def test_a_saved_model_cannot_be_trained_inside_a_student(tmp_path):
+    """Its code reads its own variables, not the values that the step computes with."""
+    tf.saved_model.save(Scaled(), str(tmp_path))
+    layer = keras.layers.TFSMLayer(str(tmp_path), call_endpoint="serve", name="saved")
+    image = keras.Input((8, 8, 1))
+    student = keras.Model(image, small_cnn(6)(layer(image)))
+    with pytest.raises(PreflightError, match="TFSMLayer 'saved' with 1 trainable"):
+        Distiller(small_cnn(12), student, [LogitsKD()])
+    layer.trainable = False
+    Distiller(small_cnn(12), student, [LogitsKD()])

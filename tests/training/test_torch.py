@@ -96,3 +96,35 @@ def test_several_steps_per_execution_are_refused_by_keras(rng):
     distiller = make_distiller(steps_per_execution=2)
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
         distiller.fit(*random_batch(rng), verbose=0)
+
+
+def wrapped(width):
+    """A network that begins with a PyTorch module."""
+    import torch
+
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(1, width, 3, padding=1), torch.nn.BatchNorm2d(width)
+    )
+    layer = keras.layers.TorchModuleWrapper(
+        module, name="wrapper", output_shape=(None, width, 8, 8)
+    )
+    image = keras.Input((8, 8, 1))
+    x = layer(keras.layers.Permute((3, 1, 2))(image))
+    x = keras.layers.Permute((2, 3, 1), name="features")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(10)(x))
+
+
+def test_a_module_of_pytorch_teaches_and_is_not_taught(rng):
+    """Its parameters are not those that the step computes with."""
+    with pytest.raises(ValueError, match="TorchModuleWrapper 'wrapper' with 4 train"):
+        make_distiller(student=wrapped(6))
+    frozen = wrapped(6)
+    frozen.get_layer("wrapper").trainable = False
+    distiller = make_distiller(wrapped(12), frozen)
+    before = [np.array(v.value.detach()) for v in distiller.teacher.variables]
+    x, y = random_batch(rng)
+    history = distiller.fit(x, y, batch_size=32, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    for variable, value in zip(distiller.teacher.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.value.detach(), value)
