@@ -16,8 +16,10 @@ import numpy as np
 from absl import flags as absl_flags
 
 from keras_diffkd.export.records.table import align_columns
+from keras_diffkd.quantization import QuantizationRanges, SimulatedStudent
 
 from . import flags, seeds, tasks
+from .activation_ranges import FILE_NAME as RANGES_NAME
 from .command_line import run_command
 from .data import load_data
 from .pictures import draw_predictions
@@ -90,7 +92,9 @@ def check_same_outputs(run, first):
 
 
 def load_networks(run, data):
-    """Loads those of teacher, student alone and distilled student that exist.
+    """Loads those of teacher, student alone and students that exist.
+
+    The int8 student is the float student of `--quantization_aware`, simulated.
 
     Args:
         run: `RunDirectory`.
@@ -104,11 +108,16 @@ def load_networks(run, data):
         "student alone": run.baseline,
         "distilled student": run.student,
     }
-    return {
+    networks = {
         name: load_checked_model(str(path), input_shape=data.image_shape)
         for name, path in paths.items()
         if path.exists()
     }
+    if run.quantized.exists():
+        student = load_checked_model(str(run.quantized), input_shape=data.image_shape)
+        ranges = QuantizationRanges.load(run.quantized.with_name(RANGES_NAME))
+        networks["int8 student"] = SimulatedStudent(student, ranges)
+    return networks
 
 
 def measure(networks, data):

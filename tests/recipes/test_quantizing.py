@@ -6,7 +6,7 @@ import pytest
 from helpers.digit_networks import read_weights
 
 from keras_diffkd.quantization import QuantizationRanges, SimulatedStudent
-from keras_diffkd.recipes import training
+from keras_diffkd.recipes import evaluate, training
 from keras_diffkd.recipes.data import load_data
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.run.directory import RunDirectory
@@ -52,6 +52,11 @@ def test_a_finished_student_trains_on_and_is_kept(distil, capsys):
     assert "kd/distill" in lines[0]
     assert lines[-1]["val_accuracy"] == pytest.approx(int8_accuracy(folder), abs=1e-3)
     assert student_to_ship(RunDirectory(run), recorded) == folder / "student.keras"
+
+    data = load_data()
+    networks = evaluate.load_networks(RunDirectory(run), data)
+    found = evaluate.measure(networks, data)["int8 student"]["top-1 accuracy"]
+    assert found == pytest.approx(int8_accuracy(folder))
 
     capsys.readouterr()
     distil(*AWARE)
