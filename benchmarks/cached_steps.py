@@ -2,6 +2,7 @@
 
     python benchmarks/cached_steps.py            measures, and writes the tables
     python benchmarks/cached_steps.py --tables   writes the tables of the last run
+    python benchmarks/cached_steps.py --pairs=cifar --turns=24   measures one pair anew
 
 All cases of a pair of networks take turns in one process with one thread, so that
 whatever else the machine does falls on all of them. Each takes its batch from memory;
@@ -48,11 +49,35 @@ def main(argv):
     """Measures each pair, and writes the tables."""
     del argv
     if not TABLES.value:
-        lines = [{"about": describe_machine()}]
-        for name, turns in zip(NAMES.value, TURNS.value, strict=True):
-            lines += measure(name, int(turns))
+        about = {"about": describe_machine()}
+        kept = lines_of_others(about)
+        lines = [
+            line
+            for name, turns in zip(NAMES.value, TURNS.value, strict=True)
+            for line in measure(name, int(turns))
+        ]
+        lines = sorted(
+            [*lines, *kept], key=lambda line: list(PAIRS).index(line["pair"])
+        )
+        lines = [about, *lines]
         RUNS.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     write_tables(RUNS, OUTPUT.value)
+
+
+def lines_of_others(about):
+    """Returns the lines of the pairs that are not measured now.
+
+    Raises:
+        ValueError: If another machine, or other versions, measured them.
+    """
+    before, *lines = [json.loads(line) for line in RUNS.read_text().splitlines()]
+    others = [line for line in lines if line["pair"] not in NAMES.value]
+    if others and before != about:
+        raise ValueError(
+            f"{RUNS} has other pairs, of {before['about']}. Received: "
+            f"--pairs={','.join(NAMES.value)} on {about['about']}. Measure all pairs."
+        )
+    return others
 
 
 def measure(pair, turns):
