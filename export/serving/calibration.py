@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from .samples import Samples, read_samples
+from .samples import Samples, are_inputs, read_samples
 from .sizes import unknown_axes
 
 LEARNED = "learned in training"
@@ -36,9 +36,7 @@ def read_calibration_samples(serving, calibration_samples):
     read_calibration_samples(serving, images).origin  # "the calibration samples"
     ```
     """
-    if isinstance(calibration_samples, tuple):
-        calibration_samples = calibration_samples[0]
-    found = read_samples(serving, calibration_samples)
+    found = _read_inputs(serving, calibration_samples)
     return dataclasses.replace(found, origin="the calibration samples")
 
 
@@ -61,9 +59,7 @@ def read_calibration(serving, calibration_samples, samples):
     ```
     """
     if calibration_samples is not None:
-        if isinstance(calibration_samples, tuple):
-            calibration_samples = calibration_samples[0]
-        given = read_samples(serving, calibration_samples)
+        given = _read_inputs(serving, calibration_samples)
         for name in unknown_axes(serving.inputs):
             found, expected = (s.inputs[name].shape[1:] for s in (given, samples))
             if found != expected:
@@ -75,6 +71,17 @@ def read_calibration(serving, calibration_samples, samples):
     if samples.is_random:
         return _thin(samples, samples.origin)
     return _thin(samples, "the samples that are verified on")
+
+
+def _read_inputs(serving, calibration_samples):
+    """Reads calibration samples without the targets that may come with them."""
+    given = calibration_samples
+    if isinstance(given, tuple) and given and not are_inputs(serving, given):
+        given = given[0]
+    try:
+        return read_samples(serving, given)
+    except ValueError as error:
+        raise ValueError(f"`calibration_samples` cannot be used. {error}") from error
 
 
 def describe_ranges(calibration, ranges):

@@ -89,7 +89,7 @@ def read_samples(serving, samples, metrics=None):
         origin = f"random: {kind}, seed {RANDOM_SEED}"
         return Samples(_name(serving, _random_inputs(serving)), None, origin)
     inputs, targets = samples, None
-    if isinstance(samples, tuple) and not _are_inputs(serving, samples):
+    if isinstance(samples, tuple) and not are_inputs(serving, samples):
         if len(samples) != 2:
             raise ValueError(
                 "Expected `samples` to be inputs or a tuple (inputs, targets); pass "
@@ -107,7 +107,7 @@ def read_samples(serving, samples, metrics=None):
     return Samples(_name(serving, inputs), targets, "given")
 
 
-def _are_inputs(serving, samples):
+def are_inputs(serving, samples):
     """Returns whether a tuple holds the inputs of a student that takes tuples."""
     if not isinstance(serving.structure, tuple):
         return False

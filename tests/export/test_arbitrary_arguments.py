@@ -46,6 +46,8 @@ def _nothing_is_written():
         ("labels", "ab"),
         ("labels", 2),
         ("samples", {}),
+        ("calibration_samples", {}),
+        ("calibration_samples", ()),
     ],
 )
 def test_slips_are_named(student, tmp_path, name, value):

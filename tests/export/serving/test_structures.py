@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd.export import export_student
+from keras_diffkd.export.serving.calibration import read_calibration
 from keras_diffkd.export.serving.samples import read_samples
 from keras_diffkd.export.serving.serving import Serving
 
@@ -45,8 +46,12 @@ def test_subclassed_students_take_their_samples(student_class, inputs, with_targ
     expected = keras.ops.convert_to_numpy(student(inputs))
     serving = Serving(student)
     labels = np.zeros(16, int)
-    samples = read_samples(serving, (inputs, labels) if with_targets else inputs)
+    given = (inputs, labels) if with_targets else inputs
+    samples = read_samples(serving, given)
     assert (samples.targets is not None) == with_targets
+    calibration = read_calibration(serving, given, samples)
+    for name, array in samples.inputs.items():
+        np.testing.assert_array_equal(calibration.inputs[name], array)
     arrays = [samples.inputs[spec.name] for spec in serving.inputs]
     (output,) = serving(*arrays).values()
     np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-6)
