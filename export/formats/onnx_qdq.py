@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_diffkd.quantization.weights import LIMIT
+
 # The axis of output channels of each weight.
 _CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": -1}
 # Operations whose results have the scale of their first input.
@@ -22,7 +24,6 @@ _MOVING = {
 }
 # Those of them that runtimes compute in integers if the result is quantized.
 _ROUNDED = {"AveragePool", "Concat", "Resize"}
-LIMIT = 127
 # Weights are at most this many of their steps away from whole ones, if they were
 # rounded: float32 adds up to 1e-5.
 _EXACT = 1e-3

@@ -6,15 +6,12 @@ import math
 
 import numpy as np
 
-from keras_diffkd.quantization.ranges import QuantizationRanges
+from keras_diffkd.quantization.ranges import QuantizationRanges, step_of
 
 from ..records.results import SimulationDifference
 from ..serving.simulated import output_steps, simulated
 from .comparison import agreement, are_detections, class_scores
 from .reference import KerasRunner, predict
-
-# The number of steps of an int8 value.
-_STEPS = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +78,7 @@ def _simulate(reference, ranges):
 def _spread(outputs):
     """Returns the steps that int8 would have, of outputs that stay float."""
     spreads = {name: np.ptp(np.append(array, 0)) for name, array in outputs.items()}
-    return {name: float(s) / _STEPS for name, s in spreads.items() if s > 0}
+    return {name: step_of(0.0, float(s)) for name, s in spreads.items() if s > 0}
 
 
 def _measure(outputs, simulation, predictions):

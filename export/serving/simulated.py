@@ -4,6 +4,7 @@ import copy
 
 import tensorflow as tf
 
+from keras_diffkd.quantization.ranges import step_of
 from keras_diffkd.quantization.simulated_student import SimulatedStudent
 
 from .detection import decoded, describe_detection
@@ -117,5 +118,4 @@ def _step(tensor):
         operation = operation.inputs[0].op
     if operation.type != _ROUNDING:
         return None
-    low, high = (float(tf.get_static_value(limit)) for limit in operation.inputs[1:])
-    return (high - low) / 255
+    return step_of(*(float(tf.get_static_value(x)) for x in operation.inputs[1:]))

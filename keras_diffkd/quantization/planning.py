@@ -77,9 +77,8 @@ class _Planner:
         # From the numbers of tensors to their sites. A tensor without one is float, or
         # in `_passed`: then the next call computes the tensor with the site.
         self._sites, self._passed = {}, set()
-        self._entered = (
-            set()
-        )  # Float tensors that calls quantize before they read them.
+        # Float tensors that calls quantize before they read them.
+        self._entered = set()
         # From tensors to the layers that the batch normalization after them folds into.
         self._folded = {}
         self._all_sites, self._shared = [], {}

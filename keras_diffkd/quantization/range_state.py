@@ -4,8 +4,9 @@ import functools
 
 import keras
 
+from keras_diffkd.quantization.ranges import step_of
 from keras_diffkd.training import backend
-from keras_diffkd.training.fake_quantization import STEPS, learned_fake_quantize
+from keras_diffkd.training.fake_quantization import learned_fake_quantize
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -47,8 +48,7 @@ class RangeState(keras.layers.Layer):
 
     def step(self, site):
         """Returns the difference of two neighboring values of a site."""
-        minimum, maximum = self._range(site)
-        return (maximum - minimum) / STEPS
+        return step_of(*self._range(site))
 
     def rounding_in_training(self, is_moving):
         """Returns a function like `rounded` for one forward pass of training.

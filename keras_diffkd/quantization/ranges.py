@@ -6,8 +6,14 @@ import numbers
 from pathlib import Path
 
 from keras_diffkd.atomic_files import written_aside
+from keras_diffkd.training.fake_quantization import STEPS
 
 VERSION = 1
+
+
+def step_of(minimum, maximum):
+    """Returns the difference of two neighboring values of a range."""
+    return (maximum - minimum) / STEPS
 
 
 class QuantizationRanges:

@@ -2,9 +2,11 @@
 
 import keras
 
+from keras_diffkd.quantization.weights import for_channels
+
 
 def separable_call(layer, inputs, middle, rounded):
-    """Returns what a separable convolution computes, rounded between its kernels.
+    """Computes a separable convolution, rounded between its kernels.
 
     Args:
         layer: `keras.layers.SeparableConv1D` or `SeparableConv2D`.
@@ -27,8 +29,5 @@ def separable_call(layer, inputs, middle, rounded):
         data_format=layer.data_format,
     )
     if layer.use_bias:
-        bias = layer.bias
-        if layer.data_format == "channels_first":
-            bias = keras.ops.reshape(bias, (-1, *[1] * layer.rank))
-        outputs = outputs + bias
+        outputs = outputs + for_channels(layer, layer.bias, layer.rank + 2)
     return outputs if layer.activation is None else layer.activation(outputs)

@@ -6,10 +6,9 @@ import keras
 
 from keras_diffkd.features.own_inputs import own_inputs
 from keras_diffkd.quantization.planning import quantization_plan
-from keras_diffkd.quantization.ranges import QuantizationRanges
+from keras_diffkd.quantization.ranges import QuantizationRanges, step_of
 from keras_diffkd.quantization.simulation import simulating
 from keras_diffkd.training import backend
-from keras_diffkd.training.fake_quantization import STEPS
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -71,8 +70,7 @@ class SimulatedStudent(keras.Model):
         return cls(student, QuantizationRanges.from_json(config["ranges"]))
 
     def _step(self, site):
-        minimum, maximum = self._simulation.ranges.minimums_maximums[site.name]
-        return (maximum - minimum) / STEPS
+        return step_of(*self._simulation.ranges.minimums_maximums[site.name])
 
     @property
     def inputs(self):

@@ -16,6 +16,7 @@ from keras_diffkd.quantization.recording import is_tensor
 from keras_diffkd.quantization.separable import separable_call
 from keras_diffkd.quantization.weights import (
     factor_of_channels,
+    for_channels,
     kernel_of,
     rounded_bias,
     rounded_kernel,
@@ -170,16 +171,9 @@ class _Run:
                 outputs = original(*args, **kwargs)
         self.before_activation = None
         if offset is not None and bias is None:
-            outputs = outputs + _for_channels(layer, offset, outputs)
+            offset = keras.ops.cast(offset, outputs.dtype)
+            outputs = outputs + for_channels(layer, offset, len(outputs.shape))
         return outputs
-
-
-def _for_channels(layer, vector, outputs):
-    """Returns a vector with one number per channel, for the outputs of a layer."""
-    vector = keras.ops.cast(vector, outputs.dtype)
-    if getattr(layer, "data_format", None) == "channels_first":
-        return keras.ops.reshape(vector, (-1, *[1] * (len(outputs.shape) - 2)))
-    return vector
 
 
 class _ReadingScope(keras.StatelessScope):

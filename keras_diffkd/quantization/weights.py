@@ -99,8 +99,21 @@ def factor_of_channels(layer, name, factor):
     return factor
 
 
+def for_channels(layer, vector, rank):
+    """Returns a vector with one number per channel in a shape that adds to outputs.
+
+    Args:
+        layer: The layer that computes the outputs.
+        vector: Tensor or variable of shape `(channels,)`.
+        rank: Integer, of the outputs.
+    """
+    if getattr(layer, "data_format", None) == "channels_first":
+        return keras.ops.reshape(vector, (-1, *[1] * (rank - 2)))
+    return vector
+
+
 def scale_and_offset(normalization, bias=None):
-    """Returns what a batch normalization multiplies by and adds, as float32 tensors.
+    """Returns the factor and the offset of a batch normalization as float32 tensors.
 
     Args:
         normalization: `keras.layers.BatchNormalization`.
