@@ -24,9 +24,9 @@ from keras_diffkd.teacher_cache import stored_outputs
 from . import cluster, flags, quantizing, seeds, shrinking, teacher_cache
 from .command_line import run_command
 from .data import labeled_part, load_data
-from .distilling import distil_from
+from .distilling import distil_from, wanted_cache
 from .methods import build_methods
-from .networks import build_network, keep_teacher, load_teacher, teaching
+from .networks import build_network, keep_teacher, load_teacher
 from .preflight import check_flags, check_training
 from .run.cache_record import write_cache_record
 from .run.directory import RunDirectory
@@ -109,19 +109,14 @@ def train_unfinished(run, methods):
         data = load_data()
         choice = shrinking.choose(run, load_teacher(run, data, methods), data)
     cache = None
-    if flags.TEACHER_CACHE.value and methods and student in unfinished:
-        # Outside the strategy, which would run the teacher on each device.
-        data = load_data()
-        missing = not teacher_cache.is_built()
-        teacher = teaching(load_teacher(run, data, methods), data, works=missing)
-        if missing:
-            check_before_build(run, teacher, data, choice)
-        cache = teacher_cache.open_or_build(teacher, data, methods)
+    if student in unfinished:
+        check = functools.partial(check_before_build, run, choice)
+        cache = wanted_cache(run, methods, check)
     with cluster.scope():
         train_stages(run, unfinished, baseline, student, methods, cache, choice)
 
 
-def check_before_build(run, teacher, data, choice):
+def check_before_build(run, choice, teacher, data):
     """Checks the distillation that a cache is for, before the cache is built."""
     make = functools.partial(build_student, run, choice=choice)
     methods = build_methods(flags.METHOD.value)

@@ -21,10 +21,10 @@ from keras_diffkd.quantization.planning import quantization_plan
 
 from . import cluster, flags, teacher_cache
 from .data import load_data
-from .distilling import distil_from
+from .distilling import distil_from, wanted_cache
 from .flag_values import changed
 from .methods import build_methods
-from .networks import build_network, keep_teacher, load_teacher, teaching
+from .networks import build_network, keep_teacher, load_teacher
 from .preflight import check_range, check_training
 from .run.checksums import check_checksum
 from .run.model_files import written_with_checksum
@@ -129,12 +129,7 @@ def train_quantized(run):
         keras.utils.clear_session()
         prepare()  # The cleared session had the dtype policy.
         methods = build_methods(flags.METHOD.value)
-        cache = None
-        if flags.TEACHER_CACHE.value and methods:
-            data = load_data()
-            teacher = load_teacher(run, data, methods)
-            teacher = teaching(teacher, data, works=not teacher_cache.is_built())
-            cache = teacher_cache.open_or_build(teacher, data, methods)
+        cache = wanted_cache(run, methods)
         with cluster.scope():
             _train(run, stage, start, methods, cache)
 
