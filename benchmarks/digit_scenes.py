@@ -9,8 +9,6 @@ the features) and with DiffKD. Prints tables and writes them into docs/results.m
 
 import concurrent.futures
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 from absl import app, flags
 from comparison import gains_table, interval_of_mean
 from report import describe_machine, markdown_table, write_section
+from scene_commands import command
 
 flags.DEFINE_integer("seeds", 5, "Seeds, of teachers and students.", lower_bound=2)
 flags.DEFINE_integer("workers", 2, "Processes at the same time.", lower_bound=1)
@@ -45,39 +44,27 @@ TASKS = {
 }
 
 
-def command(name, task, folder, seed, *arguments):
-    """Runs a command of the package in a process of its own."""
-    options = flags.FLAGS
-    subprocess.run(
-        [
-            Path(sys.executable).parent / name,
-            f"--flagfile={TASKS[task][0]}.flags",
-            f"--run_dir={folder}",
-            f"--data_dir={options.data_dir}",
-            f"--seed={seed}",
-            *arguments,
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-
-
 def train_seed(task, seed):
     """Trains a teacher and its students; returns the last metrics of each."""
     root = Path(flags.FLAGS.runs) / f"{task}_{seed}"
-    teacher = root / "teacher"
-    command("diffkd-train-teacher", task, teacher, seed)
+    teacher, experiment = root / "teacher", TASKS[task][0]
+    options = {
+        "data_dir": flags.FLAGS.data_dir,
+        "capture_output": True,
+        "text": True,
+    }
+    command("diffkd-train-teacher", experiment, teacher, seed, **options)
     results = {"teacher": last_metrics(teacher / "teacher")}
     for title, method in TASKS[task][2].items():
         folder = root / method
         command(
             "diffkd-distill",
-            task,
+            experiment,
             folder,
             seed,
             f"--method={method}",
             f"--teacher={teacher / 'teacher.keras'}",
+            **options,
         )
         results[title] = last_metrics(folder)
     return results

@@ -101,6 +101,11 @@ def make_distiller(task, data):
         name="student",
     )
     methods = FACTORIES[task.method](task.weight)
+    return stored_distiller(student, methods, data)
+
+
+def stored_distiller(student, methods, data, quantization=None):
+    """Returns a distiller with the stored outputs of the teacher."""
     teacher = data.teacher.model(taps_of(methods))
     names = [tensor.name for tensor in teacher.inputs]
     return Distiller(
@@ -108,6 +113,7 @@ def make_distiller(task, data):
         student,
         methods,
         teacher_preprocess=lambda batch: {name: batch[name] for name in names},
+        quantization=quantization,
     )
 
 

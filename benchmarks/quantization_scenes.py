@@ -1,13 +1,11 @@
 """Segmenters and detectors of `quantization_aware.py`, on digit scenes."""
 
 import functools
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 from absl import flags
+from scene_commands import command
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD
 from keras_diffkd.models import load_model
@@ -34,8 +32,8 @@ SCENES = {
         1e-2,
     ),
 }
-# Of the float students, which begin with half of the teacher's channels; and the
-# epochs of all that goes on from them.
+# Epochs of the float students, which begin with half of the teacher's channels, and of
+# the trainings that continue from them.
 FIRST_EPOCHS, FURTHER_EPOCHS = 2, 2
 BATCH_SIZE = 16
 CALIBRATION_SAMPLES = 256
@@ -55,18 +53,12 @@ def base_models(name, seed, folder, data_dir):
     """Returns paths of a teacher and a float student, trained if they are missing."""
     root = folder / f"{SCENES[name][0].name}_{seed}"
     teacher, student = root / "teacher.keras", root / "student.keras"
-    common = [
-        f"--flagfile={SCENES[name][1]}.flags",
-        f"--run_dir={root}",
-        f"--data_dir={data_dir}",
-        f"--seed={seed}",
-    ]
-    commands = Path(sys.executable).parent
+    experiment = SCENES[name][1]
     if not teacher.exists():
-        subprocess.run([commands / "diffkd-train-teacher", *common], check=True)
+        command("diffkd-train-teacher", experiment, root, seed, data_dir=data_dir)
     if not student.exists():
         options = ["--student=shrink:0.5", "--method=none", f"--epochs={FIRST_EPOCHS}"]
-        subprocess.run([commands / "diffkd-distill", *common, *options], check=True)
+        command("diffkd-distill", experiment, root, seed, *options, data_dir=data_dir)
     return teacher, student
 
 

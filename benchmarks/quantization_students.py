@@ -12,11 +12,16 @@ import quantization_scenes as scenes
 from fashion_data import FashionData
 from fashion_methods import BALANCED, KD_FEATURES, METHODS
 from fashion_runs import STUDENTS, Regime
-from fashion_training import STEPS_PER_EXECUTION, revision, taps_of
+from fashion_training import (
+    STEPS_PER_EXECUTION,
+    revision,
+    stored_distiller,
+    taps_of,
+)
 from quantization_scenes import SCENES
 from report import describe_machine
 
-from keras_diffkd import Distiller, QuantizationAware
+from keras_diffkd import QuantizationAware
 from keras_diffkd.errors import VerificationError
 from keras_diffkd.export import export_student
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
@@ -204,15 +209,7 @@ def float_student(task, data, bases):
 
 def fit(student, methods, data, seed, steps, rate, quantization=None):
     """Trains with a falling learning rate, and returns the distiller."""
-    teacher = data.teacher.model(taps_of(methods))
-    names = [tensor.name for tensor in teacher.inputs]
-    distiller = Distiller(
-        teacher,
-        student,
-        methods,
-        teacher_preprocess=lambda batch: {name: batch[name] for name in names},
-        quantization=quantization,
-    )
+    distiller = stored_distiller(student, methods, data, quantization)
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
     distiller.compile(
         keras.optimizers.SGD(schedule, momentum=0.9),
@@ -228,7 +225,7 @@ def fit(student, methods, data, seed, steps, rate, quantization=None):
 
 
 def measure(student, metric, ranges, calibration_samples, **options):
-    """Returns what a float student and its int8 files do on the test images.
+    """Measures a float student and its int8 files on the test images.
 
     Returns:
         Dict of `keras`, the metric of the float student, and by format `value`, that of

@@ -5,15 +5,13 @@
 It runs the commands, so that what is measured is what a user gets: for each seed a
 teacher, with the settings of its experiment file, and students of half its width, from
 the teacher's weights and from new ones, alone and with DiffKD on features; and the
-zoo's student. It goes on where it was interrupted, and writes the table into
+zoo's student. It resumes an interrupted run, and writes the table into
 docs/shrinking.md.
 """
 
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,6 +20,7 @@ import keras
 import numpy as np
 from absl import app, flags
 from report import describe_machine, markdown_table, write_section
+from scene_commands import command
 
 from keras_diffkd import shrink
 from keras_diffkd.models import load_model
@@ -47,24 +46,8 @@ METHODS = {"student alone": "none", "DiffKD": "diffkd_features"}
 flags.DEFINE_integer("seeds", 1, "Seeds, of teachers and students.")
 flags.DEFINE_integer("epochs", 2, "Epochs of the students.")
 flags.DEFINE_string("data_dir", "data", "TFDS data folder.")
-flags.DEFINE_string("runs", "runs/shrunk_scenes", "Folder of the runs; goes on there.")
+flags.DEFINE_string("runs", "runs/shrunk_scenes", "Folder of the runs, which resume.")
 flags.DEFINE_list("tasks", list(TASKS), "Tasks to train and to report.")
-
-
-def command(name, task, folder, seed, *arguments):
-    """Runs a command of the package in a process of its own."""
-    print(name, folder, flush=True)
-    subprocess.run(
-        [
-            Path(sys.executable).parent / name,
-            f"--flagfile={TASKS[task][0]}.flags",
-            f"--run_dir={folder}",
-            f"--data_dir={flags.FLAGS.data_dir}",
-            f"--seed={seed}",
-            *arguments,
-        ],
-        check=True,
-    )
 
 
 def last_value(folder, task):
@@ -87,7 +70,10 @@ def with_new_weights(student):
 def train_seed(task, seed):
     """Trains what is missing, and returns rows of cells that end with the metric."""
     root = Path(flags.FLAGS.runs) / f"{task}_{seed}"
-    command("diffkd-train-teacher", task, root / "teacher", seed)
+    experiment, data_dir = TASKS[task][0], flags.FLAGS.data_dir
+    folder = root / "teacher"
+    print("diffkd-train-teacher", folder, flush=True)
+    command("diffkd-train-teacher", experiment, folder, seed, data_dir=data_dir)
     path = root / "teacher" / "teacher.keras"
     keras.utils.set_random_seed(seed)
     teacher = load_model(str(path))
@@ -106,9 +92,18 @@ def train_seed(task, seed):
     ):
         for title, method in METHODS.items():
             folder = root / f"{weights.split(', ')[-1]}_{method}"
-            arguments = [f"--teacher={path}", f"--student={spec}", f"--method={method}"]
-            epochs = f"--epochs={flags.FLAGS.epochs}"
-            command("diffkd-distill", task, folder, seed, *arguments, epochs)
+            print("diffkd-distill", folder, flush=True)
+            command(
+                "diffkd-distill",
+                experiment,
+                folder,
+                seed,
+                f"--teacher={path}",
+                f"--student={spec}",
+                f"--method={method}",
+                f"--epochs={flags.FLAGS.epochs}",
+                data_dir=data_dir,
+            )
             rows.append((*_cost(model), weights, title, last_value(folder, task)))
     return rows
 

@@ -13,11 +13,11 @@ from fashion_training import (
     judge,
     load_data,
     revision,
-    taps_of,
+    stored_distiller,
 )
 from report import describe_machine, markdown_table
 
-from keras_diffkd import Distiller, shrink
+from keras_diffkd import shrink
 from keras_diffkd.models import build_model
 from keras_diffkd.models.fashion import fashion_net
 
@@ -90,14 +90,7 @@ def train_student(task, files):
     keras.utils.clear_session()
     student = make_student(task)
     methods = METHODS[task.method](task.weight)
-    teacher = data.teacher.model(taps_of(methods))
-    names = [tensor.name for tensor in teacher.inputs]
-    distiller = Distiller(
-        teacher,
-        student,
-        methods,
-        teacher_preprocess=lambda batch: {name: batch[name] for name in names},
-    )
+    distiller = stored_distiller(student, methods, data)
     curve = [judge(student, *data.test)]
     judging = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: curve.append(judge(student, *data.test))
