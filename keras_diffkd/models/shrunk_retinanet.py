@@ -7,7 +7,7 @@ from keras_diffkd.validation.packages import import_keras_hub
 
 keras_hub = import_keras_hub("A RetinaNet")
 RetinaNetObjectDetector = keras_hub.models.RetinaNetObjectDetector
-# What `ShrunkRetinaNet` takes from a detector besides its graph.
+# Attributes of a detector that `ShrunkRetinaNet` takes besides its graph.
 _LAYERS = ("anchor_generator", "label_encoder", "prediction_decoder")
 _SETTINGS = ("num_classes", "bounding_box_format", "activation")
 

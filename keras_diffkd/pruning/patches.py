@@ -13,7 +13,7 @@ def is_vit_patches(layer):
 
 
 def patches_and_positions(layer, inputs):
-    """Returns what KerasHub's patch layer computes, from layers without a class token.
+    """Computes KerasHub's patch layer with layers that have no class token.
 
     That layer has the class token as a weight of its own, and cannot be built from its
     own configuration (KerasHub 0.32). A class token and its position are always added,

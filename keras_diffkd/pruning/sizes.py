@@ -18,7 +18,7 @@ def parameters(graph, stays, cost=lambda weight: 1):
     """
     found = {}
     for layer, _ in graph.layers.values():
-        # What is inside a model, or a layer that is opened, is counted by itself.
+        # The parts of a model, or of an opened layer, are counted by themselves.
         if graph.opened.get(id(layer)) or not isinstance(layer, keras.layers.Layer):
             continue
         if computes_its_graph(layer):

@@ -167,7 +167,7 @@ def find_files(path):
         Dict from split to `(file, folders)`, "train" first.
 
     Raises:
-        ValueError: If there is no such file, or if its name does not tell its split.
+        ValueError: If there is no such file, or if its name does not contain a split.
     """
     if str(path).endswith(".json"):
         file = Path(os.path.expanduser(path)).absolute()

@@ -140,7 +140,7 @@ def run_onnx(path, pixels):
 def test_runtimes_compute_what_was_simulated(
     run, folder, student, ranges, samples, digits
 ):
-    """What the runtimes give is of their own kernels, from the files alone."""
+    """Runs the files in their runtimes, which know nothing of Keras."""
     name = {run_tflite: "student_int8.tflite", run_onnx: "student_int8.onnx"}[run]
     expected = SimulatedStudent(student, ranges)(samples[0]).numpy()
 
