@@ -54,6 +54,7 @@ class Record:
         seeds: list of dicts from model to the final value of the metric, one for each
             seed; the seed of the run is the first.
         skipped: list of str, the reasons why folders of `seeds/` do not count.
+        quantized: list of dicts, the lines of its quantization-aware training.
         manifest: dict, or None before `diffkd-export`.
         verification: dict, the `report.json` about exactly these artifacts, or None.
         pictures: list of paths, the last picture of the features for each method.
@@ -64,6 +65,7 @@ class Record:
     curves: dict
     seeds: list
     skipped: list
+    quantized: list
     manifest: dict | None
     verification: dict | None
     pictures: list
@@ -71,6 +73,11 @@ class Record:
     @property
     def metric(self):
         return METRICS[self.settings.get("task", "classification")]
+
+    @property
+    def student(self):
+        """Returns the name of the student of the run."""
+        return DISTILLED if self.distilled else ALONE
 
     @property
     def distilled(self):
@@ -107,10 +114,18 @@ def read_record(run, export):
         curves=curves,
         seeds=[finals(curves, metric), *seeds],
         skipped=skipped,
+        quantized=_read_quantized(run),
         manifest=manifest,
         verification=_read_verification(export, manifest),
         pictures=_last_pictures(run.root / "pictures"),
     )
+
+
+def _read_quantized(run):
+    # Before the last epoch, there is no student to report.
+    if not run.quantized.exists():
+        return []
+    return read_metrics(run.quantized.with_name("metrics.jsonl"))
 
 
 def _read_manifest(export):

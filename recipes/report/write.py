@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from keras_diffkd.atomic_files import move_into_place
+from keras_diffkd.export.serving.calibration import LEARNED
 
 from .. import evaluate, shrinking
 from ..pictures import predictions_figure
@@ -13,25 +14,10 @@ from . import figures
 from .examples import disagreements
 from .findings import find_warnings
 from .gains import gain_over, summarize
-from .losses import (
-    gammas,
-    loss_shares,
-    loss_weights,
-    losses_beside_student,
-    named_losses,
-)
-from .records import (
-    ALONE,
-    DISTILLED,
-    TEACHER,
-    read_record,
-)
-from .tables import (
-    artifact_warnings,
-    artifacts,
-    distilled_what,
-    models,
-)
+from .losses import loss_shares, loss_weights, losses_beside_student
+from .panels import cost_panels, draw_panel, loss_panels, progress_panels, rate_panels
+from .records import ALONE, DISTILLED, TEACHER, read_record
+from .tables import artifact_warnings, artifacts, distilled_what, models
 
 PACKAGES = {"jinja2": "Jinja2", "matplotlib": "matplotlib", "scipy": "scipy"}
 TEMPLATES = Path(__file__).parent / "templates"
@@ -106,11 +92,12 @@ def _contents(record, data):
         "gain": gain,
         "warnings": find_warnings(record, weights, gain),
         "candidates": _candidates(record),
+        "quantized": _quantized(record),
         "shares": shares,
         "not_of_student": losses_beside_student([share.name for share in shares]),
-        "progress": _progress_figures(record),
-        "losses": _loss_figures(record, weights),
-        "rates": _rate_figures(record),
+        "progress": progress_panels(record),
+        "losses": loss_panels(record, weights),
+        "rates": rate_panels(record),
         "pictures": [
             (_picture_title(path), figures.embedded(path.read_bytes()))
             for path in record.pictures
@@ -121,7 +108,7 @@ def _contents(record, data):
         "disagreements": disagreements(networks, data) if networks else None,
         "artifacts": artifacts(record),
         "artifact_warnings": artifact_warnings(record),
-        "costs": _cost_figures(record, seeds[0]),
+        "costs": cost_panels(record, seeds[0]),
         "manifest": json.dumps(record.manifest, indent=2) if record.manifest else None,
     }
 
@@ -143,6 +130,26 @@ def _candidates(record):
     return {"choice": choice, "figure": figure, "limits": limits}
 
 
+def _quantized(record):
+    """Returns the scores and the curve of the int8 student, or None."""
+    name, lines = record.metric.log, record.quantized
+    if not lines or name not in lines[-1]:
+        return None
+    before = record.seeds[0].get(record.student)
+    scores = {"int8 student, simulated": lines[-1][name]}
+    for row in artifacts(record):
+        if row["ranges_from"] == LEARNED and row["value"] is not None:
+            scores[row["file"]] = row["value"]
+    title = f"{record.metric.title} of the int8 student, test split"
+    own = {record.student: lines}
+    return {
+        "before": before,
+        "scores": scores,
+        "epochs": lines[-1]["epoch"],
+        "figure": draw_panel(title, own, name, percent=True, size=(4.8, 2.3)),
+    }
+
+
 def _networks(record, data):
     networks = evaluate.load_networks(record.run, data)
     if DISTILLED in networks and DISTILLED not in record.curves:
@@ -161,106 +168,9 @@ def _with_pretrained_teacher(record, networks, data):
     return record.seeds if value is None else [{**first, TEACHER: value}, *others]
 
 
-def _progress_figures(record):
-    name = record.metric.log
-    logged = {m: c for m, c in record.curves.items() if any(name in x for x in c)}
-    if not logged:
-        return []
-    title = f"{record.metric.title}, test split"
-    return [_panel(title, logged, name, percent=True, size=(4.8, 2.8))]
-
-
-def _loss_figures(record, weights):
-    """Draws the total and every named loss; all models have a task loss."""
-    own = {DISTILLED: record.distilled}
-    panels = []
-    for name, title in (("task_loss", "task loss"), ("val_loss", "loss, test split")):
-        logged = {m: c for m, c in record.curves.items() if any(name in x for x in c)}
-        if logged:
-            panels.append(_panel(title, logged, name))
-    if record.distilled:
-        names = [n for n in named_losses(record.distilled, weights) if "/" in n]
-        panels += [_panel(name, own, name) for name in names]
-        panels.append(_panel("total loss", own, "loss"))
-    return panels
-
-
-def _rate_figures(record):
-    # All models have the same learning rate, except for one from elsewhere.
-    last = DISTILLED if record.distilled else ALONE
-    own = {last: record.curves.get(last, [])}
-    names = ["learning_rate"] if any("learning_rate" in x for x in own[last]) else []
-    titles = {"learning_rate": "learning rate"}
-    return [
-        _panel(titles.get(name, name.replace("gamma", "γ")), own, name)
-        for name in [*names, *gammas(own[last])]
-    ]
-
-
-def _panel(title, curves, name, percent=False, **options):
-    ends = [f"{m} {_ends(lines, name, percent)}" for m, lines in curves.items()]
-    return {
-        "title": title,
-        "alt": f"{title} over the epochs: {', '.join(ends)}",
-        "models": list(curves),
-        "svg": figures.draw_curves(title, curves, name, percent, **options),
-    }
-
-
-def _ends(lines, name, percent):
-    values = [line[name] for line in lines if name in line]
-    template = "{:.1%} to {:.1%}" if percent else "{:.4g} to {:.4g}"
-    return template.format(values[0], values[-1])
-
-
 def _picture_title(path):
     method, _, epoch = path.stem.rpartition("_epoch_")
     return f"{method}, epoch {epoch.lstrip('0')}"
-
-
-def _cost_figures(record, finals):
-    """Draws size, latency and metric of the files of models and artifacts.
-
-    `finals` are the results of this run's own models, which are in the files.
-    """
-    rows = [row for row in artifacts(record) if row["value"] is not None]
-    files = {TEACHER: record.run.teacher, ALONE: record.run.baseline}
-    sizes = {
-        f"{name}, Keras": (files[name].stat().st_size / 1000, finals[name], name)
-        for name in files
-        if name in finals and files[name].exists()
-    }
-    times = {}
-    for row in rows:
-        sizes[row["file"]] = (row["bytes"] / 1000, row["value"], DISTILLED)
-        if row["latency"] is not None:
-            times[row["file"]] = (row["latency"], row["value"], DISTILLED)
-    verification = record.verification or {}
-    batch_size = verification.get("batch_size") or 1
-    keras = verification.get("keras", {})
-    value = keras.get(record.metric.artifact)
-    if times and value is not None:
-        times = {"tf.function, Keras": (keras["latency_ms"], value, DISTILLED)} | times
-    title = record.metric.title
-    names = dict.fromkeys([*sizes, *times])
-    return [
-        {
-            "alt": f"{title} against {name}: {_describe_points(points, unit)}",
-            "svg": figures.draw_costs(points, title, f"{name}, {unit}", list(names)),
-        }
-        for points, name, unit in (
-            (sizes, "size of the file", "kB"),
-            (times, f"latency at batch size {batch_size}", "ms"),
-        )
-        if len(points) > 1
-    ]
-
-
-def _describe_points(points, unit):
-    return ", ".join(
-        f"{name} {cost:,.3g} {unit} {value:.1%}"
-        for name, (cost, value, _) in points.items()
-    )
 
 
 def _render(contents):

@@ -4,12 +4,13 @@ import json
 import re
 
 import pytest
-from helpers.run_records import curve, distilled, page_of, text_of
+from helpers.run_records import curve, distilled, page_of, text_of, write_stage
 
 from keras_diffkd.export.records.manifest import GENERATOR, VERSION, write_manifest
 from keras_diffkd.recipes import export
 from keras_diffkd.recipes.report import write as write_module
 from keras_diffkd.recipes.report.write import missing_packages, write_report
+from keras_diffkd.recipes.run import experiment
 
 # A PNG of one pixel.
 PIXEL = bytes.fromhex(
@@ -84,6 +85,23 @@ def test_a_full_run_has_every_section(write_run):
     )
     assert "--denoise_weight 2.0" in text
     assert "denoise trains what the method adds to the student. Its gradient" in text
+
+
+@pytest.mark.usefixtures("without_curves")
+def test_the_int8_student_and_its_files(write_run):
+    run = write_run()
+    add_export(run)
+    settings = experiment.read_flags(run.root)
+    write_stage(run.quantized.parent, settings, curve(0.9475))
+    assert "int8 student" not in text_of(page_of(run)), "not finished"
+    run.quantized.touch()
+
+    text = text_of(page_of(run))
+    assert "trained on for 6 epochs as int8 files compute it" in text
+    assert "Before, the float student had 95.00% accuracy" in text
+    assert "int8 student, simulated 94.75% −0.25 points" in text
+    assert "student_int8.tflite 95.00% +0.00 points" in text
+    assert "student.tflite 95.10% +0.10 points" not in text, "a float file"
 
 
 VERIFICATION = {
