@@ -1,59 +1,120 @@
 """Segmenters and detectors that are made out of their teachers, on digit scenes.
 
     python benchmarks/shrunk_scenes.py --data_dir=FOLDER
+    python benchmarks/shrunk_scenes.py --table
 
-It runs the commands, so that what is measured is what a user gets: for each seed a
-teacher, with the settings of its experiment file, and students of half its width, from
-the teacher's weights and from new ones, alone and with DiffKD on features; and the
-zoo's student. It resumes an interrupted run, and writes the table into
-docs/shrinking.md.
+The first command runs those of the package, so that what is measured is what a user
+gets: for each seed a teacher, with the settings of its experiment file, and students of
+half its width, from the teacher's weights and from new ones, alone and with DiffKD on
+features; and the zoo's student. It can be interrupted at any time: each finished model
+is a line in `benchmarks/runs/shrunk_scenes.jsonl`. The second command writes the tables
+into docs/shrinking.md.
 """
 
+import functools
 import json
 import math
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
 from absl import app, flags
-from report import describe_machine, markdown_table, write_section
+from fashion_training import revision
+from finished_runs import FinishedRuns, read_lines
+from report import describe_machine, write_section
 from scene_commands import command
+from shrunk_scenes_table import TASKS, report
 
 from keras_diffkd import shrink
 from keras_diffkd.models import load_model
 
-PAGE = Path(__file__).parents[1] / "docs" / "shrinking.md"
+HERE = Path(__file__).parent
+RUNS = HERE / "runs" / "shrunk_scenes.jsonl"
+PAGE = HERE.parent / "docs" / "shrinking.md"
 TITLE = "Segmenters and detectors"
 WIDTH = 0.5
-# Task: its experiment, its metric in metrics.jsonl with a title, and the zoo's student.
-TASKS = {
-    "segmentation": (
-        "digit_scenes_deeplabv3",
-        ("val_mean_iou", "mIoU"),
-        "deeplabv3_scenes_student",
-    ),
-    "detection": (
-        "digit_scenes_retinanet",
-        ("val_mAP", "mAP"),
-        "retinanet_scenes_student",
-    ),
-}
 METHODS = {"student alone": "none", "DiffKD": "diffkd_features"}
+INHERITED, NEW, ZOO = "inherited", "new", "new, of the zoo"
 
-flags.DEFINE_integer("seeds", 1, "Seeds, of teachers and students.")
+flags.DEFINE_integer("seeds", 5, "Seeds, of teachers and students.")
 flags.DEFINE_integer("epochs", 2, "Epochs of the students.")
 flags.DEFINE_string("data_dir", "data", "TFDS data folder.")
-flags.DEFINE_string("runs", "runs/shrunk_scenes", "Folder of the runs, which resume.")
-flags.DEFINE_list("tasks", list(TASKS), "Tasks to train and to report.")
+flags.DEFINE_string(
+    "folder", "runs/shrunk_scenes", "Folder of the models, which resume."
+)
+flags.DEFINE_string("runs", str(RUNS), "File of finished models.")
+flags.DEFINE_boolean("table", False, "Write the tables instead.")
 
 
-def last_value(folder, task):
-    """Returns the metric of the last epoch, in percent."""
-    line = (folder / "metrics.jsonl").read_text().splitlines()[-1]
-    return 100 * json.loads(line)[TASKS[task][1][0]]
+class Task(NamedTuple):
+    """One model to train; the teacher has neither weights nor a method."""
+
+    task: str
+    weights: str
+    method: str
+    seed: int
+
+
+def tasks(seeds):
+    """Returns the tasks, seed by seed, those of the zoo at the end."""
+    students = [(start, title) for start in (INHERITED, NEW) for title in METHODS]
+    zoo = [(ZOO, title) for title in METHODS]
+    return [
+        Task(task, *model, seed)
+        for models in ([("teacher", ""), *students], zoo)
+        for seed in range(seeds)
+        for task in TASKS
+        for model in models
+    ]
+
+
+def train(task, folder, data_dir, epochs):
+    """Trains one model, and returns the record of a line."""
+    experiment = TASKS[task.task].experiment
+    root = folder / f"{task.task}_{task.seed}"
+    path = root / "teacher" / "teacher.keras"
+    if task.weights == "teacher":
+        command(
+            "diffkd-train-teacher",
+            experiment,
+            path.parent,
+            task.seed,
+            data_dir=data_dir,
+        )
+        return record(task, load_model(str(path)), root / "teacher" / "teacher")
+    keras.utils.set_random_seed(task.seed)
+    spec, model = student_of(task, path)
+    run = root / f"{task.weights.split()[-1]}_{METHODS[task.method]}"
+    command(
+        "diffkd-distill",
+        experiment,
+        run,
+        task.seed,
+        f"--teacher={path}",
+        f"--student={spec}",
+        f"--method={METHODS[task.method]}",
+        f"--epochs={epochs}",
+        data_dir=data_dir,
+    )
+    return record(task, model, run)
+
+
+def student_of(task, teacher):
+    """Returns a student as `--student` takes it, and as a model."""
+    if task.weights == ZOO:
+        spec, classes = TASKS[task.task].zoo, TASKS[task.task].classes
+        return spec, load_model(spec, input_shape=(64, 64, 3), num_classes=classes)
+    student = shrink(load_model(str(teacher)), WIDTH)
+    if task.weights == INHERITED:
+        return f"shrink:{WIDTH:g}", student
+    path = teacher.parents[1] / "new.keras"
+    if not path.exists():
+        with_new_weights(student).save(path)
+    return str(path), student
 
 
 def with_new_weights(student):
@@ -67,89 +128,47 @@ def with_new_weights(student):
     return copy
 
 
-def train_seed(task, seed):
-    """Trains what is missing, and returns rows of cells that end with the metric."""
-    root = Path(flags.FLAGS.runs) / f"{task}_{seed}"
-    experiment, data_dir = TASKS[task][0], flags.FLAGS.data_dir
-    folder = root / "teacher"
-    print("diffkd-train-teacher", folder, flush=True)
-    command("diffkd-train-teacher", experiment, folder, seed, data_dir=data_dir)
-    path = root / "teacher" / "teacher.keras"
-    keras.utils.set_random_seed(seed)
-    teacher = load_model(str(path))
-    student = shrink(teacher, WIDTH)
-    new, zoo = root / "new.keras", TASKS[task][2]
-    if not new.exists():
-        with_new_weights(student).save(new)
-    classes = 10 if task == "detection" else 11
-    by_hand = load_model(zoo, input_shape=(64, 64, 3), num_classes=classes)
-    of_teacher = last_value(root / "teacher" / "teacher", task)
-    rows = [(*_cost(teacher), "teacher", "", of_teacher)]
-    for weights, spec, model in (
-        ("inherited", f"shrink:{WIDTH:g}", student),
-        ("new", str(new), student),
-        (f"new, {zoo}", zoo, by_hand),
-    ):
-        for title, method in METHODS.items():
-            folder = root / f"{weights.split(', ')[-1]}_{method}"
-            print("diffkd-distill", folder, flush=True)
-            command(
-                "diffkd-distill",
-                experiment,
-                folder,
-                seed,
-                f"--teacher={path}",
-                f"--student={spec}",
-                f"--method={method}",
-                f"--epochs={flags.FLAGS.epochs}",
-                data_dir=data_dir,
-            )
-            rows.append((*_cost(model), weights, title, last_value(folder, task)))
-    return rows
+def record(task, model, folder):
+    """Returns the record of a finished model."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    curve = [line[TASKS[task.task].metric] for line in lines]
+    _, cost = shrink(model, 1, return_report=True)
+    return {
+        **task._asdict(),
+        "parameters": cost.parameters[1],
+        "multiply_adds": cost.multiply_adds[1],
+        "curve": curve,
+        "accuracy": curve[-1],
+        "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "revision": revision(),
+        "machine": describe_machine(),
+    }
 
 
-def _cost(model):
-    _, report = shrink(model, 1, return_report=True)
-    return f"{report.parameters[1]:,}", f"{report.multiply_adds[1] / 1e6:.1f}"
-
-
-def table(task, seeds):
-    """Returns the table of a task."""
-    found = [train_seed(task, seed) for seed in range(seeds)]
-    rows = [
-        [*same[0][:-1], _mean([row[-1] for row in same])]
-        for same in zip(*found, strict=True)
-    ]
-    header = ["parameters", "millions of multiply-adds", "weights", "method"]
-    return markdown_table([*header, TASKS[task][1][1]], rows)
-
-
-def _mean(values):
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"
+def task_of(line):
+    """Returns the `Task` of a record."""
+    return Task(*(line[field] for field in Task._fields))
 
 
 def main(argv):
-    """Trains what is missing, and writes the tables."""
+    """Trains what is missing, or writes the tables."""
     del argv
     options = flags.FLAGS
-    seeds = f"{options.seeds} seeds" if options.seeds > 1 else "one seed"
-    text = [
-        f"Digit scenes (4,000 to train, 512 to test), half the width, {seeds}. "
-        "Teachers train four epochs, as in their experiment files, and students "
-        f"{options.epochs}: inherited weights have seen the teacher's epochs, too. The "
-        "models of the zoo are not of equal cost."
-    ]
-    for task in options.tasks:
-        text += [f"**{task.capitalize()}** (`{TASKS[task][0]}.flags`)"]
-        text += [table(task, options.seeds)]
-    text += [
-        f"{describe_machine()}; `python benchmarks/shrunk_scenes.py "
-        f"--seeds={options.seeds}`."
-    ]
-    text = "\n\n".join(text)
-    print(text)
-    write_section(PAGE, TITLE, text)
+    if options.table:
+        text = report(read_lines(Path(options.runs)))
+        print(text)
+        write_section(PAGE, TITLE, text)
+        return
+    job = functools.partial(
+        train,
+        folder=Path(options.folder),
+        data_dir=options.data_dir,
+        epochs=options.epochs,
+    )
+    # The commands take both cores, and a teacher comes before its students.
+    FinishedRuns(Path(options.runs), task_of).run(
+        job, tasks(options.seeds), workers=1, kind=lambda task: task[:3]
+    )
 
 
 if __name__ == "__main__":
