@@ -23,9 +23,10 @@ collect_less()
 TESTS = Path(__file__).parent
 BACKEND = keras.backend.backend()
 if BACKEND == "tensorflow":
-    from helpers.graphs import optimize_no_graphs
+    from helpers.graphs import note_less, optimize_no_graphs
 
     optimize_no_graphs()
+    note_less()
 # What these test is made with TensorFlow, whatever trains.
 TENSORFLOW_FOLDERS = ("datasets", "export", "recipes")
 
