@@ -19,6 +19,9 @@ from .metrics import measure
 BATCH_SIZE = 128
 # Of inputs. The activations of large images take a hundred times as much.
 BATCH_BYTES = 2**24
+# Of timing. A hundred calls of microseconds end before the processor has settled.
+LEAST_SECONDS, MOST_SECONDS = 0.05, 0.5
+LEAST_CALLS, ENOUGH_CALLS = 5, 100
 
 
 class KerasRunner(Runner):
@@ -190,8 +193,11 @@ def latency_ms(runner, samples, batch_size=1):
     for _ in range(3):
         runner.run(example)
     times, total = [], 0.0
-    # A hundred calls of microseconds are over before the processor has settled.
-    while total < 0.05 or len(times) < 5 or (total < 0.5 and len(times) < 100):
+    while (
+        total < LEAST_SECONDS
+        or len(times) < LEAST_CALLS
+        or (total < MOST_SECONDS and len(times) < ENOUGH_CALLS)
+    ):
         start = time.perf_counter()
         runner.run(example)
         times.append(time.perf_counter() - start)

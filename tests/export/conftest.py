@@ -4,9 +4,13 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from helpers.brief_latencies import measure_briefly
+from helpers.quantizing_here import quantizing_here
 
 from keras_diffkd.export import export_student
 from keras_diffkd.models import build_model
+
+measure_briefly()
 
 LABELS = ["a", "b", "c", "d", "e"]
 NORMALIZATION = {"mean": [0.5], "std": [0.25], "input_range": [0, 255]}
@@ -91,6 +95,13 @@ def exported(student, images, tmp_path_factory):
         source={"experiment": "small", "run_dir": "runs/small"},
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def int8_in_this_process():
+    """For all tests of a module; see `quantizing_here`."""
+    with quantizing_here():
+        yield
 
 
 @pytest.fixture

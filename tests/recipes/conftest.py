@@ -1,9 +1,12 @@
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from helpers.brief_latencies import measure_briefly
 from helpers.digit_networks import network
 
 from keras_diffkd.recipes import distill
+
+measure_briefly()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from helpers.quantizing_here import quantizing_here
 from keras import layers
 
 from keras_diffkd import datasets
@@ -197,6 +198,7 @@ def test_records_say_where_the_ranges_are_from(folder, ranges):
 def test_verify_finds_files_that_compute_something_else(
     folder, student, ranges, samples
 ):
+    samples = tuple(part[:64] for part in samples)
     report = verify(folder, student, samples)
     assert report["artifacts"]["onnx_int8"]["simulation"]["mean_steps"] < 0.03
 
@@ -235,7 +237,8 @@ def test_operations_between_convolutions(tmp_path, rng):
     expected = serving.student(images).numpy()
     for name in INT8:
         path = tmp_path / FORMATS[name].file
-        FORMATS[name].write(serving, path)
+        with quantizing_here():
+            FORMATS[name].write(serving, path)
         runner = FORMATS[name].open(path)
         outputs = [runner.run({"image": image[None]})["logits"] for image in images]
         differences = np.abs(np.concatenate(outputs) - expected)

@@ -7,6 +7,8 @@ from keras_diffkd.export import decoded, export_student
 from keras_diffkd.export.formats.onnx import ONNXRunner
 from keras_diffkd.export.formats.tflite import TFLiteRunner
 
+pytestmark = pytest.mark.usefixtures("int8_in_this_process")
+
 NORMALIZATION = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
 

@@ -14,7 +14,7 @@ from keras_diffkd.export.proof.reference import predict
 from keras_diffkd.export.serving.samples import read_samples
 from keras_diffkd.export.serving.serving import Serving
 
-STEPS = np.random.default_rng(0).standard_normal((8, 12, 4)).astype("float32")
+STEPS = np.random.default_rng(0).standard_normal((8, 6, 4)).astype("float32")
 MOVIES = np.random.default_rng(0).standard_normal((8, 3, 5, 5, 2)).astype("float32")
 
 
@@ -45,7 +45,7 @@ def seed():
 def test_onnx(middle, inputs, tmp_path):
     inputs = inputs.copy()
     if inputs.ndim == 3:
-        inputs[:, 9:] = 0  # What masking leaves out.
+        inputs[:, 4:] = 0  # What masking leaves out.
     student = recurrent(inputs.shape[1:], *middle())
     serving = Serving(student)
     ONNX().write(serving, tmp_path / "student.onnx")
@@ -58,7 +58,7 @@ def test_onnx(middle, inputs, tmp_path):
 
 def test_all_float_formats_of_stacked_layers(tmp_path):
     student = recurrent(
-        (12, 4),
+        STEPS.shape[1:],
         layers.Bidirectional(layers.GRU(6, return_sequences=True)),
         layers.LSTM(8),
     )
@@ -71,7 +71,7 @@ def test_all_float_formats_of_stacked_layers(tmp_path):
 
 def test_int8(tmp_path):
     """With a loop TensorFlow's converter aborts, in plain TensorFlow too."""
-    student = recurrent((12, 4), layers.Bidirectional(layers.GRU(6)))
+    student = recurrent(STEPS.shape[1:], layers.Bidirectional(layers.GRU(6)))
     formats = ["tflite", "onnx_int8", "tflite_int8"]
     manifest = export_student(student, tmp_path / "export", formats, samples=STEPS)
     for name in formats[1:]:
@@ -89,7 +89,7 @@ def test_steps_that_are_too_many_for_int8(tmp_path):
 
 def test_converter_that_crashes_leaves_this_process(tmp_path):
     """It does on this loop; what it said is in the error."""
-    student = recurrent((12, 4), layers.GRU(6))
+    student = recurrent(STEPS.shape[1:], layers.GRU(6))
     write_saved_model(Serving(student), tmp_path / "model", batch_size=1)
     examples = [{"image": STEPS[:1]}]
     with pytest.raises(ExportError, match=r"crashed \(SIG.*It printed: "):
@@ -100,9 +100,9 @@ def test_converter_that_crashes_leaves_this_process(tmp_path):
 def test_int8_of_padded_examples(masked, tmp_path):
     """Ranges of steps that are zero in all examples had no width, and LiteRT died."""
     mask = [layers.Masking(0.0)] if masked else []
-    student = recurrent((12, 4), *mask, layers.GRU(6))
+    student = recurrent(STEPS.shape[1:], *mask, layers.GRU(6))
     padded = STEPS.copy()
-    padded[:, 9:] = 0
+    padded[:, 4:] = 0
     name = "tflite_int8"
     manifest = export_student(
         student, tmp_path / "export", [name], samples=padded, quantized_tolerance=1.0
@@ -111,10 +111,10 @@ def test_int8_of_padded_examples(masked, tmp_path):
 
 
 def test_interpreter_that_crashes_leaves_this_process(tmp_path):
-    student = recurrent((12, 4), layers.GRU(6, unroll=True))
+    student = recurrent(STEPS.shape[1:], layers.GRU(6, unroll=True))
     write_saved_model(Serving(student), tmp_path / "model", batch_size=1)
     padded = STEPS[:1].copy()
-    padded[:, 9:] = 0
+    padded[:, 4:] = 0
     with pytest.raises(ExportError, match=r"interpreter of the file crashed \(SIG"):
         convert_apart(
             tmp_path / "model", tmp_path / "student.tflite", [{"image": padded}]

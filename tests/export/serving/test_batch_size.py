@@ -12,6 +12,8 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_diffkd.export import export_student, verify
 from keras_diffkd.export.formats import FORMATS
 
+pytestmark = pytest.mark.usefixtures("int8_in_this_process")
+
 
 @pytest.fixture(scope="module")
 def fixed(student, images, tmp_path_factory):

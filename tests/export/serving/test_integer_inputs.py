@@ -9,6 +9,8 @@ from keras_diffkd.export import export_student, verify
 from keras_diffkd.export.serving.pixels import describe_input
 from keras_diffkd.export.serving.serving import Serving
 
+pytestmark = pytest.mark.usefixtures("int8_in_this_process")
+
 rng = np.random.default_rng(0)
 FORMATS = ["onnx", "tflite", "onnx_int8", "tflite_int8"]
 

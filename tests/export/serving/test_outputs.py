@@ -9,6 +9,8 @@ from keras import layers, ops
 from keras_diffkd.export import ExportError, export_student, verify
 from keras_diffkd.export.formats import FORMATS
 
+pytestmark = pytest.mark.usefixtures("int8_in_this_process")
+
 VALUES = np.random.default_rng(0).standard_normal((16, 4)).astype("float32")
 
 

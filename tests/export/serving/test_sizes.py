@@ -16,6 +16,8 @@ from keras_diffkd.export import (
 )
 from keras_diffkd.export.formats import FORMATS
 
+pytestmark = pytest.mark.usefixtures("int8_in_this_process")
+
 RNG = np.random.default_rng(0)
 STEPS = RNG.standard_normal((12, 10, 4)).astype("float32")
 IMAGES = RNG.standard_normal((12, 8, 6, 3)).astype("float32")
