@@ -11,34 +11,37 @@ import json
 import warnings
 from pathlib import Path
 
+import keras
+import numpy as np
 import tensorflow as tf
+from replica_setting_cases import BATCH_SIZE, SECTIONS
 
-# Before TensorFlow is used.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
-)
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from replica_setting_cases import BATCH_SIZE, SECTIONS  # noqa: E402
-
-from keras_diffkd import Distiller  # noqa: E402
+from keras_diffkd import Distiller
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 START, END = "<!-- tables: python benchmarks/replica_settings.py -->", "<!-- end -->"
-# One for all: the collective operations of two strategies get in each other's way.
-STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-# Looking through graphs takes longer than the few steps that they run.
-tf.config.optimizer.set_experimental_options({"min_graph_nodes": 1_000_000})
 EPOCHS = 2
 
 
-def train(setting, replicas, make_model):
+def two_devices():
+    """Returns a strategy over two logical CPUs, before TensorFlow is used.
+
+    One for all: the collective operations of two strategies get in each other's way.
+    """
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
+    # Looking through graphs takes longer than the few steps that they run.
+    tf.config.optimizer.set_experimental_options({"min_graph_nodes": 1_000_000})
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def train(setting, make_model, scope):
     """Returns `(how far the weights moved, logs)`, each a dict of arrays."""
     x, y = setting.data(np.random.default_rng(0))
     keras.config.set_dtype_policy(setting.policy)
-    with STRATEGY.scope() if replicas > 1 else contextlib.nullcontext():
+    with scope:
         keras.utils.set_random_seed(0)
         model = make_model(setting)
     before = [np.array(v) for v in model.trainable_variables]
@@ -96,13 +99,13 @@ def difference(one, two):
     )
 
 
-def compare(setting, make_model):
+def compare(setting, make_model, strategy):
     """Returns `{"weights": ..., "logs": ...}` or `{"error": ...}` for two replicas."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        one = train(setting, 1, make_model)
+        one = train(setting, make_model, contextlib.nullcontext())
         try:
-            two = train(setting, 2, make_model)
+            two = train(setting, make_model, strategy.scope())
         except Exception as error:  # noqa: BLE001  Whatever it is goes into the table.
             keras.config.set_dtype_policy("float32")
             return {"error": f"{type(error).__name__}: {first_sentence(error)}"}
@@ -186,12 +189,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", action="append")
     only = parser.parse_args().only
+    strategy = two_devices()
     ours, stock, problems = {}, {}, {}
     for setting in chosen(only):
-        ours[setting.name] = compare(setting, distiller)
+        ours[setting.name] = compare(setting, distiller, strategy)
         problems[setting.name] = problem(setting, ours[setting.name])
         if not only:
-            stock[setting.name] = compare(setting, student_alone)
+            stock[setting.name] = compare(setting, student_alone, strategy)
             print(setting.name, ours[setting.name], stock[setting.name], flush=True)
     if only:
         print(json.dumps({"found": ours, "problems": problems}))

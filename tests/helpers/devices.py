@@ -1,8 +1,12 @@
 """Several devices in one process."""
 
+import contextlib
+import functools
+
 import tensorflow as tf
 
 
+@functools.cache
 def mirrored_on_two_devices():
     """Returns a strategy over two logical CPUs; to be called before anything else.
 
@@ -14,3 +18,10 @@ def mirrored_on_two_devices():
         cpu, [tf.config.LogicalDeviceConfiguration()] * 2
     )
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def scope_of(replicas):
+    """Returns the scope to build models in for one replica or for two."""
+    if replicas == 1:
+        return contextlib.nullcontext()
+    return mirrored_on_two_devices().scope()

@@ -1,14 +1,12 @@
 """What every method has to do."""
 
 import inspect
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from helpers.every_method import METHODS, two_stages
 from helpers.gradients import value_and_gradients
-from helpers.scripts import run_script
 from helpers.small_models import cross_entropy, random_batch, weights_of
 
 import keras_diffkd
@@ -150,18 +148,3 @@ def check_computes_in_float32(half, full, features, y):
         rtol = 1e-3 if half.needs_teacher_head else 1e-5
         message = f"{half.name}/{loss}"
         np.testing.assert_allclose(ours[loss], value, rtol=rtol, err_msg=message)
-
-
-@pytest.mark.long
-@pytest.mark.backend("tensorflow")
-def test_every_method_trains_on_two_replicas():
-    results = run_script(Path(__file__).with_name("mirrored_methods_script.py"))
-    for make in METHODS.values():
-        method = make()
-        for loss in method.loss_weights:
-            name = f"{method.name}/{loss}"
-            assert np.all(np.isfinite(results["logs"][name])), name
-    assert len(results["copies"]) > len(METHODS)
-    for path, (first, second) in results["copies"].items():
-        np.testing.assert_array_equal(first, second, err_msg=path)
-        assert np.all(np.isfinite(first)), path
