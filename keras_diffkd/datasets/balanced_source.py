@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_diffkd.datasets.source import read_labels
 from keras_diffkd.idx import balanced_subset
 
 
@@ -35,8 +36,7 @@ class BalancedSource:
     """
 
     def __init__(self, source, split, per_class, seed):
-        labels = source.read(split).map(lambda image, label: label)
-        labels = np.fromiter(labels.as_numpy_iterator(), np.int64)
+        labels = read_labels(source.read(split))
         chosen = balanced_subset(labels, per_class, seed)
         self.image_shape = source.image_shape
         self.num_examples = len(chosen)
