@@ -103,17 +103,16 @@ def train_unfinished(run, methods):
         print(f"{run.student} is finished" + ("" if goes_on else "; nothing to do"))
         return
 
-    choice = None
+    data, choice = load_data(), None
     if shrinking.is_wanted():
         # Before the strategy, whose devices the measured files do not use.
-        data = load_data()
         choice = shrinking.choose(run, load_teacher(run, data, methods), data)
     cache = None
     if student in unfinished:
         check = functools.partial(check_before_build, run, choice)
-        cache = wanted_cache(run, methods, check)
+        cache = wanted_cache(run, data, methods, check)
     with cluster.scope():
-        train_stages(run, unfinished, baseline, student, methods, cache, choice)
+        train_stages(run, data, unfinished, baseline, student, methods, cache, choice)
 
 
 def check_before_build(run, choice, teacher, data):
@@ -128,9 +127,8 @@ def check_before_build(run, choice, teacher, data):
     build_distiller(make(data), data, stored, methods, stored_outputs)
 
 
-def train_stages(run, unfinished, baseline, student, methods, cache, choice):
+def train_stages(run, data, unfinished, baseline, student, methods, cache, choice):
     """Builds and trains the stages that are not finished."""
-    data = load_data()
     make = functools.partial(build_student, run, choice=choice)
     # Models that do not fit each other fail here, before anything is written.
     distiller = alone = None

@@ -3,18 +3,18 @@
 from keras_diffkd.teacher_cache import stored_outputs
 
 from . import flags, teacher_cache
-from .data import load_data
 from .networks import load_teacher, teaching
 from .training import build_distiller
 
 
-def wanted_cache(run, methods, check=None):
+def wanted_cache(run, data, methods, check=None):
     """Opens the teacher cache of the flags, and builds it if it is missing.
 
     To be called outside the strategy, which would run the teacher on each device.
 
     Args:
         run: `RunDirectory`.
+        data: data set from `load_data`.
         methods: list of distillation methods.
         check: optional callable `(teacher, data)`, called before the cache is built.
 
@@ -23,7 +23,6 @@ def wanted_cache(run, methods, check=None):
     """
     if not (flags.TEACHER_CACHE.value and methods):
         return None
-    data = load_data()
     missing = not teacher_cache.is_built()
     teacher = teaching(load_teacher(run, data, methods), data, works=missing)
     if missing and check is not None:

@@ -129,13 +129,13 @@ def train_quantized(run):
         keras.utils.clear_session()
         prepare()  # The cleared session had the dtype policy.
         methods = build_methods(flags.METHOD.value)
-        cache = wanted_cache(run, methods)
+        data = load_data()
+        cache = wanted_cache(run, data, methods)
         with cluster.scope():
-            _train(run, stage, start, methods, cache)
+            _train(run, data, stage, start, methods, cache)
 
 
-def _train(run, stage, start, methods, cache):
-    data = load_data()
+def _train(run, data, stage, start, methods, cache):
     teacher = load_teacher(run, data, methods) if methods else None
     path = start if start.exists() else run.student
     distiller = distil_from(

@@ -1,8 +1,12 @@
 """Defines the interface between commands and tasks."""
 
+import weakref
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+_TRACED = weakref.WeakKeyDictionary()
 
 
 class Task:
@@ -130,13 +134,21 @@ def evaluate(run, data, evaluation):
 def forward(model):
     """Returns a function from a batch of images to the model's outputs in NumPy.
 
-    `predict` would not do: KerasHub's detectors decode there, and fail on a smaller
-    last batch.
+    A model is traced once, for batches of all sizes and for all who ask. `predict`
+    would not do: KerasHub's detectors decode there, and fail on a smaller last batch.
 
     Args:
         model: `keras.Model`.
     """
-    call = tf.function(
-        lambda images: model(images, training=False), reduce_retracing=True
-    )
-    return lambda images: keras.tree.map_structure(np.array, call(images))
+    if model not in _TRACED:
+        # A strong reference in the value would keep the key for ever.
+        of_model = weakref.ref(model)
+        _TRACED[model] = tf.function(lambda images: of_model()(images, training=False))
+
+    def run(images):
+        images = tf.convert_to_tensor(images)
+        any_size = tf.TensorSpec((None, *images.shape[1:]), images.dtype)
+        outputs = _TRACED[model].get_concrete_function(any_size)(images)
+        return keras.tree.map_structure(np.array, outputs)
+
+    return run
