@@ -351,11 +351,19 @@ def test_tunes_and_reports_and_goes_on(folder, data, monkeypatch):
     path = cell_file(folder, CELL)
     one = SimpleNamespace(get_context=lambda kind: ThisProcess)
     monkeypatch.setattr(finished_runs, "multiprocessing", one)
+    trained = {}
+
+    def job(task):
+        """Trains one student of each method; the others are as good, or nearly."""
+        if task.method not in trained:
+            trained[task.method] = train_student(task, files, regime)
+        record = trained[task.method]
+        accuracy = record["accuracy"] + 0.01 * (task.seed % 1000)
+        return {**record, **task._asdict(), "accuracy": accuracy}
 
     def run(stages):
         about = {"teacher": fingerprint, "epochs": 1}
         runs = finished_runs.FinishedRuns(path, functools.partial(task_of, **about))
-        job = functools.partial(train_student, files=files, regime=regime)
         train = functools.partial(runs.run, job, workers=1)
         methods = ["student alone", "KD"]
         train_cell(train, runs.records, CELL, stages, methods, [TUNED], 2)
