@@ -1,4 +1,4 @@
-"""The detector example as a newcomer runs it: a process, without a network."""
+"""The detector example as a newcomer runs it, without a network."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers.scripts import run_example
+from helpers.scripts import run_example_here
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "distil_detector.py"
 pytestmark = pytest.mark.backend("tensorflow")
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.backend("tensorflow")
 @pytest.mark.long
 def test_from_images_with_boxes_to_exported_files(tmp_path, data_dir):
     pytest.importorskip("keras_hub")
-    printed = run_example(
+    printed = run_example_here(
         SCRIPT,
         "--dataset=digit_scenes/small",
         "--epochs=1",

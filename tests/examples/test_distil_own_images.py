@@ -1,4 +1,4 @@
-"""The example as a newcomer runs it: a process, without a network."""
+"""The example as a newcomer runs it, once in a process, without a network."""
 
 import json
 from pathlib import Path
@@ -6,22 +6,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers.scripts import run_example
+from helpers.scripts import run_example, run_example_here
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "distil_own_images.py"
 pytestmark = pytest.mark.backend("tensorflow")
-
-
-def run(*arguments):
-    return run_example(SCRIPT, "--epochs=1", *arguments)
 
 
 @pytest.mark.long
 def test_digits_then_own_images_with_the_teacher_that_was_saved(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     preset = small_preset(tmp_path / "preset")
-    printed = run(
+    printed = run_example(
+        SCRIPT,
         "--num_digits=120",
+        "--epochs=1",
         f"--teacher={preset}",
         f"--student={preset}",
         "--size=32",
@@ -30,7 +28,9 @@ def test_digits_then_own_images_with_the_teacher_that_was_saved(tmp_path):
     )
     check_results(first, printed)
     assert "/res_net_backbone/stack1_block0_out" in printed
-    printed = run(
+    printed = run_example_here(
+        SCRIPT,
+        "--epochs=1",
         f"--images={first / 'digits'}",
         f"--teacher={first / 'teacher.keras'}",
         "--student=digits_student",
