@@ -9,6 +9,7 @@ from masked_teacher import randomized
 
 from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.models import load_model
+from keras_diffkd.pruning import taylor
 from keras_diffkd.pruning.exporting import FileCost
 from keras_diffkd.recipes import distill, export, shrinking, verify
 from keras_diffkd.recipes.report.write import write_report
@@ -44,7 +45,8 @@ def filters(path):
     return load_model(str(path)).get_layer("features").output.shape[-1]
 
 
-def test_a_width(run_of):
+def test_a_width(run_of, monkeypatch):
+    monkeypatch.setattr(taylor, "BATCHES", 2)
     run = run_of("--student=shrink:0.5", "--baseline", "--importance=taylor")
     assert filters(run.student) == filters(run.baseline) == 16
     assert read_flags(run.root)["student"] == "shrink:0.5"
