@@ -1,14 +1,17 @@
 """The commands as a user runs them, on a folder of digits, with tiny budgets.
 
-Those that write are processes; what reads is run here, where TensorFlow is imported.
+The two that do most are processes, of which each imports TensorFlow; the others are run
+here, where it is imported.
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import diffkd_commands as commands
 import keras
 import numpy as np
 import pytest
@@ -18,8 +21,8 @@ from helpers.web_pages import fake_runtime
 from PIL import Image
 
 from keras_diffkd.export import VerificationError
-from keras_diffkd.recipes import distill, evaluate, verify
-from keras_diffkd.recipes.command_line import guarded
+from keras_diffkd.recipes import distill, evaluate, train_teacher, verify
+from keras_diffkd.recipes.command_line import guarded, resolve_flagfiles
 from keras_diffkd.recipes.run.metrics_log import read_metrics
 
 TINY = ("--flagfile=digits.flags", "--epochs=1", "--steps_per_epoch=2")
@@ -59,7 +62,7 @@ def here(parse, capsys):
     """Runs a command's `main` in this process; returns its output."""
 
     def here(name, command, *arguments, expected=()):
-        parse(*arguments)
+        parse(*resolve_flagfiles(arguments))
         capsys.readouterr()
         guarded(name, command.main, expected)([name])
         return capsys.readouterr().out
@@ -67,23 +70,32 @@ def here(parse, capsys):
     return here
 
 
-def test_a_command_that_fails_says_only_why():
-    # One that the whole job does not start.
-    process = start("diffkd-evaluate", "--epoch=3")
-    _, err = process.communicate()
-    assert process.returncode == 1
+def test_a_command_that_fails_says_only_why(parse, monkeypatch, capfd):
+    # All of it but the process: the whole job starts those.
+    monkeypatch.setattr(sys, "argv", ["diffkd-evaluate", "--epoch=3"])
+    monkeypatch.setattr(logging.root, "handlers", [])  # absl puts its own there.
+    with pytest.raises(SystemExit) as stopped:
+        commands.evaluate()
+    assert stopped.value.code == 1
     message = "Unknown command line flag 'epoch'. Did you mean: epochs ?"
-    assert err == f"diffkd-evaluate: error: {message}\n"
-
-
-def test_a_user_who_asks_for_the_lines_of_tensorflow_gets_them():
-    process = start("diffkd-distill", "--epoch=3", TF_CPP_MIN_LOG_LEVEL="0")
-    _, err = process.communicate()
-    assert "This TensorFlow binary is optimized" in err
-    assert err.endswith("Did you mean: epochs ?\n")
+    assert capfd.readouterr().err == f"diffkd-evaluate: error: {message}\n"
 
 
 NATIVE = "I0000 00:00:1 a.cc:1] oneDNN is on\nF0000 00:00:1 a.cc:2] No AVX here\n"
+
+
+def test_a_user_who_asks_for_the_lines_of_tensorflow_gets_them(tmp_path):
+    """From stand-ins for Keras, which loads it, and for the command."""
+    folder = tmp_path / "keras_diffkd" / "recipes"
+    folder.mkdir(parents=True)
+    for package in (folder.parent, folder):
+        (package / "__init__.py").touch()
+    (tmp_path / "keras.py").write_text(f"import os\nos.write(2, {NATIVE.encode()})")
+    (folder / "distill.py").write_text("def run():\n    print('it ran')")
+    process = start(
+        "diffkd-distill", PYTHONPATH=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="0"
+    )
+    assert process.communicate() == ("it ran\n", NATIVE)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +123,7 @@ def test_the_whole_job(tmp_path, here, capsys):
     folder = write_digits_of_tfds(root / "digits")
     run_dir, data = f"--run_dir={run}", f"--data_dir={root / 'data'}"
     tiny = (*TINY, f"--dataset={folder}", run_dir, data)
-    trained = succeed("diffkd-train-teacher", *tiny)
+    trained = here("diffkd-train-teacher", train_teacher, *tiny)
     succeed("diffkd-distill", *tiny, "--baseline")
     exported = succeed(
         "diffkd-export",
@@ -123,7 +135,7 @@ def test_the_whole_job(tmp_path, here, capsys):
         "--quantized_tolerance=0.2",
     )
     evaluated = here("diffkd-evaluate", evaluate, run_dir, f"--picture={run / 'p.png'}")
-    verified = succeed("diffkd-verify", run_dir, "--quantized_tolerance=0.2")
+    verified = here("diffkd-verify", verify, run_dir, "--quantized_tolerance=0.2")
 
     assert "1,352 training and 445 test images of 10 classes" in trained
     assert f"Report: {run / 'export' / 'report.html'}" in exported
@@ -134,7 +146,7 @@ def test_the_whole_job(tmp_path, here, capsys):
     assert (run / "p.png").stat().st_size > 1000
     for row in ("teacher", "student alone", "distilled student"):
         assert f"\n{row} " in evaluated
-    assert "\ndigits, 445 test images" in evaluated
+    assert "digits, 445 test images" in evaluated
     for artifact in ARTIFACTS:
         assert artifact in exported
         assert artifact in verified
