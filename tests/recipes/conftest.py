@@ -1,3 +1,6 @@
+import shutil
+
+import keras
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -22,11 +25,21 @@ def parse():
         yield parse
 
 
+@pytest.fixture(scope="session")
+def network_files(tmp_path_factory):
+    """A teacher and a student that are not trained."""
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("networks")
+    network(8).save(folder / "teacher.keras")
+    network(4).save(folder / "student.keras")
+    return list(folder.iterdir())
+
+
 @pytest.fixture
-def distil(parse, tmp_path, data_dir):
+def distil(parse, tmp_path, data_dir, network_files):
     """Runs `diffkd-distill` in this process, on files in the temporary folder."""
-    network(8).save(tmp_path / "teacher.keras")
-    network(4).save(tmp_path / "student.keras")
+    for path in network_files:
+        shutil.copy(path, tmp_path)
 
     def distil(*arguments, run="run"):
         parse(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.digit_networks import network, read_weights
+from helpers.same_runs import check_same_run
 
 from keras_diffkd.datasets import load_classification
 from keras_diffkd.recipes import distill, distilling, evaluate, teacher_speed, training
@@ -13,20 +14,7 @@ from keras_diffkd.recipes.report.records import read_record
 from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.recipes.run.experiment import read_flags
 from keras_diffkd.recipes.run.metrics_log import read_metrics
-
-
-def test_the_baseline_is_the_student_with_the_same_start_and_data(distil, tmp_path):
-    """With nothing to learn from the teacher, both trainings are the same."""
-    run = distil("--distill_weight=0", "--baseline", "--student=digits_student")
-    for ours, theirs in zip(
-        read_weights(run / "student.keras"),
-        read_weights(run / "baseline" / "student.keras"),
-        strict=True,
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    # The teacher that was given is kept as it was.
-    kept, given = run / "teacher.keras", tmp_path / "teacher.keras"
-    assert kept.read_bytes() == given.read_bytes()
+from keras_diffkd.recipes.run.progress import Progress
 
 
 def test_the_student_alone_needs_no_teacher(distil):
@@ -43,11 +31,33 @@ def test_another_experiment_in_the_same_folder_is_refused(distil):
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_more_epochs_continue_a_finished_run(distil, capsys):
-    run = distil("--method=none")
-    assert read_flags(distil("--method=none", "--epochs=2"))["epochs"] == "2"
+def test_more_epochs_continue_a_finished_run(distil, monkeypatch, capsys):
+    """Also one that could not be written: then nothing is trained again."""
+    arguments = ("--method=none", "--save_every=1")
+    run = distil(*arguments)
+    before = read_weights(run / "student.keras")
+
+    def no_space(model, path):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_model", no_space)
+        with pytest.raises(OSError, match="disk full"):
+            distil(*arguments, "--epochs=2")
+    assert read_flags(run)["epochs"] == "1"
+    for ours, theirs in zip(read_weights(run / "student.keras"), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+    def train_again(self, batch, logs=None):
+        raise AssertionError("it was trained already")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_train_batch_end", train_again)
+        distil(*arguments, "--epochs=2")
+    assert read_flags(run)["epochs"] == "2"
     assert [line["epoch"] for line in read_metrics(run / "metrics.jsonl")] == [1, 2]
-    at_once = distil("--method=none", "--epochs=2", run="at_once")
+    at_once = distil(*arguments, "--epochs=2", run="at_once")
+    check_same_run(at_once, run)
     for ours, theirs in zip(
         read_weights(run / "student.keras"),
         read_weights(at_once / "student.keras"),
@@ -55,28 +65,10 @@ def test_more_epochs_continue_a_finished_run(distil, capsys):
     ):
         np.testing.assert_array_equal(ours, theirs)
     capsys.readouterr()
-    distil("--method=none", "--epochs=2")
+    distil(*arguments, "--epochs=2")
     assert "nothing to do" in capsys.readouterr().out
     with pytest.raises(ValueError, match="--epochs was 2, now 1"):
-        distil("--method=none")
-
-
-def test_a_killed_continuation_leaves_the_shorter_training(distil, monkeypatch):
-    run = distil("--method=none", "--save_every=1")
-    before = read_weights(run / "student.keras")
-
-    def kill(*arguments):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_model", kill)
-        with pytest.raises(KeyboardInterrupt):
-            distil("--method=none", "--save_every=1", "--epochs=3")
-    assert read_flags(run)["epochs"] == "1"
-    for ours, theirs in zip(read_weights(run / "student.keras"), before, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    distil("--method=none", "--save_every=1", "--epochs=3")
-    assert read_flags(run)["epochs"] == "3"
+        distil(*arguments)
 
 
 def test_a_schedule_that_ends_is_not_continued(distil):
@@ -244,15 +236,15 @@ def accuracies(data_dir, paths):
 def test_seeds_repeat_the_run_with_the_same_teacher(
     distil, parse, tmp_path, data_dir, capsys
 ):
-    run = distil("--seeds=2", "--baseline", "--seed=4")
+    settings = ("--baseline", "--distill_weight=0", "--student=digits_student")
+    run = distil("--seeds=2", "--seed=4", *settings)
     folders = [run, run / "seeds" / "5"]
+    check_baseline_starts_like_the_student(folders)
     students = [read_weights(folder / "student.keras") for folder in folders]
-    alone = [read_weights(folder / "baseline" / "student.keras") for folder in folders]
-    for first, second in (students, alone):
-        assert any(np.any(a != b) for a, b in zip(first, second, strict=True))
-    teachers = [read_weights(folder / "teacher.keras") for folder in folders]
-    for first, second in zip(*teachers, strict=True):
-        np.testing.assert_array_equal(second, first)
+    assert any(np.any(a != b) for a, b in zip(*students, strict=True))
+    # The teacher that was given is kept as it was.
+    given = (tmp_path / "teacher.keras").read_bytes()
+    assert all((folder / "teacher.keras").read_bytes() == given for folder in folders)
     record = read_record(RunDirectory(run), run / "export")
     assert len(record.seeds) == 2
     assert not record.skipped
@@ -272,8 +264,25 @@ def test_seeds_repeat_the_run_with_the_same_teacher(
 
     shutil.copytree(run, tmp_path / "moved")
     for place in ("run", "moved"):
-        distil("--seeds=2", "--baseline", "--seed=4", run=place)
+        distil("--seeds=2", "--seed=4", *settings, run=place)
         assert capsys.readouterr().out.count("nothing to do") == 2
+    # A seed alone gives what it gives among others.
+    alone = distil("--seed=5", *settings[1:], run="alone")
+    for ours, theirs in zip(
+        read_weights(alone / "student.keras"), students[1], strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def check_baseline_starts_like_the_student(folders):
+    """With nothing to learn from the teacher, both trainings are the same."""
+    for folder in folders:
+        for ours, theirs in zip(
+            read_weights(folder / "student.keras"),
+            read_weights(folder / "baseline" / "student.keras"),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_a_damaged_model_is_not_finished(distil):
@@ -283,14 +292,3 @@ def test_a_damaged_model_is_not_finished(distil):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="student.keras' is corrupt or was changed"):
         distil("--method=none")
-
-
-def test_a_seed_alone_gives_what_it_gives_among_others(distil):
-    together = distil("--seeds=2", "--method=none", run="together")
-    alone = distil("--seed=1", "--method=none", run="alone")
-    for ours, theirs in zip(
-        read_weights(together / "seeds" / "1" / "student.keras"),
-        read_weights(alone / "student.keras"),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, theirs)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.digit_networks import network, read_weights
-from helpers.tensorboard_events import events
+from helpers.same_runs import check_same_run
 
 from keras_diffkd import TrainingDivergedError
 from keras_diffkd.callbacks import TrainingBackup
@@ -43,38 +43,6 @@ def test_an_interrupted_training_resumes_as_if_nothing_had_happened(
     distil(*arguments)
     assert "nothing to do" in capsys.readouterr().out
     assert (resumed / "student.keras").stat().st_mtime_ns == before
-
-
-def check_same_run(straight, resumed):
-    logs = [read_metrics(run / "metrics.jsonl") for run in (straight, resumed)]
-    for ours, theirs in zip(*logs, strict=True):
-        assert set(ours) == set(theirs)
-        for name in set(ours) - {"seconds"}:
-            assert ours[name] == pytest.approx(theirs[name], rel=1e-5), name
-    students = [read_weights(run / "student.keras") for run in (straight, resumed)]
-    for ours, theirs in zip(*students, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
-    assert set(events(resumed / "tensorboard" / "train")) == set(
-        events(straight / "tensorboard" / "train")
-    )
-
-
-def test_what_was_trained_is_only_written_when_it_could_not_be(distil, monkeypatch):
-    straight = distil("--epochs=2", run="straight")
-
-    def no_space(model, path):
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_model", no_space)
-        with pytest.raises(OSError, match="disk full"):
-            distil("--epochs=2")
-
-    def train_again(self, batch, logs=None):
-        raise AssertionError("it was trained already")
-
-    monkeypatch.setattr(Progress, "on_train_batch_end", train_again)
-    check_same_run(straight, distil("--epochs=2"))
 
 
 def test_other_data_and_other_teachers_are_refused(distil, tmp_path, monkeypatch):
