@@ -25,7 +25,8 @@ EVERY_BACKEND := tests/losses/test_kl.py::test_value_and_gradient \
 	tests/training/test_scope.py::test_state_that_a_layer_reads_after_it_has_assigned_it \
 	tests/test_distiller.py::test_saved_distillers_load_without_the_teachers_weights \
 	tests/test_distiller.py::test_strip_is_the_student_bit_for_bit \
-	tests/resuming/test_training_backup.py::test_an_interrupted_training_ends_as_if_it_had_not_been[2]
+	tests/resuming/test_training_backup.py::test_an_interrupted_training_ends_as_if_it_had_not_been[2] \
+	tests/resuming/test_training_backup.py::test_several_steps_per_execution[2]
 # No exports, data sets, commands, replicas or other processes.
 FAST := tests/losses tests/layers tests/diffusion tests/metrics tests/interop \
 	tests/features tests/preflight tests/test_sources.py tests/training/test_scope.py \

@@ -18,17 +18,7 @@ from helpers.small_models import (
 
 from keras_diffkd import Distiller, FitNet, LogitsKD, TrainingDivergedError
 
-needs_jax = pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None,
-    reason="JAX is not installed: pip install '.[jax]'",
-)
 on_jax = pytest.mark.backend("jax")
-
-
-def run_on_jax(name, *arguments, **environment):
-    """Runs a script of this folder; returns its JSON."""
-    path = Path(__file__).with_name(name)
-    return run_script(path, *arguments, KERAS_BACKEND="jax", **environment)
 
 
 def make_distiller(methods=None, teacher_seed=1, **arguments):
@@ -48,29 +38,7 @@ def step(distiller, rng_seed=0):
     return distiller.fit(x, y, batch_size=32, verbose=0).history
 
 
-@needs_jax
-def test_trains_and_strips_where_tensorflow_is_missing(tmp_path):
-    path = tmp_path / "student.keras"
-    results = run_on_jax("jax_without_tensorflow_script.py", path)
-    assert results["distill"][-1] < results["distill"][0]
-    assert results["same_predictions"]
-    assert "tensorflow" in results["datasets"]
-    # Into the backend of this process, TensorFlow in CI: that is how it is exported.
-    student = keras.models.load_model(path)
-    x, _ = random_batch(np.random.default_rng(0), 64)
-    np.testing.assert_allclose(
-        student(x, training=False), results["predictions"], rtol=1e-4, atol=1e-5
-    )
-
-
-@pytest.mark.long
-@needs_jax
-def test_data_parallelism_on_two_devices():
-    results = run_on_jax(
-        "jax_distribution_script.py",
-        XLA_FLAGS=f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
-        JAX_PLATFORMS="cpu",
-    )
+def check_data_parallelism_on_two_devices(results):
     one, two = results["one"], results["two"]
     assert (one["devices"], two["devices"]) == (1, 2)
     for what in ("weights", "statistics"):
@@ -86,6 +54,43 @@ def test_data_parallelism_on_two_devices():
     assert "divisible by the number of devices" in results["uneven batch"]
     assert "drop_remainder" in results["uneven batch"]
     assert "set_distribution` before" in results["teacher elsewhere"]
+
+
+def check_trains_and_strips_where_tensorflow_is_missing(results, path):
+    distill = results["one"]["logs"]["maps/distill"]
+    assert distill[-1] < distill[0]
+    assert results["stripped"]["same_predictions"]
+    assert "tensorflow" in results["datasets"]
+    # Into the backend of this process, TensorFlow in CI: that is how it is exported.
+    student = keras.models.load_model(path)
+    x, _ = random_batch(np.random.default_rng(0), 64)
+    np.testing.assert_allclose(
+        student(x, training=False),
+        results["stripped"]["predictions"],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None,
+    reason="JAX is not installed: pip install '.[jax]'",
+)
+def test_two_devices_and_no_tensorflow(tmp_path, subtests):
+    """One test: each process imports JAX and compiles the same step."""
+    path = tmp_path / "student.keras"
+    results = run_script(
+        Path(__file__).with_name("jax_script.py"),
+        path,
+        KERAS_BACKEND="jax",
+        XLA_FLAGS=f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
+        JAX_PLATFORMS="cpu",
+    )
+    with subtests.test("two devices"):
+        check_data_parallelism_on_two_devices(results)
+    with subtests.test("no TensorFlow"):
+        check_trains_and_strips_where_tensorflow_is_missing(results, path)
 
 
 @on_jax
