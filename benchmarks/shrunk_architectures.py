@@ -140,8 +140,8 @@ def main(argv):
         print(rows[-1], flush=True)
     header = ["model", "parameters", "millions of multiply-adds", "largest difference"]
     text = (
-        "Half the width. The difference is between the small model and the teacher "
-        "without the dropped channels: the largest over all outputs of all layers, "
+        "Half the width. Largest difference: between the small model and the teacher "
+        "with the removed channels masked out, over all outputs of all layers, "
         "relative to the largest value of each. New weights, 64 pixels (8, 28 or 32 "
         f"for small models).\n\n{markdown_table(header, rows)}\n\n"
         f"{describe_machine()}; `python benchmarks/shrunk_architectures.py`."

@@ -39,10 +39,10 @@ def report(records):
     """
     parts = [
         "Digit scenes (4,000 to train, 512 to test), students of half their teacher's "
-        "width. Teachers train four epochs, as in their experiment files, and students "
-        "two: inherited weights have seen the teacher's epochs, too. Each seed has a "
-        "teacher of its own. Means and standard deviations, in percent on the test "
-        "images; differences are those within a seed. The hand-made models of the zoo "
+        "width. Teachers train for four epochs, as in their experiment files, and "
+        "students for two: inherited weights have seen the teacher's epochs, too. Each "
+        "seed has its own teacher. Means and standard deviations, in percent on the "
+        "test images; differences are within a seed. The hand-made models of the zoo "
         "cost more than twice as much."
     ]
     for name, task in TASKS.items():

@@ -53,9 +53,10 @@ def main(argv):
             "learning rate for all, balanced weights. Means and standard deviations "
             "over the seeds that finished; accuracies in percent on the test images. "
             "By hand: one block in each stage instead of two, as in `fashion_student`, "
-            "with widths for about the same multiply-adds. The last column: after how "
-            "many epochs inherited weights are as good as new ones at the end. The "
-            "teacher was trained on 55,000 labeled images, and its weights carry that."
+            "with widths for about the same multiply-adds. Last column: epochs until "
+            "inherited weights are as good as new ones at the end; not reached: not in "
+            "each seed. Inherited weights have seen the 55,000 labeled images of the "
+            "teacher."
             f"\n\n{table(records, costs())}\n\n{records[0]['machine']}; "
             "`python benchmarks/shrunk_students.py`."
         )

@@ -31,8 +31,8 @@ STARTS = (INHERITED, NEW, BY_HAND)
 HAND_MADE = {0.25: (8, 16, 32), 0.5: (12, 24, 48), 0.75: (20, 40, 80)}
 WIDTHS = (0.5, 0.25, 0.75)
 GAINS = (
-    "Points by which inherited weights end higher, of the same seed: mean ± standard "
-    "deviation of the differences, and the number of seeds."
+    "Points by which inherited weights end higher in the same seed: mean ± standard "
+    "deviation, and the number of seeds."
 )
 
 
