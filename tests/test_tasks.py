@@ -41,10 +41,16 @@ def batch():
 
 
 @pytest.fixture(scope="module")
-def expected(batch):
-    """The logs of an epoch as most users run it."""
+def trained(batch):
+    """A distiller and its logs of an epoch, as most users run it."""
     keras.utils.clear_session(free_memory=False)
-    return fit(detector_distiller(), batch)
+    distiller = detector_distiller()
+    return distiller, fit(distiller, batch)
+
+
+@pytest.fixture(scope="module")
+def expected(trained):
+    return trained[1]
 
 
 @pytest.mark.backend("tensorflow", "jax")
@@ -73,8 +79,8 @@ def test_however_it_runs(batch, expected, arguments):
 
 
 @on_tensorflow
-def test_single_batches(batch):
-    distiller = detector_distiller()
+def test_single_batches(batch, trained):
+    distiller, _ = trained
     first, second = (
         distiller.train_on_batch(*batch, return_dict=True) for _ in range(2)
     )
@@ -85,11 +91,11 @@ def test_single_batches(batch):
 
 
 @on_tensorflow
-def test_batches_without_objects(batch):
+def test_batches_without_objects(batch, trained):
     """KerasHub's loss is nothing then; the methods go on."""
     x, y = batch
     y = {name: np.full_like(values, -1) for name, values in y.items()}
-    distiller = detector_distiller()
+    distiller, _ = trained
     logs = fit(distiller, (x, y))
     assert logs["task_loss"] == [0.0]
     assert logs["fitnet/distill"][0] > 0

@@ -119,7 +119,8 @@ def test_trains_in_mixed_precision_and_compiled(rng):
     assert any(np.any(a != b) for a, b in zip(after, before, strict=True))
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+# With mixed_float16, all methods train above.
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
 def test_computes_in_float32_whatever_the_models_compute_in(policy, rng):
     x, y = random_batch(rng, 8)
     distillers = {}

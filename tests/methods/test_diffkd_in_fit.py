@@ -59,7 +59,7 @@ def swin(width):
 FEW = {"num_inference_steps": 1}
 
 
-def distil(teacher, student, methods, rng, epochs=10):
+def distil(teacher, student, methods, rng, epochs=6):
     """Trains for four steps in each epoch; every loss must fall."""
     keras.utils.set_random_seed(0)
     x, y = random_batch(rng)
@@ -87,19 +87,16 @@ def test_tokens_and_maps_in_any_combination(teacher, student, rng):
 
 
 def test_several_at_once_keep_their_names(rng):
-    """Two stages, a resize between them, and logits by every distance."""
+    """A stage, a resize between two, and logits by a name and by a loss of Keras."""
     methods = [
         DiffKD("middle", "middle", latent_channels=8, name="middle", **FEW),
-        DiffKD("last", "last", name="last", **FEW),
         DiffKD("middle", "last", resize="bilinear", name="resized", **FEW),
-        DiffKD(distance="kl", temperature=2.0, num_inference_steps=2, name="logits"),
-        DiffKD(distance="dist", name="dist", **FEW),
-        DiffKD(distance="dkd", name="dkd", **FEW),
+        DiffKD(distance="dist", temperature=2.0, name="logits", **FEW),
         DiffKD(distance=keras.losses.Huber(), name="huber", **FEW),
     ]
     history = distil(cnn(8), cnn(4), methods, rng)
-    assert {"middle/reconstruct", "last/distill", "logits/gamma"} <= set(history)
-    assert "last/reconstruct" not in history
+    assert {"middle/reconstruct", "resized/distill", "logits/gamma"} <= set(history)
+    assert "resized/reconstruct" not in history
 
 
 def test_any_number_of_steps_without_noise_adaptation(rng):
@@ -111,7 +108,7 @@ def test_any_number_of_steps_without_noise_adaptation(rng):
             adapt_noise=False,
             name=f"steps_{steps}",
         )
-        for steps in (1, 10)
+        for steps in (1, 5)
     ]
     history = distil(cnn(8), cnn(4), methods, rng)
     assert not any(name.endswith("gamma") for name in history)

@@ -196,7 +196,7 @@ def test_segformers_are_distilled(rng):
     y = rng.integers(0, 4, size=(2, SIZE, SIZE))
     fused, levels = "backbone", "backbone/feature_extractor"
     methods = [
-        DiffKD(fused, fused, latent_channels=8, num_inference_steps=1, name="fused"),
+        FitNet(fused, fused, name="fused"),
         FitNet(levels, levels, name="levels"),
     ]
     distiller = Distiller(teacher, student, methods)
@@ -254,10 +254,16 @@ def vit_classifier(**options):
     return keras_hub.models.ViTImageClassifier(backbone, num_classes=4, pooling=pooling)
 
 
-def distil_one_step(teacher, teacher_tap, student, student_tap, rng):
+def diffkd(teacher_tap, student_tap):
+    return DiffKD(teacher_tap, student_tap, latent_channels=8, num_inference_steps=1)
+
+
+def distil_one_step(
+    teacher, teacher_tap, student, student_tap, rng, make_method=diffkd
+):
     shape = (2, *student.input_shape[1:])
     x, y = rng.normal(size=shape).astype("float32"), np.array([0, 3])
-    method = DiffKD(teacher_tap, student_tap, latent_channels=8, num_inference_steps=1)
+    method = make_method(teacher_tap, student_tap)
     distiller = Distiller(teacher=teacher, student=student, methods=[method])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     distiller.compile("sgd", loss)
@@ -314,7 +320,7 @@ def test_patches_without_class_tokens(make_model, class_tokens, rng):
     assert list_taps(student)["patches"] == (None, 16, 8)
     teacher = small_swin()
     tap = f"{teacher.backbone.name}/stage_2/blocks_0"
-    distil_one_step(teacher, tap, student, "patches", rng)
+    distil_one_step(teacher, tap, student, "patches", rng, FitNet)
 
 
 def test_a_model_behind_its_preprocessing():
