@@ -45,7 +45,7 @@ QUICK_WAVES = [
             "case": case,
             "arguments": {"num_inference_steps": 1, "latent_channels": 8},
         }
-        for case in (FLOOR, "both")
+        for case in (FLOOR, "features")
     ]
 ]
 

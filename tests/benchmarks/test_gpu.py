@@ -48,7 +48,7 @@ def test_quick_run_measures_and_trains_everything(data, tmp_path):
     assert "TensorFlow" not in results["about"]["machine"]
     assert {step["case"]: len(step["times"]) for step in results["steps"]} == {
         "plain": 2,
-        "both": 2,
+        "features": 2,
     }
     assert all(step["flops"] > 1e5 for step in results["steps"])
     runs = {(run["row"], run["seed"]) for run in results["training"]}
