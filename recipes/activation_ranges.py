@@ -36,13 +36,32 @@ def activation_ranges(data, path, formats):
     """
     if not needs_calibration(formats):
         return {}
-    file = Path(path).with_name(FILE_NAME)
-    if file.is_file():
-        print(f"int8: the ranges of {file}, learned in training")
-        return {"ranges": QuantizationRanges.load(file)}
+    ranges = learned_ranges(path, formats)
+    if ranges is not None:
+        return {"ranges": ranges}
     images = take_calibration(data)
     print(
         f"int8: ranges calibrated on {len(images)} training images; "
         "--quantization_aware=int8 of diffkd-distill learns them in training"
     )
     return {"calibration_samples": images}
+
+
+def learned_ranges(path, formats):
+    """Returns the `QuantizationRanges` beside a student's file, and prints where from.
+
+    Args:
+        path: the student's `.keras` file.
+        formats: list of names.
+
+    Returns:
+        `QuantizationRanges`; None without such a file, or if no format needs them.
+
+    Raises:
+        ValueError: if the file of ranges is damaged.
+    """
+    file = Path(path).with_name(FILE_NAME)
+    if not (needs_calibration(formats) and file.is_file()):
+        return None
+    print(f"int8: the ranges of {file}, learned in training")
+    return QuantizationRanges.load(file)

@@ -26,7 +26,7 @@ from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.export.serving.pixels import Preprocessing
 
 from . import flags, pixels, tasks, verify
-from .activation_ranges import activation_ranges
+from .activation_ranges import activation_ranges, learned_ranges
 from .command_line import one_line, run_command
 from .data import load_data, take_samples
 from .networks import student_to_ship
@@ -258,6 +258,7 @@ def export_file():
         student,
         folder,
         source=source,
+        ranges=learned_ranges(path, _formats()),
         **options(),
         # Without a normalization, asking for uint8 is an error.
         input=kind,

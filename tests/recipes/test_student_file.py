@@ -143,6 +143,10 @@ def test_ranges_beside_the_student_need_no_calibration(run, given, tmp_path, cap
     assert "calibration_samples" not in given
     printed = capsys.readouterr().out
     assert "quantization_ranges.json, learned in training" in printed
+    run("--quantize=int8")
+    assert given["ranges"] == ranges, "without a data set"
+    run()
+    assert given["ranges"] is None, "float files"
     given.clear()
     run("--dataset=digits")
     assert not {"ranges", "calibration_samples"} & set(given)
