@@ -12,6 +12,7 @@ os.environ.setdefault(
     "--xla_cpu_use_fusion_emitters=false",
 )
 
+import logging
 from pathlib import Path
 
 import keras
@@ -22,6 +23,7 @@ from helpers.garbage import collect_less
 collect_less()
 TESTS = Path(__file__).parent
 BACKEND = keras.backend.backend()
+LEVELS = {name: logging.getLogger(name).level for name in ("", "tensorflow", "absl")}
 if BACKEND == "tensorflow":
     from helpers.graphs import note_less, optimize_no_graphs
 
@@ -89,6 +91,13 @@ def _fresh_keras_state():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True)
+def _same_levels_of_loggers():
+    """Commands and examples that run in the tests' process set them for good."""
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture
