@@ -34,7 +34,7 @@ class Judgment:
     metrics: dict = dataclasses.field(default_factory=dict)
 
 
-def judge(precision, outputs, reference, thresholds):
+def judge(precision, outputs, reference, thresholds, must_follow=True):
     """Measures the outputs of an artifact and gives reasons against them.
 
     float32 must give the student's outputs within `tolerance`, and its predictions or
@@ -49,6 +49,8 @@ def judge(precision, outputs, reference, thresholds):
         outputs: dict of arrays by output name.
         reference: `Reference` of the student.
         thresholds: `Thresholds`.
+        must_follow: bool, whether a quantized artifact that is judged without targets
+            must give the student's predictions.
 
     Returns:
         `Judgment`.
@@ -67,7 +69,8 @@ def judge(precision, outputs, reference, thresholds):
             np.abs(output).max() for output in reference.outputs.values()
         )
         limit = max(limit, thresholds.tolerance)
-    return _judge_by_task(outputs, reference, limit, thresholds.quantized_tolerance)
+    tolerance = thresholds.quantized_tolerance
+    return _judge_by_task(outputs, reference, limit, tolerance, must_follow)
 
 
 def _judge_exact(outputs, reference, tolerance):
@@ -86,13 +89,16 @@ def _judge_exact(outputs, reference, tolerance):
     return Judgment(reasons, [], measured, values)
 
 
-def _judge_by_task(outputs, reference, limit, quantized_tolerance):
+def _judge_by_task(outputs, reference, limit, quantized_tolerance, must_follow):
     measured, reasons = compare(
         outputs, reference.outputs, limit, reference.predictions, must_agree=False
     )
     if measured is None:
         return Judgment(reasons)
     values = _measure(outputs, reference)
+    if None in values.values() and not must_follow:
+        warning = "judged by its simulation alone: random inputs exceed its ranges"
+        return Judgment(reasons, [warning], measured, values)
     if None in values.values():
         share = measured.agreement
         if share is not None and share < MIN_AGREEMENT:

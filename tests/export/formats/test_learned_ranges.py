@@ -87,7 +87,9 @@ def student(digits):
     model.compile(keras.optimizers.Adam(rate), loss)
     model.fit(digits.train, epochs=10, steps_per_epoch=21, shuffle=False, verbose=0)
     # Weight decay leaves such channels; their biases must arrive.
-    norm = model.get_layer("batch_normalization_1")
+    _, norm, *_ = (
+        layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)
+    )
     norm.gamma.assign([0.0, 1e-37, 1e-12, 1e-6, *norm.gamma[4:]])
     return model
 
@@ -208,6 +210,20 @@ def test_verify_finds_files_that_compute_something_else(
         verify(folder, other, samples)
     [reasons] = [error.value.report["failures"]["student_int8.tflite"]]
     assert any("int8 steps from the simulated student" in text for text in reasons)
+
+
+def test_random_inputs_are_judged_by_the_simulation_alone(folder, student):
+    """They exceed the ranges of real images, where the float student has no limits."""
+    report = verify(folder, student, None)
+    found = report["artifacts"]["onnx_int8"]
+    assert found["simulation"]["mean_steps"] < 0.03
+    [warning] = found["warnings"]
+    assert warning.startswith("judged by its simulation alone")
+
+    other = keras.models.clone_model(student)
+    other.set_weights([weight * 0.97 for weight in student.get_weights()])
+    with pytest.raises(VerificationError, match="int8 steps from the simulated"):
+        verify(folder, other, None)
 
 
 def test_operations_between_convolutions(tmp_path, rng):

@@ -80,6 +80,13 @@ def test_without_targets_the_predictions_decide(count, num_reasons):
     assert "without targets" in found.warnings[0]
 
 
+def test_what_need_not_follow_the_student_must_still_be_outputs():
+    reference = Given({"logits": LOGITS}, {"accuracy": None}, Targets(None))
+    for logits, num_reasons in ((mistaken(200), 0), (LOGITS * np.nan, 1)):
+        found = judge("int8", {"logits": logits}, reference, Thresholds(), False)
+        assert len(found.reasons) == num_reasons
+
+
 def test_a_better_metric_is_no_loss():
     assert find_losses({"mAP": 0.6}, {"mAP": 0.5}, 0.0) == ([], [])
     [reason], _ = find_losses({"mAP": 0.6}, {"mIoU": 0.5}, 0.0)
