@@ -36,7 +36,7 @@ def activation_ranges(data, path, formats):
     """
     if not needs_calibration(formats):
         return {}
-    ranges = learned_ranges(path, formats)
+    ranges = learned_ranges(path)
     if ranges is not None:
         return {"ranges": ranges}
     images = take_calibration(data)
@@ -47,21 +47,20 @@ def activation_ranges(data, path, formats):
     return {"calibration_samples": images}
 
 
-def learned_ranges(path, formats):
+def learned_ranges(path):
     """Returns the `QuantizationRanges` beside a student's file, and prints where from.
 
     Args:
         path: the student's `.keras` file.
-        formats: list of names.
 
     Returns:
-        `QuantizationRanges`; None without such a file, or if no format needs them.
+        `QuantizationRanges`; None without such a file.
 
     Raises:
         ValueError: if the file of ranges is damaged.
     """
     file = Path(path).with_name(FILE_NAME)
-    if not (needs_calibration(formats) and file.is_file()):
+    if not file.is_file():
         return None
     print(f"int8: the ranges of {file}, learned in training")
     return QuantizationRanges.load(file)

@@ -19,7 +19,7 @@ import keras
 from absl import flags as absl_flags
 
 from keras_diffkd.export import ExportError, VerificationError, export_student
-from keras_diffkd.export.arguments import check_formats
+from keras_diffkd.export.arguments import check_formats, needs_calibration
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
@@ -258,7 +258,7 @@ def export_file():
         student,
         folder,
         source=source,
-        ranges=learned_ranges(path, _formats()),
+        ranges=learned_ranges(path) if needs_calibration(_formats()) else None,
         **options(),
         # Without a normalization, asking for uint8 is an error.
         input=kind,

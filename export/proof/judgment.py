@@ -96,10 +96,10 @@ def _judge_by_task(outputs, reference, limit, quantized_tolerance, must_follow):
     if measured is None:
         return Judgment(reasons)
     values = _measure(outputs, reference)
-    if None in values.values() and not must_follow:
-        warning = "judged by its simulation alone: random inputs exceed its ranges"
-        return Judgment(reasons, [warning], measured, values)
     if None in values.values():
+        if not must_follow:
+            warning = "judged by its simulation alone: random inputs exceed its ranges"
+            return Judgment(reasons, [warning], measured, values)
         share = measured.agreement
         if share is not None and share < MIN_AGREEMENT:
             reasons.append(
