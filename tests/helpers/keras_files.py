@@ -1,4 +1,4 @@
-"""What `.keras` files need to be loaded."""
+"""Finds the classes that a `.keras` file needs to be loaded."""
 
 import json
 import zipfile
@@ -16,7 +16,7 @@ def classes_not_of_keras(path):
 
 
 def _values(node, key):
-    """Yields what a key holds, wherever it is."""
+    """Yields all values of a key, at any depth."""
     children = node.values() if isinstance(node, dict) else node
     if isinstance(node, dict) and key in node:
         yield node[key]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_diffkd import DiffKD
+from keras_diffkd import DiffKD, DistillationMethod
 
 
 def small_cnn(width, classes=10, name=None, strides=2, channels=1, **dense):
@@ -53,6 +53,22 @@ class FixedDraws(DiffKD):
             timesteps=rng.integers(0, 1000, 32).astype("int32"),
             **kwargs,
         )
+
+
+class Noise(DistillationMethod):
+    """Logs the draw of a replica."""
+
+    loss_weights = {}
+    metric_names = ("drawn",)
+
+    def build(self, teacher_shape, student_shape):
+        self.seed_generator = keras.random.SeedGenerator(3)
+        self.built = True
+
+    def compute_losses(
+        self, teacher_features, student_features, targets=None, training=True
+    ):
+        return {"drawn": keras.random.uniform((), seed=self.seed_generator)}
 
 
 def random_batch(rng, size=32, classes=10):

@@ -270,28 +270,31 @@ def distil_one_step(
     logs = distiller.fit(x, y, verbose=0).history
     assert all(np.isfinite(values).all() for values in logs.values())
     assert distiller.strip() is student
+    return logs
 
 
 def test_maps_are_distilled_across_families(rng):
     teacher, student = small_resnet_vd(), small_mobilenet()
-    distil_one_step(
+    logs = distil_one_step(
         teacher,
         f"{teacher.backbone.name}/stack1_block0_out",
         student,
         f"{student.backbone.name}/block_2_0",
         rng,
     )
+    assert {"diffkd/distill", "diffkd/denoise"} <= set(logs)
 
 
 def test_tokens_are_distilled_across_families(rng):
     teacher, student = small_swin(), vit_classifier(use_class_token=False)
-    distil_one_step(
+    logs = distil_one_step(
         teacher,
         f"{teacher.backbone.name}/stage_2/blocks_0",
         student,
         f"{student.backbone.name}/vit_encoder",
         rng,
     )
+    assert {"diffkd/distill", "diffkd/denoise"} <= set(logs)
 
 
 def test_a_class_token_is_refused_and_says_what_to_do(rng):

@@ -146,7 +146,7 @@ def test_the_whole_job(tmp_path, here, capsys):
     assert (run / "p.png").stat().st_size > 1000
     for row in ("teacher", "student alone", "distilled student"):
         assert f"\n{row} " in evaluated
-    assert "digits, 445 test images" in evaluated
+    assert "\ndigits, 445 test images" in f"\n{evaluated}"
     for artifact in ARTIFACTS:
         assert artifact in exported
         assert artifact in verified

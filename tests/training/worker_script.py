@@ -19,25 +19,14 @@ if "TF_CONFIG" in os.environ:
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from helpers.small_models import cross_entropy, random_batch, small_cnn  # noqa: E402
+from helpers.small_models import (  # noqa: E402
+    Noise,
+    cross_entropy,
+    random_batch,
+    small_cnn,
+)
 
-from keras_diffkd import DistillationMethod, Distiller, FitNet, LogitsKD  # noqa: E402
-
-
-class Noise(DistillationMethod):
-    """Shows what a replica draws."""
-
-    loss_weights = {}
-    metric_names = ("drawn",)
-
-    def build(self, teacher_shape, student_shape):
-        self.seed_generator = keras.random.SeedGenerator(3)
-        self.built = True
-
-    def compute_losses(
-        self, teacher_features, student_features, targets=None, training=True
-    ):
-        return {"drawn": keras.random.uniform((), seed=self.seed_generator)}
+from keras_diffkd import Distiller, FitNet, LogitsKD  # noqa: E402
 
 
 def main():

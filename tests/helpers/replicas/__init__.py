@@ -1,7 +1,7 @@
-"""What trains on one and on two replicas, and how the results are checked.
+"""Trainings on one and on two replicas, and the checks of their results.
 
-Each part has `results()`, which a script calls that has two logical devices, and
-`check(results)`, which is given what came of it as JSON.
+Each part has `results()`, for a script with two logical devices, and `check(found)`,
+which takes these results after they were JSON.
 """
 
 from helpers.replicas import (

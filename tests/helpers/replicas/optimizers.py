@@ -72,7 +72,7 @@ def refused(make_optimizer):
 
 
 def results():
-    """Returns what every optimizer ends with, or why it is refused."""
+    """Trains with every optimizer; returns the weights, or the refusal."""
     return {
         "trained": {name: trained(make) for name, make in OPTIMIZERS.items()}
         | {

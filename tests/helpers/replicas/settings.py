@@ -13,11 +13,12 @@ RISKY = [
     'XLA, `reduction="sum"`',
     "metrics `MeanIoU` and `R2Score(class_aggregation=None)`",
     "batch normalization, `synchronized=True`",
+    "loss scaling, mixed_float16",
 ]
 
 
 def results():
-    """Returns what contradicts the page, by setting, or `None`."""
+    """Returns the contradiction to the page, or `None`, by setting."""
     settings = {s.name: s for section in SECTIONS.values() for s in section}
     strategy = mirrored_on_two_devices()
     return {

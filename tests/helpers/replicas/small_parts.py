@@ -4,10 +4,9 @@ import keras
 import numpy as np
 import pytest
 from helpers.devices import mirrored_on_two_devices, scope_of
-from helpers.small_models import cross_entropy, random_batch, small_cnn
+from helpers.small_models import Noise, cross_entropy, random_batch, small_cnn
 
 from keras_diffkd import (
-    DistillationMethod,
     Distiller,
     LogitsKD,
     QuantizationAware,
@@ -43,7 +42,7 @@ class Assigning(keras.layers.Layer):
 
 
 def assigned(replicas, jit_compile):
-    """Returns what the layers kept: the draws, the kernel, how often it was called."""
+    """Returns the draws, the kernel and the count of calls that the layers kept."""
     keras.utils.set_random_seed(0)
     x, y = random_batch(np.random.default_rng(0), 32)
     with scope_of(replicas):
@@ -66,22 +65,6 @@ def check_what_is_assigned_ends_as_on_one_replica(found):
         np.testing.assert_allclose(kernel_of_two, kernel, rtol=1e-4)
         assert calls == calls_of_two == 4
         assert len(set(draws)) == 4  # The mean of both replicas, new in every step.
-
-
-class Noise(DistillationMethod):
-    """Shows what a replica draws."""
-
-    loss_weights = {}
-    metric_names = ("drawn",)
-
-    def build(self, teacher_shape, student_shape):
-        self.seed_generator = keras.random.SeedGenerator(1)
-        self.built = True
-
-    def compute_losses(
-        self, teacher_features, student_features, targets=None, training=True
-    ):
-        return {"drawn": keras.random.uniform((), seed=self.seed_generator)}
 
 
 def check_replicas_draw_different_noise(found):
@@ -129,7 +112,7 @@ def check_an_overflow_on_one_replica_skips_the_step_on_all(found):
 def not_finite_on_one_replica():
     """Trains with NaN in the share of the second replica, then without.
 
-    Returns what was drawn in the last step, too.
+    The results include the draws of the last step.
     """
     keras.utils.set_random_seed(0)
     x, y = random_batch(np.random.default_rng(0), 16)
@@ -207,7 +190,7 @@ def check_two_replicas_train_in_int8_as_one(found):
 
 
 def errors():
-    """What is said about models on other devices, by case."""
+    """Returns the messages about models on other devices, by case."""
     x, y = random_batch(np.random.default_rng(0), 16)
     said = {}
 
@@ -250,7 +233,7 @@ def check_what_does_not_fit_is_named(found):
 
 
 def results():
-    """Returns what the checks read."""
+    """Runs all parts on one and on two replicas."""
     return {
         "assigned": [assigned(1, False), assigned(2, False), assigned(2, True)],
         "overflow": overflow_on_one_replica(),
@@ -264,7 +247,7 @@ def results():
 
 
 def check(found):
-    """What layers assign, noise, steps that are skipped, int8, errors."""
+    """Checks assignments of layers, noise, skipped steps, int8 and errors."""
     check_what_is_assigned_ends_as_on_one_replica(found)
     check_replicas_draw_different_noise(found)
     check_an_overflow_on_one_replica_skips_the_step_on_all(found)

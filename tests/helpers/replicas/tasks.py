@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from helpers.devices import scope_of
+from helpers.replicas.comparison import check_same, freeze_statistics
 from helpers.small_models import cross_entropy
 from helpers.small_tasks import (
     DETECTOR_TAP,
@@ -25,12 +26,6 @@ def make_segmenter():
     teacher, student = segmenters()
     methods = [FitNet(SEGMENTER_TAP, SEGMENTER_TAP, weight=30.0), LogitsKD()]
     return teacher, student, methods, cross_entropy()
-
-
-def freeze_statistics(model):
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
 
 
 def compiled(make, replicas, jit_compile=False):
@@ -105,7 +100,7 @@ def losses_of_halves(data, alone, shared):
 
 
 def results():
-    """Returns what the checks read."""
+    """Trains both on one and on two replicas."""
     rng = np.random.default_rng(0)
     # RetinaNet divides by the objects of the batch that it sees, a replica's own: the
     # halves of a batch are the same images.
@@ -126,14 +121,6 @@ def results():
         },
         "losses of halves": losses_of_halves((x, y), alone, shared),
     }
-
-
-def check_same(ours, theirs):
-    for a, b in zip(ours["weights"], theirs["weights"], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    assert set(ours["logs"]) == set(theirs["logs"])
-    for log, value in theirs["logs"].items():
-        np.testing.assert_allclose(ours["logs"][log], value, rtol=1e-4, err_msg=log)
 
 
 def check_three_steps_are_the_same(found, task, run):
