@@ -5,10 +5,10 @@
 
 The first command runs those of the package, so that what is measured is what a user
 gets: for each seed a teacher, with the settings of its experiment file, and students of
-half its width, from the teacher's weights and from new ones, alone and with DiffKD on
-features; and the zoo's student. It can be interrupted at any time: each finished model
-is a line in `benchmarks/runs/shrunk_scenes.jsonl`. The second command writes the tables
-into docs/shrinking.md.
+three widths, from the teacher's weights and from new ones, alone, with KD (segmenters)
+and with DiffKD on features; and the zoo's student. It can be interrupted at any time:
+each finished model is a line in `benchmarks/runs/shrunk_scenes.jsonl`. The second
+command writes the tables into docs/shrinking.md.
 """
 
 import functools
@@ -36,11 +36,12 @@ HERE = Path(__file__).parent
 RUNS = HERE / "runs" / "shrunk_scenes.jsonl"
 PAGE = HERE.parent / "docs" / "shrinking.md"
 TITLE = "Segmenters and detectors"
-WIDTH = 0.5
-METHODS = {"student alone": "none", "DiffKD": "diffkd_features"}
+WIDTHS = (0.5, 0.75, 0.25)
+METHODS = {"student alone": "none", "KD": "kd", "DiffKD": "diffkd_features"}
 INHERITED, NEW, ZOO = "inherited", "new", "new, of the zoo"
 
 flags.DEFINE_integer("seeds", 5, "Seeds, of teachers and students.")
+flags.DEFINE_multi_enum("task", list(TASKS), list(TASKS), "Tasks; repeat the flag.")
 flags.DEFINE_integer("epochs", 2, "Epochs of the students.")
 flags.DEFINE_string("data_dir", "data", "TFDS data folder.")
 flags.DEFINE_string(
@@ -51,24 +52,31 @@ flags.DEFINE_boolean("table", False, "Write the tables instead.")
 
 
 class Task(NamedTuple):
-    """One model to train; the teacher has neither weights nor a method."""
+    """One model to train; neither teachers nor models of the zoo have a width."""
 
     task: str
+    width: float | None
     weights: str
     method: str
     seed: int
 
 
-def tasks(seeds):
-    """Returns the tasks, seed by seed, those of the zoo at the end."""
-    students = [(start, title) for start in (INHERITED, NEW) for title in METHODS]
-    zoo = [(ZOO, title) for title in METHODS]
+def tasks(names, seeds):
+    """Returns what to train of the named tasks, seed by seed, the zoo at the end."""
+    widths = [
+        (width, start, title)
+        for width in WIDTHS
+        for start in (INHERITED, NEW)
+        for title in METHODS
+    ]
+    zoo = [(None, ZOO, title) for title in ("student alone", "DiffKD")]
     return [
-        Task(task, *model, seed)
-        for models in ([("teacher", ""), *students], zoo)
+        Task(name, *model, seed)
+        for models in ([(None, "teacher", ""), *widths], zoo)
         for seed in range(seeds)
-        for task in TASKS
+        for name in names
         for model in models
+        if model[-1] in ("", *TASKS[name].methods)
     ]
 
 
@@ -77,7 +85,7 @@ def train(task, folder, data_dir, epochs):
     experiment = TASKS[task.task].experiment
     root = folder / f"{task.task}_{task.seed}"
     path = root / "teacher" / "teacher.keras"
-    if task.weights == "teacher":
+    if not path.exists():
         command(
             "diffkd-train-teacher",
             experiment,
@@ -85,10 +93,12 @@ def train(task, folder, data_dir, epochs):
             task.seed,
             data_dir=data_dir,
         )
+    if task.weights == "teacher":
         return record(task, load_model(str(path)), root / "teacher" / "teacher")
     keras.utils.set_random_seed(task.seed)
     spec, model = student_of(task, path)
-    run = root / f"{task.weights.split()[-1]}_{METHODS[task.method]}"
+    method = METHODS[task.method]
+    run = root / f"{task.weights.split()[-1]}_{task.width or ''}_{method}"
     command(
         "diffkd-distill",
         experiment,
@@ -96,7 +106,7 @@ def train(task, folder, data_dir, epochs):
         task.seed,
         f"--teacher={path}",
         f"--student={spec}",
-        f"--method={METHODS[task.method]}",
+        f"--method={method}",
         f"--epochs={epochs}",
         data_dir=data_dir,
     )
@@ -108,10 +118,10 @@ def student_of(task, teacher):
     if task.weights == ZOO:
         spec, classes = TASKS[task.task].zoo, TASKS[task.task].classes
         return spec, load_model(spec, input_shape=(64, 64, 3), num_classes=classes)
-    student = shrink(load_model(str(teacher)), WIDTH)
+    student = shrink(load_model(str(teacher)), task.width)
     if task.weights == INHERITED:
-        return f"shrink:{WIDTH:g}", student
-    path = teacher.parents[1] / "new.keras"
+        return f"shrink:{task.width:g}", student
+    path = teacher.parents[1] / f"new_{task.width:g}.keras"
     if not path.exists():
         with_new_weights(student).save(path)
     return str(path), student
@@ -167,7 +177,7 @@ def main(argv):
     )
     # The commands take both cores, and a teacher comes before its students.
     FinishedRuns(Path(options.runs), task_of).run(
-        job, tasks(options.seeds), workers=1, kind=lambda task: task[:3]
+        job, tasks(options.task, options.seeds), workers=1, kind=lambda task: task[:4]
     )
 
 
