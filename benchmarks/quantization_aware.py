@@ -1,4 +1,4 @@
-"""Compares int8 files of quantization-aware students with those after training.
+"""Compares int8 files of quantization-aware students with post-training int8.
 
     python benchmarks/quantization_aware.py --fashion=FOLDER --scenes=FOLDER
     python benchmarks/quantization_aware.py --table
@@ -11,10 +11,11 @@ benchmarks/digit_scenes.py. The second command writes the tables into docs/resul
 and draws docs/quantization.svg.
 
 For each seed a float student is trained once. From it go on, for as many steps each:
-the float student, whose files are calibrated after training, and quantization-aware
-students without a teacher, with KD, and with KD and DiffKD (detectors, which have no
-class scores of whole images, with DiffKD alone). The metric is that of the files in
-LiteRT and onnxruntime on all test images; nothing is chosen by it.
+the float student, whose files are calibrated (post-training int8), and
+quantization-aware students without a teacher, with KD, and with KD and DiffKD
+(detectors, which have no class scores of whole images, with DiffKD alone). The metric
+is that of the files in LiteRT and onnxruntime on all test images; nothing is chosen by
+it.
 """
 
 import functools

@@ -9,7 +9,7 @@ FORMATS = {"tflite_int8": "LiteRT", "onnx_int8": "onnxruntime"}
 FIGURE = "quantization.svg"
 COLORS = {"tflite_int8": "#b5651d", "onnx_int8": "#3b6ea5"}
 TITLES = {
-    FLOAT: "int8 after training",
+    FLOAT: "post-training int8",
     ALONE: "quantization-aware, no teacher",
     KD: "quantization-aware, KD",
     KD_DIFFKD: "quantization-aware, KD + DiffKD",

@@ -78,7 +78,7 @@ SHRINKING = [
     ),
     case(
         "a layer that is shared by an output and what is before it",
-        "no channels that may leave.*shared",
+        "no channels that can be removed.*shared",
         shared_by_others,
         width=0.5,
     ),

@@ -9,7 +9,7 @@ Example:
 
 --baseline also trains the student alone, and --seeds=5 repeats everything with five
 seeds. The same command again resumes, or says that nothing is left to do.
---quantization_aware=int8 trains the finished student on as int8 files compute it.
+--quantization_aware=int8 trains the finished student further, as int8 files compute it.
 """
 
 import functools

@@ -41,7 +41,7 @@ def standardized(logits):
 
 
 def check_standardizable(classes):
-    """Raises `ValueError` unless standardized logits of so many classes can teach."""
+    """Raises `ValueError` if there are too few classes to standardize logits."""
     if classes < 3:
         raise ValueError(
             "`standardize_logits=True` needs at least three classes: of two "

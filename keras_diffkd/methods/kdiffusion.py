@@ -36,7 +36,7 @@ class KDiffusion(DistillationMethod):
     The method trains a copy of the student that `Distiller` gets. `Distiller.strip`
     returns the trained student with the architecture, names and dtypes of the given
     one, the branches merged into one convolution. It returns a new model on each call,
-    and training may go on after it.
+    and you can continue training.
 
     Args:
         teacher_tap: The layer of the teacher's feature: a map

@@ -100,7 +100,7 @@ class Channels:
             self._reasons[root] = self._reasons[root] or reason
 
     def reason(self, atom):
-        """Returns why an atom stays, or `None` if it may leave."""
+        """Returns why an atom stays, or `None` if it can be removed."""
         return self._reasons[self._root(int(atom))]
 
     def all_fixed(self, atoms):

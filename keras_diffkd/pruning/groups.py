@@ -38,7 +38,7 @@ class Group:
 
 
 def channel_groups(channels):
-    """Returns the `Group`s of channels that may leave.
+    """Returns the `Group`s of channels that can be removed.
 
     Channels compete if exactly the same layers make them. So each layer keeps the same
     share of each of its parts, as after a concatenation that is added to.

@@ -54,7 +54,7 @@ class Shrinkable:
         if not self.groups:
             reasons = [f"{path} ({reason})" for path, reason in self.left.items()]
             raise ValueError(
-                f"{teacher.name!r} has no channels that may leave. At full width: "
+                f"{teacher.name!r} has no channels that can be removed. At full width: "
                 f"{', '.join(reasons)}. Choose another teacher"
             )
         self._scores = self._score(importance, data, loss)
@@ -84,11 +84,11 @@ class Shrinkable:
         return selected(self.graph, self.groups, self._scores, width, self.divisor)
 
     def check_width(self, width):
-        """Raises `ValueError` if no channel leaves at a width below 1."""
+        """Raises `ValueError` if a width below 1 removes no channel."""
         check_number("width", width, above=0, most=1)
         if width < 1 and self.stays(width).all():
             raise ValueError(
-                f"`width` must let channels leave. Received: width={width:g} with "
+                f"`width` must remove channels. Received: width={width:g} with "
                 f"divisor={self.divisor}, which all layers keep whole. Choose a "
                 "smaller width or divisor"
             )

@@ -48,7 +48,8 @@ def shrink(
         teacher: Built functional or sequential `keras.Model`, which may be nested. It
             does not change.
         width: Float in (0, 1], the share of channels to keep. Pass it or one limit.
-        max_parameters: Number. Take the widest model with at most so many parameters.
+        max_parameters: Number. Take the widest model with at most this many
+            parameters.
         max_multiply_adds: Number, the same for multiply-adds of one sample in kernels
             and attention. Unknown sizes of the input count as 1.
         max_kilobytes: Number, the same for thousands of bytes of weights in their own
@@ -61,12 +62,12 @@ def shrink(
             where there are none; `"taylor"`: those that change the loss most. Or a
             callable `(path, rows)`: `path` is that of a weight, `rows` an array
             `(channels, elements)`. It returns a score for each row. The scores of a
-            channel are added over all weights that would leave with it.
+            channel are added over all weights that are removed with it.
         data: Iterable of batches `(x, y)` for `"taylor"`. It reads at most 16.
         loss: Loss for `"taylor"`: a `keras.losses.Loss`, its name or a function. It may
             be left out if the teacher is compiled with one.
-        divisor: Integer. Each layer keeps a multiple of so many channels, and at least
-            so many, if it has them.
+        divisor: Integer. Each layer keeps a multiple of this number of channels, and at
+            least this number if it has as many.
         keep: Names or paths of layers whose outputs keep all channels.
         return_report: Boolean, whether to return a `ShrinkReport`, too.
 
@@ -75,7 +76,7 @@ def shrink(
 
     Raises:
         ValueError: If the teacher is subclassed, if an argument is invalid, if no
-            channel may leave, or if a limit cannot be met.
+            channel can be removed, or if a limit cannot be met.
 
     Example:
 

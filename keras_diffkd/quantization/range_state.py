@@ -100,7 +100,7 @@ class RangeState(keras.layers.Layer):
         return self._with_zero(site, self._variables[site.name].value)
 
     def _with_zero(self, site, pair):
-        """Returns a range with 0 inside, which a learned one may leave."""
+        """Returns a range that contains 0, which a learned range may not."""
         minimum, maximum = pair[0], pair[1]
         if self._learned:
             minimum = keras.ops.minimum(minimum, 0.0)

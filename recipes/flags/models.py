@@ -18,24 +18,24 @@ STUDENT = flags.DEFINE_string(
 MAX_LATENCY_MS = flags.DEFINE_float(
     "max_latency_ms",
     None,
-    "With --student=shrink: take the widest student whose TFLite file needs at most so "
-    "many milliseconds for an image on one thread of this machine.",
+    "With --student=shrink: the most milliseconds that the student's TFLite file may "
+    "take for an image, on one thread of this machine. Makes the widest such student.",
     lower_bound=0.0,
 )
 MAX_KB = flags.DEFINE_float(
     "max_kb",
     None,
-    "With --student=shrink: take the widest student whose TFLite file has at most so "
-    "many thousands of bytes.",
+    "With --student=shrink: the most thousands of bytes that the student's TFLite file "
+    "may have. Makes the widest such student.",
     lower_bound=0.0,
 )
 IMPORTANCE = flags.DEFINE_enum(
     "importance",
     None,
     ["l2", "batch_norm", "taylor"],
-    "Channels that --student=shrink keeps: those of the largest weights, of the "
-    "largest scales of batch normalization, or whose loss would change the loss most; "
-    "unset: l2.",
+    "Channels that --student=shrink keeps: those with the largest weights, with the "
+    "largest scales of batch normalization, or those whose removal would change the "
+    "loss most; unset: l2.",
 )
 ALLOW_CLASSES = flags.DEFINE_list(
     "allow_classes",

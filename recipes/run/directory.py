@@ -194,7 +194,7 @@ class RunDirectory:
         }
 
     def quantized_stage(self):
-        """Returns the stage that trains the student on, with the current flags."""
+        """Returns the stage that trains the student in int8, with the current flags."""
         folder = self.quantized.parent
         return Stage(folder, self.quantized, experiment.recorded())
 

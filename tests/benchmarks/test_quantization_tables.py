@@ -28,7 +28,7 @@ def test_differences_are_within_a_seed():
     exact = "91.00 ± 1.41"
     assert cells[2] == ["float", "2", exact, exact, "", exact, ""]
     title, count, own, value, gained, *_ = cells[3]
-    assert (title, count, own) == ("int8 after training", "2", exact)
+    assert (title, count, own) == ("post-training int8", "2", exact)
     assert (value, gained) == ("89.50 ± 2.12", "-1.50 ± 0.71")
     assert cells[4][2:5] == ["50.00 ± 0.00", "91.00 ± 0.00", "+0.00 ± 1.41"]
     assert tables.table(RECORDS[:3], RESNET, ARMS) == ""

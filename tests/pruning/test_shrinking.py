@@ -308,7 +308,7 @@ def subclassed():
         ),
         (small_cnn, {"width": 0.5, "keep": "stem"}, r"Received: \['stem'\]"),
         (subclassed, {"width": 0.5}, "SubclassedCNN.*keras.Model\\(inputs, outputs\\)"),
-        (all_fixed, {"width": 0.5}, r"no channels that may leave.*only \(an output"),
+        (all_fixed, {"width": 0.5}, r"can be removed.*only \(an output"),
         (without_config, {"width": 0.5}, r"'mine' \(NoConfig\), which fails"),
     ],
 )

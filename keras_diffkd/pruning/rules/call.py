@@ -69,7 +69,7 @@ class Call:
 
 @dataclasses.dataclass
 class Change:
-    """Says how a layer changes if channels leave.
+    """Says how a layer changes if channels are removed.
 
     Attributes:
         outputs: List of the labels of the output tensors.
