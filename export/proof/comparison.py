@@ -16,6 +16,8 @@ DISAGREEMENT = Thresholds.disagreement_of_pixels
 TIE = 2e-4
 # Without a tolerance: how far boxes (of the image's size) and scores may differ.
 SAME_DETECTION = 0.05
+# The output of a detector with the logits of the classes of each anchor.
+DETECTOR_LOGITS = "cls_logits"
 
 
 def compare(outputs, reference, tolerance, predictions=None, *, must_agree=True):
@@ -143,7 +145,8 @@ def class_scores(outputs):
     list(class_scores({"boxes": boxes, "cls_logits": logits}))  # ["cls_logits"]
     ```
     """
-    name = "cls_logits"  # The other outputs of detectors are boxes.
+    # The other outputs of detectors are boxes.
+    name = DETECTOR_LOGITS
     return {name: outputs[name]} if name in outputs else outputs
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from keras_diffkd.quantization.ranges import QuantizationRanges, step_of
 
 from ..records.results import SimulationDifference
+from ..serving.detection import NMS
 from ..serving.simulated import output_steps, simulated
-from .comparison import agreement, are_detections, class_scores
+from .comparison import DETECTOR_LOGITS, agreement, are_detections, class_scores
 from .reference import KerasRunner, predict
 
 
@@ -88,16 +89,28 @@ def _measure(outputs, simulation, predictions):
             for name, step in simulation.steps.items()
         ]
     )
-    agree = [
-        agreement(output, simulation.outputs[name], predictions[name])
-        for name, output in class_scores(outputs).items()
-        if predictions[name].kind != "number"
-    ]
+    agree = [np.zeros(0, bool)]
+    for name, output in class_scores(outputs).items():
+        if predictions[name].kind != "number":
+            agree.append(
+                _agreement(name, output, simulation.outputs[name], predictions[name])
+            )
+    agree = np.concatenate(agree)
     return SimulationDifference(
         mean_steps=float(steps.mean()),
         max_steps=float(steps.max()),
-        agreement=float(np.concatenate(agree).mean()) if agree else None,
+        agreement=float(agree.mean()) if agree.size else None,
     )
+
+
+def _agreement(name, output, simulated, prediction):
+    """Returns `agreement`, of a detector only for the anchors that see an object."""
+    agree = agreement(output, simulated, prediction)
+    if name != DETECTOR_LOGITS or prediction.kind != "class":
+        return agree
+    # On background, which is most of an image, the best class is of no use.
+    score = NMS["score_threshold"]
+    return agree[simulated.max(axis=-1).ravel() > math.log(score / (1 - score))]
 
 
 def _judge(found, outputs, reference, thresholds):
