@@ -9,6 +9,7 @@ from scene_commands import command
 
 from keras_diffkd import DiffKD, Distiller, LogitsKD
 from keras_diffkd.models import load_model
+from keras_diffkd.recipes.methods_first import frozen
 from keras_diffkd.recipes.tasks.detection import Detection
 from keras_diffkd.recipes.tasks.segmentation import Segmentation
 
@@ -62,41 +63,51 @@ def base_models(name, seed, folder, data_dir):
     return teacher, student
 
 
-def train_further(name, arms, seed, paths, data, quantization):
+def train_further(name, arms, seed, paths, data, quantization, methods_first=False):
     """Trains a float student on, and returns the distiller.
 
     Args:
         name: A key of `SCENES`.
-        arms: Names of methods, of "KD" and "DiffKD".
+        arms: Names of methods, of "KD", "KD, temperature 1" and "DiffKD".
         seed: Integer.
         paths: Those of `base_models`.
         data: The data set.
         quantization: `QuantizationAware` or None.
+        methods_first: Boolean, whether the methods' own layers train for an epoch
+            before the student, with the rate of its first training.
     """
     task, _, _, taps, make_optimizer, rate = SCENES[name]
     teacher, student = (load_model(str(path)) for path in paths)
     keras.utils.set_random_seed(seed)
     make = {
         "KD": lambda: LogitsKD(),
+        "KD, temperature 1": lambda: LogitsKD(temperature=1.0),
         "DiffKD": lambda: DiffKD(taps, taps, latent_channels=64, seed=seed),
     }
     distiller = Distiller(
         teacher, student, [make[arm]() for arm in arms], quantization=quantization
     )
     task.prepare_student(distiller.student)
-    steps = FURTHER_EPOCHS * data.steps_per_epoch
-    distiller.compile(
-        make_optimizer(keras.optimizers.schedules.CosineDecay(rate, steps)),
-        **task.compile_arguments(data),
-        preflight=False,
-    )
-    distiller.fit(
-        data.train,
-        epochs=FURTHER_EPOCHS,
-        steps_per_epoch=data.steps_per_epoch,
-        shuffle=False,
-        verbose=0,
-    )
+
+    def fit(epochs, rate):
+        steps = epochs * data.steps_per_epoch
+        distiller.compile(
+            make_optimizer(keras.optimizers.schedules.CosineDecay(rate, steps)),
+            **task.compile_arguments(data),
+            preflight=False,
+        )
+        distiller.fit(
+            data.train,
+            epochs=epochs,
+            steps_per_epoch=data.steps_per_epoch,
+            shuffle=False,
+            verbose=0,
+        )
+
+    if methods_first:
+        with frozen(distiller.student):
+            fit(1, 10 * rate)
+    fit(FURTHER_EPOCHS, rate)
     return distiller
 
 

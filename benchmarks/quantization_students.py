@@ -27,6 +27,7 @@ from keras_diffkd.export import export_student
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.models.fashion import fashion_net
+from keras_diffkd.recipes.methods_first import frozen
 
 TEACHER = Path(__file__).parent / "runs" / "fashion" / "teacher.weights.h5"
 REGIME = Regime("all images labeled", None, 1)
@@ -36,7 +37,19 @@ FIRST, FURTHER = (2340, 0.05), (936, 0.01)
 CALIBRATION_SAMPLES = 256
 FLOAT, ALONE, KD, KD_DIFFKD = "float", "no teacher", "KD", KD_FEATURES
 DIFFKD = "DiffKD (features)"
+# Of pixels.
+KD_1, KD_1_DIFFKD_FIRST = (
+    "KD, temperature 1",
+    "KD, temperature 1, DiffKD, methods first",
+)
+KD_DIFFKD_FIRST, DIFFKD_FIRST = (
+    f"{KD_DIFFKD}, methods first",
+    f"{DIFFKD}, methods first",
+)
+METHODS_FIRST = {KD_1_DIFFKD_FIRST, KD_DIFFKD_FIRST, DIFFKD_FIRST}
 ARMS = (FLOAT, ALONE, KD, KD_DIFFKD)
+# The rate, and steps of one epoch, of the methods' own layers.
+METHOD_STEPS = (468, 0.05)
 MOBILENET, RESNET = "MobileNetV2, width 0.35", "ResNet, 20k weights"
 # Expansion, channels at width 1, blocks and stride of the stages of MobileNetV2; the
 # strides are those for 28x28 pixels, so that 4x4 are left.
@@ -120,9 +133,11 @@ def resnet():
 
 NETWORKS = {MOBILENET: mobilenet_v2, RESNET: resnet}
 STUDENT_ARMS = {
-    **dict.fromkeys((*NETWORKS, scenes.SEGMENTER), ARMS),
+    MOBILENET: ARMS,
+    RESNET: (*ARMS, KD_DIFFKD_FIRST),
+    scenes.SEGMENTER: (*ARMS, KD_1, KD_1_DIFFKD_FIRST),
     # It has no class scores of whole images.
-    scenes.DETECTOR: (FLOAT, ALONE, DIFFKD),
+    scenes.DETECTOR: (FLOAT, ALONE, DIFFKD, DIFFKD_FIRST),
 }
 
 
@@ -164,9 +179,14 @@ def train_fashion(task, files, quantization):
     """
     data = load_data(files)
     student = float_student(task, data, files.bases)
-    methods = METHODS[task.arm](BALANCED) if task.arm in METHODS else []
+    methods = METHODS.get(task.arm.removesuffix(", methods first"))
+    methods = methods(BALANCED) if methods else []
     keras.utils.set_random_seed(task.seed)
-    distiller = fit(student, methods, data, task.seed, *FURTHER, quantization)
+    distiller = stored_distiller(student, methods, data, quantization)
+    if task.arm in METHODS_FIRST:
+        with frozen(student):
+            fit(distiller, data, task.seed, *METHOD_STEPS)
+    fit(distiller, data, task.seed, *FURTHER)
     chosen = np.linspace(0, len(data.images) - 1, CALIBRATION_SAMPLES).astype(int)
     options = {"samples": data.test, "calibration_samples": data.images[chosen]}
     return distiller, "accuracy", [FIRST[0], FURTHER[0]], options
@@ -176,10 +196,22 @@ def train_scenes(task, files, quantization):
     """Trains a segmenter or detector of digit scenes further, as `train_fashion`."""
     data = scenes.load_scenes(task.student, files.scenes_data)
     paths = scenes.base_models(task.student, task.seed, files.bases, files.scenes_data)
-    arms = {KD: ["KD"], DIFFKD: ["DiffKD"], KD_DIFFKD: ["KD", "DiffKD"]}
-    arms = arms.get(task.arm, [])
+    arms = {
+        KD: ["KD"],
+        KD_1: ["KD, temperature 1"],
+        DIFFKD: ["DiffKD"],
+        DIFFKD_FIRST: ["DiffKD"],
+        KD_DIFFKD: ["KD", "DiffKD"],
+        KD_1_DIFFKD_FIRST: ["KD, temperature 1", "DiffKD"],
+    }
     distiller = scenes.train_further(
-        task.student, arms, task.seed, paths, data, quantization
+        task.student,
+        arms.get(task.arm, []),
+        task.seed,
+        paths,
+        data,
+        quantization,
+        methods_first=task.arm in METHODS_FIRST,
     )
     kind, _, metric, *_ = SCENES[task.student]
     options = {
@@ -198,7 +230,7 @@ def float_student(task, data, bases):
     student = NETWORKS[task.student]()
     path = bases / f"{student.count_params()}_{task.seed}.weights.h5"
     if not path.exists():
-        fit(student, [], data, task.seed, *FIRST)
+        fit(stored_distiller(student, [], data), data, task.seed, *FIRST)
         bases.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f"unfinished_{path.name}")
         student.save_weights(aside)
@@ -207,9 +239,8 @@ def float_student(task, data, bases):
     return student
 
 
-def fit(student, methods, data, seed, steps, rate, quantization=None):
-    """Trains with a falling learning rate, and returns the distiller."""
-    distiller = stored_distiller(student, methods, data, quantization)
+def fit(distiller, data, seed, steps, rate):
+    """Trains with a falling learning rate."""
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
     distiller.compile(
         keras.optimizers.SGD(schedule, momentum=0.9),
@@ -219,9 +250,10 @@ def fit(student, methods, data, seed, steps, rate, quantization=None):
         steps_per_execution=STEPS_PER_EXECUTION,
         preflight=False,
     )
-    batches = data.batches("report", REGIME, seed, BATCH_SIZE, taps_of(methods))
+    batches = data.batches(
+        "report", REGIME, seed, BATCH_SIZE, taps_of(distiller.methods)
+    )
     distiller.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
-    return distiller
 
 
 def measure(student, metric, ranges, calibration_samples, **options):

@@ -2,7 +2,18 @@
 
 import statistics
 
-from quantization_students import ALONE, DIFFKD, FLOAT, KD, KD_DIFFKD, STUDENT_ARMS
+from quantization_students import (
+    ALONE,
+    DIFFKD,
+    DIFFKD_FIRST,
+    FLOAT,
+    KD,
+    KD_1,
+    KD_1_DIFFKD_FIRST,
+    KD_DIFFKD,
+    KD_DIFFKD_FIRST,
+    STUDENT_ARMS,
+)
 from report import markdown_table
 
 FORMATS = {"tflite_int8": "LiteRT", "onnx_int8": "onnxruntime"}
@@ -13,7 +24,11 @@ TITLES = {
     ALONE: "quantization-aware, no teacher",
     KD: "quantization-aware, KD",
     KD_DIFFKD: "quantization-aware, KD + DiffKD",
+    KD_DIFFKD_FIRST: "the same, methods first",
+    KD_1: "quantization-aware, KD, temperature 1",
+    KD_1_DIFFKD_FIRST: "the same + DiffKD, methods first",
     DIFFKD: "quantization-aware, DiffKD",
+    DIFFKD_FIRST: "the same, methods first",
 }
 
 

@@ -1,4 +1,4 @@
-"""Trains the finished student of a run on, as int8 runtimes compute it.
+"""Trains the finished student of a run further, as int8 runtimes compute it.
 
 The folder `int8` of a run holds the records of this training, and:
 
@@ -34,8 +34,8 @@ QUANTIZATION_AWARE = absl_flags.DEFINE_enum(
     "quantization_aware",
     None,
     ["int8"],
-    "Train the finished student on as int8 files compute it, in R/int8: the same line "
-    "as before with this flag. Without a finished student, train it first.",
+    "Train the finished student further, as int8 files compute it, in R/int8: the same "
+    "line as before with this flag. Without a finished student, train it first.",
 )
 QUANTIZATION_EPOCHS = absl_flags.DEFINE_integer(
     "quantization_epochs",
@@ -96,21 +96,29 @@ def check_student(student):
 
 @contextlib.contextmanager
 def quantization_flags():
-    """Sets the flags of a training to those of the quantization-aware one."""
+    """Sets the flags of a training to those of the quantization-aware one.
+
+    Yields:
+        float, the learning rate of the methods' own layers.
+    """
     epochs = QUANTIZATION_EPOCHS.value or max(1, flags.EPOCHS.value // 10)
-    rate = QUANTIZATION_LEARNING_RATE.value or flags.LEARNING_RATE.value / 10
+    method_rate = flags.LEARNING_RATE.value
+    rate = QUANTIZATION_LEARNING_RATE.value or method_rate / 10
+    first = flags.METHOD_EPOCHS.value
     with changed(
         epochs=epochs,
         learning_rate=rate,
         lr_schedule="cosine",
         milestones=[],
         warmup_epochs=0,
+        # The student is trained, and the methods' layers are new.
+        method_epochs=1 if first is None else first,
     ):
-        yield
+        yield method_rate
 
 
 def train_quantized(run):
-    """Trains the finished student of a run on, unless that is done.
+    """Trains the finished student of a run further, unless that is done.
 
     Args:
         run: `RunDirectory` whose student is finished.
@@ -118,7 +126,7 @@ def train_quantized(run):
     Raises:
         ValueError: if `R/int8` holds another training, or one of another student.
     """
-    with quantization_flags():
+    with quantization_flags() as method_rate:
         stage = run.quantized_stage()
         stage.check()
         start = stage.folder / "float.keras"
@@ -132,10 +140,10 @@ def train_quantized(run):
         data = load_data()
         cache = wanted_cache(run, data, methods)
         with cluster.scope():
-            _train(run, data, stage, start, methods, cache)
+            _train(run, data, stage, start, methods, cache, method_rate)
 
 
-def _train(run, data, stage, start, methods, cache):
+def _train(run, data, stage, start, methods, cache, method_rate):
     teacher = load_teacher(run, data, methods) if methods else None
     path = start if start.exists() else run.student
     distiller = distil_from(
@@ -155,7 +163,7 @@ def _train(run, data, stage, start, methods, cache):
             if not start.exists():
                 with written_with_checksum(start) as aside:
                     shutil.copyfile(run.student, aside)
-        train(distiller, stage, distilled, cache)
+        train(distiller, stage, distilled, cache, method_rate)
     left_float = distiller.quantization_ranges().not_simulated
     if left_float and cluster.is_chief():
         print(f"Not rounded in training: {', '.join(left_float)}", file=sys.stderr)

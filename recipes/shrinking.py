@@ -102,6 +102,9 @@ def prepare_flags():
         )
     if not is_wanted():
         return
+    if flags.METHOD_EPOCHS.value is None:
+        # The student begins with trained weights, and the methods' layers are new.
+        flags.FLAGS["method_epochs"].value = 1
     width = _given_width()
     if (width is None) != bool(limits):
         raise ValueError(

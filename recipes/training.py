@@ -15,7 +15,7 @@ from keras_diffkd.callbacks import FeaturePictures, TrainingBackup
 from keras_diffkd.errors import OtherTrainingError
 from keras_diffkd.validation.models import check_finite_weights
 
-from . import cluster, flags, tasks
+from . import cluster, flags, methods_first, tasks
 from .activation_ranges import FILE_NAME as RANGES_NAME
 from .data import data_fingerprint, load_again
 from .run.directory import RunDirectory
@@ -67,27 +67,34 @@ def build_distiller(
         quantization=quantization,
         task_loss_weight=flags.TASK_LOSS_WEIGHT.value if methods else 1.0,
     )
-    task = tasks.current()
-    task.prepare_student(distiller.student)
+    tasks.current().prepare_student(distiller.student)
+    _compile(distiller, data)
+    return distiller
+
+
+def _compile(distiller, data):
     distiller.compile(
         build_optimizer(_steps_per_epoch(data)),
-        **task.compile_arguments(data),
+        **tasks.current().compile_arguments(data),
         jit_compile={"true": True, "false": False}.get(flags.JIT_COMPILE.value, "auto"),
         max_skipped_steps=flags.MAX_SKIPPED_STEPS.value,
         # `preflight.check_training` does it before anything is written.
         preflight=False,
     )
-    return distiller
 
 
-def train(distiller, stage, data, cache=None):
+def train(distiller, stage, data, cache=None, method_rate=None):
     """Trains the rest of `--epochs` and saves the student of the stage.
+
+    Before the first step, `--method_epochs` train the methods' own layers.
 
     Args:
         distiller: compiled `Distiller`.
         stage: `Stage` whose folder takes metrics, events and snapshots.
         data: the `ClassificationData` that `build_distiller` took.
         cache: `TeacherCache` whose outputs the distiller's teacher takes, or `None`.
+        method_rate: float, learning rate of the methods' own layers, or `None` for
+            `--learning_rate`.
 
     Raises:
         TrainingDivergedError: if a step is not finite, whose batch is then in
@@ -108,11 +115,14 @@ def train(distiller, stage, data, cache=None):
         _say(f"Resuming {stage.folder} after epoch {at.epoch}{inside}")
         data = with_stored_outputs(load_again(data, at.step), cache, distiller)
     records = stage if cluster.is_chief() else _in_scratch_folder(stage)
-    # The random draws do not depend on earlier trainings in this process.
-    keras.utils.set_random_seed(flags.SEED.value)
     started = time.monotonic()
     stage.failed_batch.unlink(missing_ok=True)
     try:
+        if not at.step and methods_first.are_wanted(distiller):
+            rate = method_rate or flags.LEARNING_RATE.value
+            _train_methods(distiller, records, data, cache, rate)
+        # The random draws do not depend on earlier trainings in this process.
+        keras.utils.set_random_seed(flags.SEED.value)
         distiller.fit(
             cluster.training_data(data),
             epochs=flags.EPOCHS.value,
@@ -144,6 +154,31 @@ def train(distiller, stage, data, cache=None):
             ranges.save(stage.model_path.with_name(RANGES_NAME))
         save_model(student, stage.model_path)
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
+
+
+def _train_methods(distiller, records, data, cache, learning_rate):
+    """Trains the methods' own layers while the student stands still.
+
+    A training that is interrupted here begins again.
+    """
+    # The student's training begins with its own first batch.
+    data = with_stored_outputs(load_again(data, 0), cache, distiller)
+    keras.utils.set_random_seed(flags.SEED.value)
+    shown = [Progress("methods' own layers")] if cluster.is_chief() else []
+    with (
+        methods_first.frozen(distiller.student),
+        methods_first.method_flags(learning_rate),
+    ):
+        _compile(distiller, data)
+        distiller.fit(
+            cluster.training_data(data),
+            epochs=flags.EPOCHS.value,
+            steps_per_epoch=_steps_per_epoch(data),
+            shuffle=False,
+            callbacks=shown,
+            verbose=0,
+        )
+    _compile(distiller, data)
 
 
 def locked(run):

@@ -49,12 +49,21 @@ def check_weights(findings, distiller):
 
 def check_trainable(findings, distiller):
     """Adds a problem if the student has nothing to train."""
-    if not distiller.student.trainable_variables:
+    student = distiller.student
+    if student.trainable_variables:
+        return
+    received = f"Received: 0 trainable of {len(student.variables)} variables. "
+    if distiller.trainable_variables:
+        findings.warn(
+            f"The student {student.name!r} has no trainable weights: only layers of "
+            f"the methods are trained. {received}Set `distiller.student.trainable = "
+            "True` and compile again to train the student."
+        )
+    else:
         findings.error(
-            f"The student {distiller.student.name!r} has no trainable weights, so "
-            "training would not change it. Received: 0 trainable of "
-            f"{len(distiller.student.variables)} variables. Set "
-            "`student.trainable = True` before you pass it to Distiller."
+            f"The student {student.name!r} has no trainable weights, so training would "
+            f"not change it. {received}Set `student.trainable = True` before you pass "
+            "it to Distiller."
         )
 
 

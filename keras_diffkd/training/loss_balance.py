@@ -94,8 +94,14 @@ def make_loss_balance(distiller):
     return LossBalance(names) if names else None
 
 
+def is_balancing(distiller):
+    """Returns whether steps measure gradients, which needs a student that trains."""
+    is_training = bool(distiller.student.trainable_variables)
+    return distiller.loss_balance is not None and is_training
+
+
 def balanced_losses(distiller, losses, weights, tapped, loss_scale):
-    """Returns the `BalancedLosses` of a step, or `None` if no weight is balanced.
+    """Returns the `BalancedLosses` of a step, or `None` unless it is balancing.
 
     Args:
         distiller: The `Distiller`.
@@ -105,7 +111,7 @@ def balanced_losses(distiller, losses, weights, tapped, loss_scale):
         loss_scale: Float that keeps gradients of half precision from vanishing.
     """
     balance = distiller.loss_balance
-    if balance is None:
+    if not is_balancing(distiller):
         return None
     scalars = [weights["task_loss"] * losses["task_loss"]]
     matching = []

@@ -2,7 +2,11 @@
 
 from keras_diffkd.features.tapped_tensors import TappedTensors
 from keras_diffkd.training.counted_positions import counted_positions
-from keras_diffkd.training.loss_balance import balanced_losses, weights_in_logs
+from keras_diffkd.training.loss_balance import (
+    balanced_losses,
+    is_balancing,
+    weights_in_logs,
+)
 from keras_diffkd.training.masks import with_masks
 from keras_diffkd.training.scope import StepScope, fold
 from keras_diffkd.training.state import (
@@ -24,7 +28,7 @@ def step(distiller, values, batch):
     Returns:
         `(scaled loss, StepResults)`.
     """
-    tapped = TappedTensors(values.offsets) if distiller.loss_balance else None
+    tapped = TappedTensors(values.offsets) if is_balancing(distiller) else None
     with _scope(distiller, values) as scope:
         y_pred, features = distiller.tapped_features(batch.x, collector=tapped)
         weights = distiller.record.loss_weights.by_name(distiller, values.loss_weights)

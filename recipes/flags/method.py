@@ -83,6 +83,14 @@ STANDARDIZE_LOGITS = flags.DEFINE_boolean(
     "Standardize each row of logits before kd, dist, dkd and DiffKD on logits compare "
     "them (LSKD).",
 )
+METHOD_EPOCHS = flags.DEFINE_integer(
+    "method_epochs",
+    None,
+    "Epochs that train only the methods' own layers, before the student: new layers "
+    "mislead a student that is already trained. Unset: 1 for --student=shrink and for "
+    "--quantization_aware, else 0.",
+    lower_bound=0,
+)
 TASK_LOSS_WEIGHT = flags.DEFINE_float(
     "task_loss_weight", 1.0, "Weight of the labels' loss.", lower_bound=0.0
 )

@@ -14,7 +14,7 @@ from keras_diffkd import (
     LogitsKD,
 )
 from keras_diffkd.callbacks import TrainingBackup
-from keras_diffkd.errors import PreflightError
+from keras_diffkd.errors import PreflightError, PreflightWarning
 from keras_diffkd.training import loss_balance
 
 MODES = {"plain": {}, "eager": {"run_eagerly": True}, "compiled": {"jit_compile": True}}
@@ -313,3 +313,20 @@ def test_a_weight_that_was_a_number_cannot_become_balanced(data):
 def test_other_texts_are_refused(weight):
     with pytest.raises(ValueError, match=r'`weight` must be .*"balanced".*Received'):
         LogitsKD(weight=weight)
+
+
+def test_a_student_that_stands_still_is_not_measured(data):
+    distiller = make_distiller([FitNet("features", "features", weight="balanced")], 0.1)
+    distiller.student.trainable = False
+    distiller.compile(keras.optimizers.SGD(0.1), cross_entropy())
+    before = [np.array(v) for v in distiller.methods[0].trainable_variables]
+    with pytest.warns(PreflightWarning, match="only layers of the methods are trained"):
+        distiller.fit(*data, batch_size=4, verbose=0)
+    assert int(distiller.loss_balance.steps) == 0
+    after = map(np.array, distiller.methods[0].trainable_variables)
+    assert not all(map(np.array_equal, before, after))
+
+    distiller.student.trainable = True
+    distiller.compile(keras.optimizers.SGD(0.1), cross_entropy())
+    distiller.fit(*data, batch_size=4, verbose=0)
+    assert int(distiller.loss_balance.steps) > 0

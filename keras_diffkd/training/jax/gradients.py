@@ -3,7 +3,7 @@
 import jax
 
 from keras_diffkd.training.finite import finiteness
-from keras_diffkd.training.loss_balance import with_gradient_norms
+from keras_diffkd.training.loss_balance import is_balancing, with_gradient_norms
 from keras_diffkd.training.step import step
 
 
@@ -40,7 +40,7 @@ def make_gradient_function(distiller, jit_compile):
 
 def _offsets(distiller, values, batch):
     """Returns zeros to add to the student's tapped tensors, or `None` without need."""
-    if distiller.loss_balance is None:
+    if not is_balancing(distiller):
         return None
     tensors = jax.eval_shape(lambda: step(distiller, values, batch)[1].balanced.tensors)
     return [jax.numpy.zeros(tensor.shape, tensor.dtype) for tensor in tensors]

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_diffkd.keras_private.layers import all_layers
 from keras_diffkd.training.finite import finiteness
-from keras_diffkd.training.loss_balance import with_gradient_norms
+from keras_diffkd.training.loss_balance import is_balancing, with_gradient_norms
 from keras_diffkd.training.state import state_variables
 from keras_diffkd.training.step import step
 from keras_diffkd.training.tensorflow.fused_batch_norm import fused
@@ -29,7 +29,7 @@ def make_gradient_function(distiller, jit_compile):
     def gradients_of(share, values, batch):
         trainable = values.trainable
         tape = tf.GradientTape(
-            persistent=distiller.loss_balance is not None,
+            persistent=is_balancing(distiller),
             watch_accessed_variables=False,
         )
         with sharing(share), tape:
