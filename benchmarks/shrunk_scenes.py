@@ -6,8 +6,9 @@
 The first command runs those of the package, so that what is measured is what a user
 gets: for each seed a teacher, with the settings of its experiment file, and students of
 three widths, from the teacher's weights and from new ones, alone, with KD (segmenters)
-and with DiffKD on features; and the zoo's student. It can be interrupted at any time:
-each finished model is a line in `benchmarks/runs/shrunk_scenes.jsonl`. The second
+and with DiffKD on features; and the zoo's student. Where the teacher's weights are the
+first ones, DiffKD's own layers train for an epoch before. It can be interrupted at any
+time: each finished model is a line in `benchmarks/runs/shrunk_scenes.jsonl`. The second
 command writes the tables into docs/shrinking.md.
 """
 
@@ -27,7 +28,7 @@ from fashion_training import revision
 from finished_runs import FinishedRuns, read_lines
 from report import describe_machine, write_section
 from scene_commands import command
-from shrunk_scenes_table import TASKS, report
+from shrunk_scenes_table import ALONE, AT_ONCE, TASKS, report
 
 from keras_diffkd import shrink
 from keras_diffkd.models import load_model
@@ -37,7 +38,13 @@ RUNS = HERE / "runs" / "shrunk_scenes.jsonl"
 PAGE = HERE.parent / "docs" / "shrinking.md"
 TITLE = "Segmenters and detectors"
 WIDTHS = (0.5, 0.75, 0.25)
-METHODS = {"student alone": "none", "KD": "kd", "DiffKD": "diffkd_features"}
+METHODS = {
+    ALONE: ["--method=none"],
+    "KD": ["--method=kd"],
+    "DiffKD": ["--method=diffkd_features"],
+    # Without an epoch of its own layers, which students from the teacher have.
+    AT_ONCE: ["--method=diffkd_features", "--method_epochs=0"],
+}
 INHERITED, NEW, ZOO = "inherited", "new", "new, of the zoo"
 
 flags.DEFINE_integer("seeds", 5, "Seeds, of teachers and students.")
@@ -68,8 +75,9 @@ def tasks(names, seeds):
         for width in WIDTHS
         for start in (INHERITED, NEW)
         for title in METHODS
+        if title != AT_ONCE or (width, start) == (WIDTHS[0], INHERITED)
     ]
-    zoo = [(None, ZOO, title) for title in ("student alone", "DiffKD")]
+    zoo = [(None, ZOO, title) for title in (ALONE, "DiffKD")]
     return [
         Task(name, *model, seed)
         for models in ([(None, "teacher", ""), *widths], zoo)
@@ -97,8 +105,8 @@ def train(task, folder, data_dir, epochs):
         return record(task, load_model(str(path)), root / "teacher" / "teacher")
     keras.utils.set_random_seed(task.seed)
     spec, model = student_of(task, path)
-    method = METHODS[task.method]
-    run = root / f"{task.weights.split()[-1]}_{task.width or ''}_{method}"
+    model_name = f"{task.weights} {task.width or ''} {task.method}"
+    run = root / model_name.replace(",", "").replace(" ", "_")
     command(
         "diffkd-distill",
         experiment,
@@ -106,7 +114,7 @@ def train(task, folder, data_dir, epochs):
         task.seed,
         f"--teacher={path}",
         f"--student={spec}",
-        f"--method={method}",
+        *METHODS[task.method],
         f"--epochs={epochs}",
         data_dir=data_dir,
     )
