@@ -13,7 +13,8 @@ and draws docs/quantization.svg.
 For each seed a float student is trained once. From it go on, for as many steps each:
 the float student, whose files are calibrated (post-training int8), and
 quantization-aware students without a teacher, with KD, and with KD and DiffKD
-(detectors, which have no class scores of whole images, with DiffKD alone). The metric
+(detectors, which have no class scores of whole images, with DiffKD alone). "Methods
+first": before, their own layers train for an epoch while the student stands still. The metric
 is that of the files in LiteRT and onnxruntime on all test images; nothing is chosen by
 it.
 """
@@ -43,6 +44,9 @@ flags.DEFINE_string("scenes", "data", "TFDS data folder.")
 flags.DEFINE_string("runs", str(RUNS), "File of finished students.")
 flags.DEFINE_string("cache", "runs/fashion", "Folder of the teacher's outputs.")
 flags.DEFINE_string("bases", "runs/quantization", "Folder of float students.")
+flags.DEFINE_multi_enum(
+    "student", list(STUDENT_ARMS), list(STUDENT_ARMS), "Students; repeat the flag."
+)
 flags.DEFINE_integer("seeds", 5, "Seeds.")
 flags.DEFINE_integer("workers", 1, "Processes, one thread each.")
 flags.DEFINE_boolean("table", False, "Write the table instead.")
@@ -71,8 +75,8 @@ def main(argv):
         [
             Task(student, arm, seed)
             for seed in range(options.seeds)
-            for student, arms in STUDENT_ARMS.items()
-            for arm in arms
+            for student in options.student
+            for arm in STUDENT_ARMS[student]
         ],
         workers=options.workers,
         initializer=begin_process,
