@@ -14,9 +14,9 @@ For each seed a float student is trained once. From it go on, for as many steps 
 the float student, whose files are calibrated (post-training int8), and
 quantization-aware students without a teacher, with KD, and with KD and DiffKD
 (detectors, which have no class scores of whole images, with DiffKD alone). "Methods
-first": before, their own layers train for an epoch while the student stands still. The metric
-is that of the files in LiteRT and onnxruntime on all test images; nothing is chosen by
-it.
+first": before, their own layers train for an epoch while the student stands still. The
+metric is that of the files in LiteRT and onnxruntime on all test images; nothing is
+chosen by it.
 """
 
 import functools
