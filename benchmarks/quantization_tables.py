@@ -162,24 +162,23 @@ def draw(records, path):
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "keras-diffkd"  # The same file every time.
-    rows = [
-        (student, arm, gains)
-        for student, arms in STUDENT_ARMS.items()
-        for arm, gains in gains_of(records, student, arms).items()
-    ]
+    rows = []
+    for student, arms in STUDENT_ARMS.items():
+        if gains := gains_of(records, student, arms):
+            rows += [(student, {}), *((TITLES[arm], gains[arm]) for arm in gains)]
     figure = Figure(figsize=(8, 0.8 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for y, (_, _, gains) in enumerate(rows):
-        for name, marker in (("tflite_int8", "o"), ("onnx_int8", "x")):
-            points = gains[name]
+    for y, (_, gains) in enumerate(rows):
+        for name, points in gains.items():
+            marker = {"tflite_int8": "o", "onnx_int8": "x"}[name]
             axes.plot(points, [y] * len(points), marker, color=COLORS[name], ms=5)
     for name, marker in (("tflite_int8", "o"), ("onnx_int8", "x")):
         axes.plot([], [], marker, color=COLORS[name], label=FORMATS[name])
     axes.legend(fontsize=8, loc="best")
     axes.axvline(0, color="0.3", linewidth=1)
-    axes.set_yticks(
-        range(len(rows)), [f"{student}: {TITLES[arm]}" for student, arm, _ in rows]
-    )
+    axes.set_yticks(range(len(rows)), [title for title, _ in rows])
+    for label, (_, gains) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight("normal" if gains else "bold")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("int8 file minus float student, points")
     axes.grid(axis="x", alpha=0.3)
