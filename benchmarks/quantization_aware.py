@@ -38,14 +38,14 @@ RUNS = HERE / "runs" / "quantization_aware.jsonl"
 PAGE = HERE.parent / "docs" / "results.md"
 TITLE = "Quantization-aware training"
 
-# The commands define --data_dir.
+# The commands define --data_dir and --student.
 flags.DEFINE_string("fashion", None, "Folder of IDX files.")
 flags.DEFINE_string("scenes", "data", "TFDS data folder.")
 flags.DEFINE_string("runs", str(RUNS), "File of finished students.")
 flags.DEFINE_string("cache", "runs/fashion", "Folder of the teacher's outputs.")
 flags.DEFINE_string("bases", "runs/quantization", "Folder of float students.")
 flags.DEFINE_multi_enum(
-    "student", list(STUDENT_ARMS), list(STUDENT_ARMS), "Students; repeat the flag."
+    "model", list(STUDENT_ARMS), list(STUDENT_ARMS), "Students; repeat the flag."
 )
 flags.DEFINE_integer("seeds", 5, "Seeds.")
 flags.DEFINE_integer("workers", 1, "Processes, one thread each.")
@@ -75,7 +75,7 @@ def main(argv):
         [
             Task(student, arm, seed)
             for seed in range(options.seeds)
-            for student in options.student
+            for student in options.model
             for arm in STUDENT_ARMS[student]
         ],
         workers=options.workers,
