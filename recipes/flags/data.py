@@ -36,7 +36,7 @@ UNLABELED = flags.DEFINE(
     "unlabeled",
     None,
     "Folder of further images without labels, which the methods learn from and the "
-    "labels' loss ignores; for your images and --task=classification.",
+    "task loss ignores; for your images and --task=classification.",
 )
 IMAGE_SIZE = flags.DEFINE_string(
     "image_size",

@@ -92,7 +92,7 @@ METHOD_EPOCHS = flags.DEFINE_integer(
     lower_bound=0,
 )
 TASK_LOSS_WEIGHT = flags.DEFINE_float(
-    "task_loss_weight", 1.0, "Weight of the labels' loss.", lower_bound=0.0
+    "task_loss_weight", 1.0, "Weight of the task loss.", lower_bound=0.0
 )
 DISTILL_WEIGHT = flags.DEFINE(
     WeightParser(),
