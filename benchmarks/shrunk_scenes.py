@@ -69,18 +69,23 @@ class Task(NamedTuple):
 
 
 def tasks(names, seeds):
-    """Returns what to train of the named tasks, seed by seed, the zoo at the end."""
-    widths = [
-        (width, start, title)
-        for width in WIDTHS
-        for start in (INHERITED, NEW)
-        for title in METHODS
-        if title != AT_ONCE or (width, start) == (WIDTHS[0], INHERITED)
+    """Returns what to train of the named tasks, seed by seed for each width."""
+    groups = [
+        [(None, "teacher", "")],
+        *(
+            [
+                (width, start, method)
+                for start in (INHERITED, NEW)
+                for method in METHODS
+                if method != AT_ONCE or (width, start) == (WIDTHS[0], INHERITED)
+            ]
+            for width in WIDTHS
+        ),
+        [(None, ZOO, ALONE), (None, ZOO, "DiffKD")],
     ]
-    zoo = [(None, ZOO, title) for title in (ALONE, "DiffKD")]
     return [
         Task(name, *model, seed)
-        for models in ([(None, "teacher", ""), *widths], zoo)
+        for models in groups
         for seed in range(seeds)
         for name in names
         for model in models
