@@ -19,7 +19,7 @@ from absl import flags as absl_flags
 from keras_diffkd import KDiffusion, QuantizationAware
 from keras_diffkd.quantization.planning import quantization_plan
 
-from . import cluster, flags, teacher_cache
+from . import cluster, flags, tasks, teacher_cache
 from .data import load_data
 from .distilling import distil_from, wanted_cache
 from .flag_values import changed
@@ -105,6 +105,9 @@ def quantization_flags():
     method_rate = flags.LEARNING_RATE.value
     rate = QUANTIZATION_LEARNING_RATE.value or method_rate / 10
     first = flags.METHOD_EPOCHS.value
+    temperature = flags.TEMPERATURE.value
+    if temperature is None and not flags.STANDARDIZE_LOGITS.value:
+        temperature = tasks.current().int8_temperature
     with changed(
         epochs=epochs,
         learning_rate=rate,
@@ -113,6 +116,7 @@ def quantization_flags():
         warmup_epochs=0,
         # The student is trained, and the methods' layers are new.
         method_epochs=1 if first is None else first,
+        temperature=temperature,
     ):
         yield method_rate
 

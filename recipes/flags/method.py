@@ -74,7 +74,7 @@ TEMPERATURE = flags.DEFINE_float(
     "temperature",
     None,
     "Temperature of methods on logits; unset: 4 for kd, dkd, ttm and wttm, 1 for the "
-    "others, and 2 for all with --standardize_logits.",
+    "others and for segmenters in int8, and 2 for all with --standardize_logits.",
     lower_bound=0.0,
 )
 STANDARDIZE_LOGITS = flags.DEFINE_boolean(

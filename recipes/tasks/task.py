@@ -23,6 +23,8 @@ class Task:
         vkd_normalization: normalization of the teacher's feature in VkD.
         global_clipnorm: what `--global_clipnorm` is if it is not set; `None` does not
             clip gradients.
+        int8_temperature: what `--temperature` is in the training of an int8 student if
+            it is not set; `None`: the default of each method.
     """
 
     name = None
@@ -31,6 +33,7 @@ class Task:
     gives_logits = True
     vkd_normalization = "layer"
     global_clipnorm = None
+    int8_temperature = None
 
     def load(self, name, **settings):
         """Returns the data set; `settings` are those of `load_classification`."""
