@@ -58,6 +58,8 @@ def report(records):
     ]
     for name, task in TASKS.items():
         found = by_model(record for record in records if record["task"] == name)
+        measured = {method for models in found.values() for method in models}
+        task = task._replace(methods=[m for m in task.methods if m in measured])
         parts += [
             f"**{name.capitalize()}**, {task.title} (`{task.experiment}.flags`)",
             _values(found, task),
