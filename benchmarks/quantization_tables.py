@@ -63,7 +63,8 @@ def report(records):
                 found,
             ]
     parts.append(agreement(records))
-    parts.append(f"{records[0]['machine']}; `python benchmarks/quantization_aware.py`.")
+    machines = " and ".join(sorted({record["machine"] for record in records}))
+    parts.append(f"{machines}; `python benchmarks/quantization_aware.py`.")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -70,7 +70,8 @@ def report(records):
             _methods_over_alone(found, task),
         ]
     command = "`python benchmarks/shrunk_scenes.py`"
-    return "\n\n".join([*parts, f"{records[0]['machine']}; {command}."])
+    machines = " and ".join(sorted({record["machine"] for record in records}))
+    return "\n\n".join([*parts, f"{machines}; {command}."])
 
 
 def by_model(records):
