@@ -38,15 +38,12 @@ CALIBRATION_SAMPLES = 256
 FLOAT, ALONE, KD, KD_DIFFKD = "float", "no teacher", "KD", KD_FEATURES
 DIFFKD = "DiffKD (features)"
 # Of pixels.
-KD_1, KD_1_DIFFKD_FIRST = (
-    "KD, temperature 1",
-    "KD, temperature 1, DiffKD, methods first",
+KD_1, KD_1_DIFFKD = "KD, temperature 1", "KD, temperature 1, DiffKD"
+# Ends the names of arms in which the methods' own layers train first.
+FIRST_OF_ALL = ", methods first"
+KD_DIFFKD_FIRST, DIFFKD_FIRST, KD_1_DIFFKD_FIRST = (
+    f"{arm}{FIRST_OF_ALL}" for arm in (KD_DIFFKD, DIFFKD, KD_1_DIFFKD)
 )
-KD_DIFFKD_FIRST, DIFFKD_FIRST = (
-    f"{KD_DIFFKD}, methods first",
-    f"{DIFFKD}, methods first",
-)
-METHODS_FIRST = {KD_1_DIFFKD_FIRST, KD_DIFFKD_FIRST, DIFFKD_FIRST}
 ARMS = (FLOAT, ALONE, KD, KD_DIFFKD)
 # The rate, and steps of one epoch, of the methods' own layers.
 METHOD_STEPS = (468, 0.05)
@@ -179,11 +176,11 @@ def train_fashion(task, files, quantization):
     """
     data = load_data(files)
     student = float_student(task, data, files.bases)
-    methods = METHODS.get(task.arm.removesuffix(", methods first"))
+    methods = METHODS.get(task.arm.removesuffix(FIRST_OF_ALL))
     methods = methods(BALANCED) if methods else []
     keras.utils.set_random_seed(task.seed)
     distiller = stored_distiller(student, methods, data, quantization)
-    if task.arm in METHODS_FIRST:
+    if task.arm.endswith(FIRST_OF_ALL):
         with frozen(student):
             fit(distiller, data, task.seed, *METHOD_STEPS)
     fit(distiller, data, task.seed, *FURTHER)
@@ -200,18 +197,17 @@ def train_scenes(task, files, quantization):
         KD: ["KD"],
         KD_1: ["KD, temperature 1"],
         DIFFKD: ["DiffKD"],
-        DIFFKD_FIRST: ["DiffKD"],
         KD_DIFFKD: ["KD", "DiffKD"],
-        KD_1_DIFFKD_FIRST: ["KD, temperature 1", "DiffKD"],
+        KD_1_DIFFKD: ["KD, temperature 1", "DiffKD"],
     }
     distiller = scenes.train_further(
         task.student,
-        arms.get(task.arm, []),
+        arms.get(task.arm.removesuffix(FIRST_OF_ALL), []),
         task.seed,
         paths,
         data,
         quantization,
-        methods_first=task.arm in METHODS_FIRST,
+        methods_first=task.arm.endswith(FIRST_OF_ALL),
     )
     kind, _, metric, *_ = SCENES[task.student]
     options = {

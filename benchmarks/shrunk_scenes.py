@@ -69,7 +69,7 @@ class Task(NamedTuple):
 
 
 def tasks(names, seeds):
-    """Returns what to train of the named tasks, seed by seed for each width."""
+    """Lists the models to train for the named tasks, seed by seed for each width."""
     groups = [
         [(None, "teacher", "")],
         *(

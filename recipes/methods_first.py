@@ -9,24 +9,6 @@ import contextlib
 from keras_diffkd.keras_private.layers import all_layers
 
 from . import flags
-from .flag_values import changed
-
-
-@contextlib.contextmanager
-def method_flags(learning_rate):
-    """Sets the flags of a training to those of the methods' own layers.
-
-    Args:
-        learning_rate: float, at the beginning.
-    """
-    with changed(
-        epochs=flags.METHOD_EPOCHS.value,
-        learning_rate=learning_rate,
-        lr_schedule="cosine",
-        milestones=[],
-        warmup_epochs=0,
-    ):
-        yield
 
 
 @contextlib.contextmanager

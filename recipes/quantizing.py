@@ -22,12 +22,12 @@ from keras_diffkd.quantization.planning import quantization_plan
 from . import cluster, flags, tasks, teacher_cache
 from .data import load_data
 from .distilling import distil_from, wanted_cache
-from .flag_values import changed
 from .methods import build_methods
 from .networks import build_network, keep_teacher, load_teacher
 from .preflight import check_range, check_training
 from .run.checksums import check_checksum
 from .run.model_files import written_with_checksum
+from .schedules import cosine_flags
 from .training import claim, prepare, train
 
 QUANTIZATION_AWARE = absl_flags.DEFINE_enum(
@@ -108,12 +108,9 @@ def quantization_flags():
     temperature = flags.TEMPERATURE.value
     if temperature is None and not flags.STANDARDIZE_LOGITS.value:
         temperature = tasks.current().int8_temperature
-    with changed(
-        epochs=epochs,
-        learning_rate=rate,
-        lr_schedule="cosine",
-        milestones=[],
-        warmup_epochs=0,
+    with cosine_flags(
+        epochs,
+        rate,
         # The student is trained, and the methods' layers are new.
         method_epochs=1 if first is None else first,
         temperature=temperature,

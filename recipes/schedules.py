@@ -3,6 +3,7 @@
 import keras
 
 from . import flags, tasks
+from .flag_values import changed
 from .optimizers import CoupledSGD
 
 
@@ -32,6 +33,24 @@ def build_optimizer(steps_per_epoch):
         nesterov=flags.NESTEROV.value,
         coupled_weight_decay=flags.WEIGHT_DECAY.value,
         global_clipnorm=_global_clipnorm(),
+    )
+
+
+def cosine_flags(epochs, learning_rate, **others):
+    """Returns a context in which the flags describe a training along a cosine.
+
+    Args:
+        epochs: int.
+        learning_rate: float, at the beginning; it decreases to 0.
+        **others: further flags to set, by name.
+    """
+    return changed(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        lr_schedule="cosine",
+        milestones=[],
+        warmup_epochs=0,
+        **others,
     )
 
 

@@ -23,7 +23,7 @@ from .run.epoch_events import EpochEvents
 from .run.metrics_log import MetricsLog
 from .run.model_files import save_model
 from .run.progress import Progress
-from .schedules import build_optimizer
+from .schedules import build_optimizer, cosine_flags
 from .teacher_cache import cache_fingerprint, with_stored_outputs
 
 
@@ -120,18 +120,11 @@ def train(distiller, stage, data, cache=None, method_rate=None):
     try:
         if not at.step and methods_first.are_wanted(distiller):
             rate = method_rate or flags.LEARNING_RATE.value
-            _train_methods(distiller, records, data, cache, rate)
+            _train_methods(distiller, data, cache, rate, steps)
         # The random draws do not depend on earlier trainings in this process.
         keras.utils.set_random_seed(flags.SEED.value)
-        distiller.fit(
-            cluster.training_data(data),
-            epochs=flags.EPOCHS.value,
-            steps_per_epoch=steps,
-            validation_data=data.test,
-            shuffle=False,  # The data set shuffles itself.
-            callbacks=[*_callbacks(distiller, records, data), backup],
-            verbose=0,
-        )
+        callbacks = [*_callbacks(distiller, records, data), backup]
+        _fit(distiller, data, steps, callbacks, validation_data=data.test)
     except tf.errors.OpError as error:
         raise cluster.lost_worker(error) from error
     except OtherTrainingError as error:
@@ -156,29 +149,34 @@ def train(distiller, stage, data, cache=None, method_rate=None):
     _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
 
 
-def _train_methods(distiller, records, data, cache, learning_rate):
+def _train_methods(distiller, data, cache, learning_rate, steps):
     """Trains the methods' own layers while the student stands still.
 
     A training that is interrupted here begins again.
     """
     # The student's training begins with its own first batch.
-    data = with_stored_outputs(load_again(data, 0), cache, distiller)
+    again = with_stored_outputs(load_again(data, 0), cache, distiller)
     keras.utils.set_random_seed(flags.SEED.value)
     shown = [Progress("methods' own layers")] if cluster.is_chief() else []
     with (
         methods_first.frozen(distiller.student),
-        methods_first.method_flags(learning_rate),
+        cosine_flags(flags.METHOD_EPOCHS.value, learning_rate),
     ):
         _compile(distiller, data)
-        distiller.fit(
-            cluster.training_data(data),
-            epochs=flags.EPOCHS.value,
-            steps_per_epoch=_steps_per_epoch(data),
-            shuffle=False,
-            callbacks=shown,
-            verbose=0,
-        )
+        _fit(distiller, again, steps, shown)
     _compile(distiller, data)
+
+
+def _fit(distiller, data, steps, callbacks, **arguments):
+    distiller.fit(
+        cluster.training_data(data),
+        epochs=flags.EPOCHS.value,
+        steps_per_epoch=steps,
+        shuffle=False,  # The data set shuffles itself.
+        callbacks=callbacks,
+        verbose=0,
+        **arguments,
+    )
 
 
 def locked(run):

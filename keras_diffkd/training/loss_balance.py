@@ -101,18 +101,18 @@ def is_balancing(distiller):
 
 
 def balanced_losses(distiller, losses, weights, tapped, loss_scale):
-    """Returns the `BalancedLosses` of a step, or `None` unless it is balancing.
+    """Returns the `BalancedLosses` of a step, or `None` if it measures no gradients.
 
     Args:
         distiller: The `Distiller`.
         losses: Dict of all losses.
         weights: Dict of their weights.
-        tapped: `TappedTensors` of the student.
+        tapped: `TappedTensors` of the student, `None` unless `is_balancing`.
         loss_scale: Float that keeps gradients of half precision from vanishing.
     """
-    balance = distiller.loss_balance
-    if not is_balancing(distiller):
+    if tapped is None:
         return None
+    balance = distiller.loss_balance
     scalars = [weights["task_loss"] * losses["task_loss"]]
     matching = []
     for method, name in balance.losses_of(distiller.methods):
