@@ -109,6 +109,9 @@ class _Planner:
         if kind in (Kind.SAME, Kind.CONCATENATION):
             self._share(call, name)
             return
+        if kind is Kind.RECTIFIER and call.inputs[0] in self._sites:
+            self._repeat(planned, self._site(call.inputs[0]), call)
+            return
         planned.input = self._sites.get(call.inputs[0])
         if kind is Kind.KERNEL:
             self._plan_kernels(planned, call, name)
@@ -152,10 +155,10 @@ class _Planner:
             planned.normalization = follower.operation
             self._folded[call.outputs[0]] = layer
         activation = activation_of(layer)
-        if activation not in RECTIFIERS or (
-            isinstance(layer, _ALONE) and activation != "linear"
-        ):
+        if activation not in RECTIFIERS:
             planned.before_activation = self._new_site(f"{name}/before_activation")
+        elif isinstance(layer, _ALONE) and activation != "linear":
+            planned.before_activation = self._new_site(name, is_positive=True)
 
     def _can_fold(self, call, follower):
         """Returns whether a batch normalization scales the output channels of a call.
@@ -186,17 +189,29 @@ class _Planner:
             kind in (Kind.KERNEL, Kind.NORMALIZATION) and not isinstance(kernel, _ALONE)
         )
         simulated = (*ACTIVATIONS, *RECTIFIERS)
-        if planned.before_activation is not None and activation not in simulated:
+        if planned.before_activation is not None and activation in RECTIFIERS:
+            self._repeat(planned, planned.before_activation, call)
+        elif planned.before_activation is not None and activation not in simulated:
             self._float.append(f"{planned.path}/{activation}")
         elif planned.normalization is not None or (
             is_fused and is_linear and is_fusing
         ):
             self._passed.add(call.outputs[0])
         else:
+            is_cut = is_fused and is_linear and is_rectifier(follower.operation)
             site = self._new_site(
-                name, FIXED_RANGES.get(activation), is_rectifier(operation)
+                name, FIXED_RANGES.get(activation), is_cut or is_rectifier(operation)
             )
             planned.output = self._sites[call.outputs[0]] = site
+
+    def _repeat(self, planned, site, call):
+        """Gives the site before a rectifier to its result, which then keeps its values.
+
+        A scale of its own would round values anew that are rounded already. Many would
+        lie in the middle of two, where runtimes differ.
+        """
+        site.count += 1
+        planned.output = self._sites[call.outputs[0]] = site
 
     def _new_site(self, name, fixed=None, is_positive=False):
         self._all_sites.append(Site(name, fixed=fixed, is_positive=is_positive))

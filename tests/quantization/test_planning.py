@@ -200,15 +200,29 @@ def test_what_is_skipped_stays_float(student):
     assert "stem_relu" not in plan.sites
 
 
-def test_a_transposed_convolution_has_a_range_before_its_relu():
+def test_a_relu_that_runs_alone_keeps_the_range_before_it():
+    """Its own would round values that are rounded: many lie in the middle of two."""
     image = keras.Input((8, 8, 3), name="image")
     x = layers.Conv2DTranspose(4, 2, activation="relu", name="first")(image)
     x = layers.Conv2DTranspose(4, 2, name="second")(x)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(x))
-    plan = quantization_plan(keras.Model(image, x))
-    assert set(plan.sites) == {
-        *("image", "first/before_activation", "first", "norm", "relu")
+    x = layers.Add(name="sum")([x, layers.Conv2D(4, 1, name="other")(x)])
+    x = layers.Concatenate(name="both")([x, layers.ReLU(name="last")(x)])
+    student = with_statistics(keras.Model(image, x))
+    plan = quantization_plan(student)
+    sites = {name: (s.count, s.is_positive) for name, s in plan.sites.items()}
+    assert sites == {
+        "image": (1, False),
+        "first": (2, True),
+        "norm": (2, True),
+        "other": (1, False),
+        "sum": (2, False),
     }
+    ranges = dict.fromkeys(plan.sites, (-160 / 256, 95 / 256))
+    ranges.update({name: (0.0, 95 / 256) for name in ("first", "norm")})
+    outputs = SimulatedStudent(student, QuantizationRanges(ranges))(images())
+    before, after = np.split(keras.ops.convert_to_numpy(outputs), 2, axis=-1)
+    np.testing.assert_array_equal(after, np.maximum(before, 0))
 
 
 def test_matrix_products_of_tokens_are_rounded():

@@ -22,6 +22,8 @@ from keras_diffkd.quantization.planning import quantization_plan
 from keras_diffkd.quantization.simulation import simulating
 
 INT8 = ["onnx_int8", "tflite_int8"]
+# Three images can decide an accuracy, so the tests measure steps.
+LOOSE = 0.05
 
 
 def make_network():
@@ -55,7 +57,8 @@ def observe(student, images):
     def rounded(site, tensor):
         values = keras.ops.convert_to_numpy(tensor)
         low, high = found.get(site.name, (0.0, 0.0))
-        found[site.name] = min(low, values.min()), max(high, values.max())
+        low = 0.0 if site.is_positive else min(low, values.min())
+        found[site.name] = low, max(high, values.max())
         low, high = site.fixed or found[site.name]
         found[site.name] = low, high
         step = (high - low) / 255
@@ -82,15 +85,21 @@ def samples(digits):
 @pytest.fixture(scope="module")
 def student(digits):
     model = make_network()
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    rate = keras.optimizers.schedules.CosineDecay(0.01, 210)
-    model.compile(keras.optimizers.Adam(rate), loss)
-    model.fit(digits.train, epochs=10, steps_per_epoch=21, shuffle=False, verbose=0)
-    # Weight decay leaves such channels; their biases must arrive.
     _, norm, *_ = (
         layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)
     )
+
+    def train():
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        rate = keras.optimizers.schedules.CosineDecay(0.01, 105)
+        model.compile(keras.optimizers.Adam(rate), loss)
+        model.fit(digits.train, epochs=5, steps_per_epoch=21, shuffle=False, verbose=0)
+
+    train()
+    # Weight decay leaves such channels; their biases must arrive.
     norm.gamma.assign([0.0, 1e-37, 1e-12, 1e-6, *norm.gamma[4:]])
+    norm.trainable = False
+    train()
     return model
 
 
@@ -113,6 +122,7 @@ def folder(student, ranges, digits, samples, tmp_path_factory):
         input="uint8",
         samples=samples,
         normalization=digits.normalization,
+        quantized_tolerance=LOOSE,
     )
     return folder
 
@@ -201,7 +211,7 @@ def test_verify_finds_files_that_compute_something_else(
     folder, student, ranges, samples
 ):
     samples = tuple(part[:64] for part in samples)
-    report = verify(folder, student, samples)
+    report = verify(folder, student, samples, quantized_tolerance=LOOSE)
     assert report["artifacts"]["onnx_int8"]["simulation"]["mean_steps"] < 0.03
 
     other = keras.models.clone_model(student)
