@@ -219,7 +219,7 @@ def test_a_relu_that_runs_alone_keeps_the_range_before_it():
         "sum": (2, False),
     }
     ranges = dict.fromkeys(plan.sites, (-160 / 256, 95 / 256))
-    ranges.update({name: (0.0, 95 / 256) for name in ("first", "norm")})
+    ranges.update(dict.fromkeys(("first", "norm"), (0.0, 95 / 256)))
     outputs = SimulatedStudent(student, QuantizationRanges(ranges))(images())
     before, after = np.split(keras.ops.convert_to_numpy(outputs), 2, axis=-1)
     np.testing.assert_array_equal(after, np.maximum(before, 0))
