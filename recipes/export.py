@@ -15,20 +15,20 @@ With --run_dir, R/export/report.html tells about the run on one page (needs [plo
 
 from pathlib import Path
 
-import keras
 from absl import flags as absl_flags
 
 from keras_diffkd.export import ExportError, VerificationError, export_student
-from keras_diffkd.export.arguments import check_formats, needs_calibration
+from keras_diffkd.export.arguments import needs_calibration
 from keras_diffkd.export.quiet import quiet
 from keras_diffkd.export.records.report import FILE_NAME as REPORT
 from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.export.serving.pixels import Preprocessing
 
-from . import flags, pixels, tasks, verify
+from . import export_flags, flags, pixels, tasks, verify
 from .activation_ranges import activation_ranges, learned_ranges
 from .command_line import one_line, run_command
 from .data import load_data, take_samples
+from .export_flags import FORMATS, INPUT, OUTPUT_DIR, WEB, formats, options
 from .networks import student_to_ship
 from .report.write import missing_packages, write_report
 from .run import experiment
@@ -36,77 +36,8 @@ from .run.directory import RunDirectory
 from .run.model_files import load_checked_model
 from .student_file import load_student_file
 
-WEB = "web"
-FORMATS = absl_flags.DEFINE_list(
-    "formats",
-    ["saved_model", "onnx", "tflite"],
-    "Formats to write, separated by commas: saved_model, onnx, tflite; onnx_int8, "
-    "tflite_int8 (weights and activations in int8), tflite_dynamic (weights in int8), "
-    "tflite_float16 (weights in float16); and web, a page that runs student.onnx in "
-    "the browser (docs/web_page.md).",
-)
-QUANTIZE = absl_flags.DEFINE_enum(
-    "quantize",
-    None,
-    ["int8"],
-    "int8 adds onnx_int8 to onnx and tflite_int8 to tflite; unset: no more formats.",
-)
-INPUT = absl_flags.DEFINE_enum(
-    "input",
-    "uint8",
-    ["uint8", "float32"],
-    "uint8: artifacts take raw pixels and normalize them; float32: they take the "
-    "student's input, the default where --run_dir, --dataset and --normalization are "
-    "unset.",
-)
-OPSET = absl_flags.DEFINE_integer(
-    "opset", 17, "ONNX operator set of student.onnx.", lower_bound=1
-)
-BATCH = absl_flags.DEFINE_string(
-    "batch",
-    "dynamic",
-    "Images that artifacts take at once: a number, which is then fixed in all of them; "
-    "dynamic: any number in SavedModel and ONNX, and one in TFLite files, whose "
-    "delegates need a fixed size.",
-)
-NMS = absl_flags.DEFINE_boolean(
-    "nms",
-    False,
-    "Put non-maximum suppression into a detector's artifacts; TFLite cannot do it, so "
-    "the default of --formats is saved_model,onnx then.",
-)
-WEB_SAMPLES = absl_flags.DEFINE_integer(
-    "web_samples",
-    8,
-    "Images of the test split to publish with the web page.",
-    lower_bound=0,
-)
-WEB_TITLE = absl_flags.DEFINE_string(
-    "web_title", None, "Heading of the web page; unset: the name of the data set."
-)
-WEB_INPUT = absl_flags.DEFINE_enum(
-    "web_input",
-    "auto",
-    ["auto", "draw", "picture"],
-    "What the web page is for; auto: drawings of small gray digits and letters, "
-    "pictures of everything else.",
-)
-WEB_RUNTIME = absl_flags.DEFINE_string(
-    "web_runtime",
-    None,
-    "Folder with the npm package onnxruntime-web; unset: npm downloads it once.",
-)
-REPLACE = absl_flags.DEFINE_boolean(
-    "replace",
-    False,
-    "Remove the formats and the web page of an earlier export that this one does not "
-    "write; without it they stay, and are verified again.",
-)
-OUTPUT_DIR = absl_flags.DEFINE_string(
-    "output_dir", None, "Folder of the artifacts; unset: R/export of --run_dir."
-)
-
 # Part of the help of this command.
+absl_flags.adopt_module_key_flags(export_flags)
 absl_flags.adopt_module_key_flags(verify)
 absl_flags.adopt_module_key_flags(pixels)
 
@@ -215,7 +146,7 @@ def export_with_data(student, folder, data, path, source):
         student,
         folder,
         samples=samples,
-        **activation_ranges(data, path, _formats()),
+        **activation_ranges(data, path, formats()),
         metrics=tasks.current().metrics(student, data),
         **options(_as_artifacts_take_them(samples, data)),
         input=INPUT.value,
@@ -258,7 +189,7 @@ def export_file():
         student,
         folder,
         source=source,
-        ranges=learned_ranges(path) if needs_calibration(_formats()) else None,
+        ranges=learned_ranges(path) if needs_calibration(formats()) else None,
         **options(),
         # Without a normalization, asking for uint8 is an error.
         input=kind,
@@ -267,77 +198,11 @@ def export_file():
     return folder
 
 
-def options(samples=None):
-    """Returns the arguments of `export_student` that the flags set.
-
-    Args:
-        samples: `(images, targets)` to take the web page's samples from, or None.
-
-    Raises:
-        ValueError: if a web page is wanted without the ONNX file that it runs.
-    """
-    formats = FORMATS.value
-    if NMS.value and not FORMATS.present:
-        formats = ["saved_model", "onnx"]
-    if WEB in formats and "onnx" not in formats:
-        raise ValueError(
-            "the web page runs student.onnx: add onnx to --formats. Received: "
-            f"--formats={','.join(formats)}"
-        )
-    return {
-        "formats": [name for name in formats if name != WEB],
-        "web": web_options(samples) if WEB in formats else None,
-        "quantize": QUANTIZE.value,
-        "opset": OPSET.value,
-        "batch_size": batch_size(),
-        "nms": {} if NMS.value else None,
-        "replace": REPLACE.value,
-        "tolerance": verify.TOLERANCE.value,
-        "quantized_tolerance": verify.QUANTIZED_TOLERANCE.value,
-    }
-
-
-def batch_size():
-    """Returns `--batch` in the form that `export_student` takes.
-
-    Raises:
-        ValueError: if it is neither a number nor dynamic.
-    """
-    if BATCH.value == "dynamic":
-        return None
-    if not (BATCH.value.isdecimal() and int(BATCH.value)):
-        raise ValueError(
-            "--batch must be dynamic, or a positive number of images. Received: "
-            f"--batch={BATCH.value}"
-        )
-    return int(BATCH.value)
-
-
 def _as_artifacts_take_them(samples, data):
     images, targets = samples
     if INPUT.value == "uint8":
         images = Preprocessing.of(data.normalization).restore(images)
     return images, targets
-
-
-def _formats():
-    """Returns the names of all formats to write, without the web page."""
-    formats = [name for name in FORMATS.value if name != WEB]
-    return check_formats(formats, QUANTIZE.value)
-
-
-def web_options(samples):
-    """Returns the argument `web` of `export_student` that the flags set."""
-    count = WEB_SAMPLES.value
-    if samples is not None:
-        samples = keras.tree.map_structure(lambda array: array[:count], samples)
-    name = Path(flags.DATASET.value or "").stem.replace("_", " ")
-    return {
-        "title": WEB_TITLE.value or name or None,
-        "samples": samples if count else None,
-        "drawing": {"draw": True, "picture": False}.get(WEB_INPUT.value),
-        "runtime_dir": WEB_RUNTIME.value,
-    }
 
 
 def run():

@@ -117,7 +117,7 @@ def train(distiller, stage, data, cache=None, method_rate=None):
     records = stage if cluster.is_chief() else _in_scratch_folder(stage)
     started = time.monotonic()
     stage.failed_batch.unlink(missing_ok=True)
-    try:
+    with _explaining_errors(stage):
         if not at.step and methods_first.are_wanted(distiller):
             rate = method_rate or flags.LEARNING_RATE.value
             _train_methods(distiller, data, cache, rate, steps)
@@ -125,6 +125,16 @@ def train(distiller, stage, data, cache=None, method_rate=None):
         keras.utils.set_random_seed(flags.SEED.value)
         callbacks = [*_callbacks(distiller, records, data), backup]
         _fit(distiller, data, steps, callbacks, validation_data=data.test)
+    if cluster.is_chief():
+        _save_student(distiller, stage)
+    _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
+
+
+@contextlib.contextmanager
+def _explaining_errors(stage):
+    """Returns a context whose errors say what to do, and keep the failed batch."""
+    try:
+        yield
     except tf.errors.OpError as error:
         raise cluster.lost_worker(error) from error
     except OtherTrainingError as error:
@@ -137,16 +147,17 @@ def train(distiller, stage, data, cache=None, method_rate=None):
         error.save_batch(stage.failed_batch)
         error.args = (f"{error} The batch is in {stage.failed_batch}",)
         raise
-    if cluster.is_chief():
-        student = distiller.strip()
-        # Callbacks may change the weights after the last snapshot.
-        check_finite_weights(student)
-        if distiller.quantization is not None:
-            # Before the student, whose file says that the training is finished.
-            ranges = distiller.quantization_ranges()
-            ranges.save(stage.model_path.with_name(RANGES_NAME))
-        save_model(student, stage.model_path)
-    _say(f"{stage.model_path}: trained in {time.monotonic() - started:.0f} s")
+
+
+def _save_student(distiller, stage):
+    student = distiller.strip()
+    # Callbacks may change the weights after the last snapshot.
+    check_finite_weights(student)
+    if distiller.quantization is not None:
+        # Before the student, whose file says that the training is finished.
+        ranges = distiller.quantization_ranges()
+        ranges.save(stage.model_path.with_name(RANGES_NAME))
+    save_model(student, stage.model_path)
 
 
 def _train_methods(distiller, data, cache, learning_rate, steps):
