@@ -43,6 +43,7 @@ def simulated(serving, ranges):
     ```
     """
     student = SimulatedStudent(serving.network, ranges)
+    student.hold_weights()
     if serving.student is not serving.network:
         nms = describe_detection(serving.student)["nms"]
         student = decoded(serving.network, nms, computed_by=student)

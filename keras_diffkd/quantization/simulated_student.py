@@ -7,7 +7,7 @@ import keras
 from keras_diffkd.features.own_inputs import own_inputs
 from keras_diffkd.quantization.planning import quantization_plan
 from keras_diffkd.quantization.ranges import QuantizationRanges, step_of
-from keras_diffkd.quantization.simulation import simulating
+from keras_diffkd.quantization.simulation import simulating, weights_of_files
 from keras_diffkd.training import backend
 
 
@@ -43,14 +43,24 @@ class SimulatedStudent(keras.Model):
         self.student = student
         # A plain object: Keras tracks lists and dicts in attributes.
         self._simulation = types.SimpleNamespace(
-            plan=quantization_plan(student, ranges.skip), ranges=ranges
+            plan=quantization_plan(student, ranges.skip), ranges=ranges, weights=None
         )
         ranges.check_sites(self._simulation.plan.sites, student)
         self.built = True
 
     def call(self, inputs, training=False):
-        with simulating(self._simulation.plan, self._rounded, step=self._step):
+        plan, weights = self._simulation.plan, self._simulation.weights
+        with simulating(plan, self._rounded, step=self._step, weights=weights):
             return self.student(own_inputs(self.student, inputs), training=False)
+
+    def hold_weights(self):
+        """Rounds the weights once, and keeps them if the student's weights change.
+
+        A weight in the middle of two int8 values is rounded up in one graph and down in
+        another, which may compute its scale in another order. All graphs of a student
+        that holds its weights agree, also the files that converters make of them.
+        """
+        self._simulation.weights = weights_of_files(self._simulation.plan, self._step)
 
     def _rounded(self, site, tensor):
         ranges = self._simulation.ranges.minimums_maximums

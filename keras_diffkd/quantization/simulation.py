@@ -27,7 +27,7 @@ _runs = threading.local()
 
 
 @contextlib.contextmanager
-def simulating(plan, rounded, folds=True, step=None):
+def simulating(plan, rounded, folds=True, step=None, weights=None):
     """Returns a context in which a student runs once as int8 runtimes compute it.
 
     Several threads may enter it at once, because the replicas of a strategy trace the
@@ -41,9 +41,11 @@ def simulating(plan, rounded, folds=True, step=None):
         step: Optional callable `site -> difference of neighboring values`. With it,
             biases are rounded to multiples of input step and weight step, as the int32
             biases of files are, and normalizations are 1x1 convolutions.
+        weights: Optional dict that `weights_of_files` returned: takes these instead of
+            computing them.
     """
     outer = getattr(_runs, "active", None)
-    _runs.active = _Run(plan, rounded, folds, step)
+    _runs.active = _Run(plan, rounded, folds, step, weights)
     with_activations = [
         operation for operation in plan.operations if type(operation) in KERNELS
     ]
@@ -52,6 +54,27 @@ def simulating(plan, rounded, folds=True, step=None):
             yield
     finally:
         _runs.active = outer
+
+
+def weights_of_files(plan, step):
+    """Returns the rounded weights of a student as NumPy arrays.
+
+    A weight in the middle of two int8 values goes up or down by the order in which a
+    graph computes. Graphs that hold these arrays agree.
+
+    Args:
+        plan: `QuantizationPlan` of the student.
+        step: As for `simulating`.
+    """
+    run = _Run(plan, None, True, step)
+    planned = [call for calls in plan.calls.values() for call in calls if call.kernels]
+    return {
+        id(call): keras.tree.map_structure(
+            lambda x: keras.ops.convert_to_numpy(x) if is_tensor(x) else x,
+            run.weights(call),
+        )
+        for call in planned
+    }
 
 
 class _Run:
@@ -63,11 +86,12 @@ class _Run:
         before_activation: `Site` of the layer that runs, or `None`.
     """
 
-    def __init__(self, plan, rounded, folds, step):
+    def __init__(self, plan, rounded, folds, step, weights=None):
         self._plan = plan
         self._rounded = rounded
         self._folds = folds
         self._step = step
+        self._weights = weights or {}
         self._counts = {}
         self._entered = {}
         self.before_activation = None
@@ -144,25 +168,11 @@ class _Run:
         return keras.tree.map_structure(enter, (args, kwargs))
 
     def _call_kernels(self, planned, original, args, kwargs):
-        layer, normalization = planned.operation, planned.normalization
-        bias = layer.bias
-        factor, offset = None, bias
-        if normalization is not None and self._folds:
-            factor, offset = scale_and_offset(normalization, bias)
-        values = []
-        for number, (name, axes) in enumerate(planned.kernels.items(), start=1):
-            kernel = kernel_of(layer, name)
-            with autocasting(None):
-                value = keras.ops.cast(kernel.value, "float32")
-            multiplier = None
-            if factor is not None and number == len(planned.kernels):
-                multiplier = factor_of_channels(layer, name, factor)
-            values.append((kernel, rounded_kernel(value, axes, multiplier)))
-        site = planned.middle or planned.input
-        if offset is not None and site is not None and self._step is not None:
-            offset = rounded_bias(offset, self._step(site), values[-1][1], axes)
-        if bias is not None and offset is not bias:
-            values.append((bias, offset))
+        layer = planned.operation
+        kernels, offset = self._weights.get(id(planned)) or self.weights(planned)
+        values = [(kernel_of(layer, name), value) for name, value in kernels.items()]
+        if layer.bias is not None and offset is not layer.bias:
+            values.append((layer.bias, offset))
         self.before_activation = planned.before_activation
         with _reading(values):
             if planned.middle is not None:
@@ -170,10 +180,29 @@ class _Run:
             else:
                 outputs = original(*args, **kwargs)
         self.before_activation = None
-        if offset is not None and bias is None:
+        if offset is not None and layer.bias is None:
             offset = keras.ops.cast(offset, outputs.dtype)
             outputs = outputs + for_channels(layer, offset, len(outputs.shape))
         return outputs
+
+    def weights(self, planned):
+        """Returns a dict of the rounded kernels of a layer by name, and its bias."""
+        layer, normalization = planned.operation, planned.normalization
+        factor, offset = None, layer.bias
+        if normalization is not None and self._folds:
+            factor, offset = scale_and_offset(normalization, offset)
+        kernels = {}
+        for number, (name, axes) in enumerate(planned.kernels.items(), start=1):
+            with autocasting(None):
+                value = keras.ops.cast(kernel_of(layer, name).value, "float32")
+            multiplier = None
+            if factor is not None and number == len(planned.kernels):
+                multiplier = factor_of_channels(layer, name, factor)
+            kernels[name] = rounded_kernel(value, axes, multiplier)
+        site = planned.middle or planned.input
+        if offset is not None and site is not None and self._step is not None:
+            offset = rounded_bias(offset, self._step(site), kernels[name], axes)
+        return kernels, offset
 
 
 class _ReadingScope(keras.StatelessScope):

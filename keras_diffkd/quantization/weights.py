@@ -125,7 +125,8 @@ def scale_and_offset(normalization, bias=None):
             keras.ops.cast(variable.value, "float32")
             for variable in (normalization.moving_mean, normalization.moving_variance)
         )
-        factor = keras.ops.rsqrt(variance + normalization.epsilon)
+        # Not `rsqrt`, which processors approximate each in its own way.
+        factor = 1 / keras.ops.sqrt(variance + normalization.epsilon)
         if normalization.scale:
             factor = factor * keras.ops.cast(normalization.gamma.value, "float32")
         if bias is not None:

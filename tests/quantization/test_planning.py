@@ -286,3 +286,17 @@ def test_damaged_ranges_are_refused(content, message, tmp_path):
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         QuantizationRanges.load(path)
+
+
+def test_held_weights_do_not_follow_the_student():
+    image = keras.Input((4,), name="image")
+    student = keras.Model(image, layers.Dense(3, name="dense")(image))
+    ranges = QuantizationRanges({"image": (-2.0, 2.0), "dense": (-8.0, 8.0)})
+    following, holding = (SimulatedStudent(student, ranges) for _ in range(2))
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    before = keras.ops.convert_to_numpy(following(x))
+    holding.hold_weights()
+    student.set_weights([weight * 0.5 for weight in student.get_weights()])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(holding(x)), before)
+    after = keras.ops.convert_to_numpy(following(x))
+    assert np.abs(after - before).max() > 0.1

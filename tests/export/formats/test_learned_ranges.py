@@ -289,3 +289,27 @@ def test_ranges_of_another_student_are_refused(student, ranges, samples, tmp_pat
             samples=samples,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_in_the_middle_of_two_values_are_the_same_everywhere(tmp_path, rng):
+    """What a graph computes first decides whether they go up or down."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(16, 3, use_bias=False, name="conv")(image)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Dense(10, name="digit")(layers.GlobalAveragePooling2D()(x))
+    student = keras.Model(image, x)
+    kernel = rng.integers(-100, 100, (3, 3, 3, 16)) + 0.5
+    kernel[0, 0, 0] = 127.0
+    _, conv, norm, *_ = student.layers
+    conv.set_weights([kernel * rng.uniform(0.1, 1, 16)])
+    norm.set_weights([rng.uniform(0.5, 2, 16) for _ in norm.weights])
+    images = rng.normal(size=(256, 8, 8, 3)).astype("float32")
+    ranges = observe(student, images)
+
+    export_student(
+        student, tmp_path / "export", INT8, ranges=ranges, samples=images[:64]
+    )
+
+    report = json.loads((tmp_path / "export" / "report.json").read_text())
+    for name in INT8:
+        assert report["artifacts"][name]["simulation"]["mean_steps"] < 1e-3
