@@ -16,6 +16,7 @@ class Kind(enum.Enum):
     ELEMENTWISE = "one result with its own scale"
     SAME = "result with the scale of the input"
     CONCATENATION = "inputs and result share a scale"
+    EXTREMUM = "inputs and result share a scale, which constants get, too"
 
 
 # Names of the kernels of each layer.
@@ -72,8 +73,6 @@ _ELEMENTWISE = (
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "LeakyReLU",
-    "Maximum",
-    "Minimum",
     "Multiply",
     "PReLU",
     "Rescaling",
@@ -85,9 +84,13 @@ _LAYERS = {
     **{getattr(keras.layers, name): Kind.ELEMENTWISE for name in _ELEMENTWISE},
     keras.layers.BatchNormalization: Kind.NORMALIZATION,
     keras.layers.Concatenate: Kind.CONCATENATION,
+    keras.layers.Maximum: Kind.EXTREMUM,
+    keras.layers.Minimum: Kind.EXTREMUM,
 }
 _OPERATIONS = {
     "Concatenate": Kind.CONCATENATION,
+    "Maximum": Kind.EXTREMUM,
+    "Minimum": Kind.EXTREMUM,
     **dict.fromkeys(
         (
             "AveragePool",
@@ -115,9 +118,7 @@ _OPERATIONS = {
             "HardSilu",
             "HardSwish",
             "LeakyRelu",
-            "Maximum",
             "Mean",
-            "Minimum",
             "Multiply",
             "Sigmoid",
             "Silu",

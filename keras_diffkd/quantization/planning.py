@@ -22,6 +22,7 @@ from keras_diffkd.quantization.weights import reduced_axes
 
 # int8 kernels without a ReLU of their own.
 _ALONE = keras.layers.Conv2DTranspose
+_SHARING = Kind.SAME, Kind.CONCATENATION, Kind.EXTREMUM
 
 
 def quantization_plan(student, skip=()):
@@ -100,14 +101,16 @@ class _Planner:
         name = call.path
         if self._totals[id(operation)] > 1:
             name += f":{len(calls) - 1}"
-        if kind in (Kind.SAME, Kind.RECTIFIER, Kind.CONCATENATION) and not any(
+        if kind in (Kind.RECTIFIER, *_SHARING) and not any(
             tensor in self._sites or tensor in self._passed or tensor in self._inputs
             for tensor in call.inputs
         ):
             return  # Float values stay float.
         self._enter(planned, call, name)
-        if kind in (Kind.SAME, Kind.CONCATENATION):
+        if kind in _SHARING:
             self._share(call, name)
+            if kind is Kind.EXTREMUM:
+                self._repeat(planned, self._site(call.outputs[0]), call)
             return
         if kind is Kind.RECTIFIER and call.inputs[0] in self._sites:
             self._repeat(planned, self._site(call.inputs[0]), call)
@@ -205,7 +208,7 @@ class _Planner:
             planned.output = self._sites[call.outputs[0]] = site
 
     def _repeat(self, planned, site, call):
-        """Gives the site before a rectifier to its result, which then keeps its values.
+        """Gives the site of an input to the result, which then keeps its values.
 
         A scale of its own would round values anew that are rounded already. Many would
         lie in the middle of two, where runtimes differ.

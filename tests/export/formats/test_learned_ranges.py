@@ -9,17 +9,12 @@ import onnx
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from helpers.quantizing_here import quantizing_here
+from helpers.observed_ranges import observe
 from keras import layers
 
 from keras_diffkd import datasets
 from keras_diffkd.export import VerificationError, export_student, format_table, verify
-from keras_diffkd.export.formats import FORMATS
-from keras_diffkd.export.serving.serving import Serving
-from keras_diffkd.export.serving.simulated import output_steps, simulated
 from keras_diffkd.quantization import QuantizationRanges, SimulatedStudent
-from keras_diffkd.quantization.planning import quantization_plan
-from keras_diffkd.quantization.simulation import simulating
 
 INT8 = ["onnx_int8", "tflite_int8"]
 # Three images can decide an accuracy, so the tests measure steps.
@@ -48,25 +43,6 @@ def make_network():
     x = layers.Conv2D(16, 3, strides=2, activation="relu")(x)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(image, layers.Dense(10, name="digit")(x), name="network")
-
-
-def observe(student, images):
-    """Returns the smallest and largest values of a batch, as training sees them."""
-    plan, found = quantization_plan(student), {}
-
-    def rounded(site, tensor):
-        values = keras.ops.convert_to_numpy(tensor)
-        low, high = found.get(site.name, (0.0, 0.0))
-        low = 0.0 if site.is_positive else min(low, values.min())
-        found[site.name] = low, max(high, values.max())
-        low, high = site.fixed or found[site.name]
-        found[site.name] = low, high
-        step = (high - low) / 255
-        return np.float32(np.clip(np.rint(values / step), -255, 255) * step)
-
-    with simulating(plan, rounded):
-        student(images, training=False)
-    return QuantizationRanges(found, plan.not_simulated)
 
 
 @pytest.fixture(scope="module")
@@ -236,46 +212,6 @@ def test_random_inputs_are_judged_by_the_simulation_alone(folder, student):
         verify(folder, other, None)
 
 
-def test_operations_between_convolutions(tmp_path, rng):
-    """Normalization is exact, averages and resized maps are rounded.
-
-    Half of the averages of four integers lie in the middle of two, so steps are more.
-    """
-    keras.utils.set_random_seed(0)
-    image = keras.Input((8, 8, 3), name="image")
-    shared = layers.Conv2D(8, 3, padding="same", activation="relu", name="shared")
-    x = layers.Conv2D(8, 1, activation="silu")(image)
-    one = layers.AveragePooling2D(2)(shared(x))
-    norm = layers.BatchNormalization()
-    one = layers.ReLU()(norm(one))
-    one = layers.UpSampling2D(interpolation="bilinear")(one)
-    two = layers.Conv2D(8, 1, padding="same")(shared(one))
-    x = layers.Flatten()(layers.Concatenate()([one, two]))
-    network = keras.Model(image, layers.Dense(4, activation="softmax")(x))
-    for weight, low in zip(norm.weights, (-1.0, -1.0, -0.1, 0.2), strict=True):
-        weight.assign(rng.uniform(low, 1.0, 8))
-    images = rng.uniform(-1, 1, (64, 8, 8, 3)).astype("float32")
-    expected = network.predict(images, verbose=0)
-    ranges = observe(network, images)
-    serving = simulated(Serving(network), ranges)
-    assert output_steps(serving) == {}  # Softmax stays float.
-    assert np.abs(serving.student(images).numpy() - expected).mean() < 0.01
-    expected = serving.student(images).numpy()
-    for name in INT8:
-        path = tmp_path / FORMATS[name].file
-        with quantizing_here():
-            FORMATS[name].write(serving, path)
-        runner = FORMATS[name].open(path)
-        outputs = [runner.run({"image": image[None]})["logits"] for image in images]
-        differences = np.abs(np.concatenate(outputs) - expected)
-        assert differences.mean() < 1 / 256
-    session = Interpreter(str(tmp_path / "student_int8.tflite"))
-    operations = {op["op_name"] for op in session._get_ops_details()}
-    assert "DEQUANTIZE" not in operations
-    kinds = [node.op_type for node in onnx.load(path.with_suffix(".onnx")).graph.node]
-    assert kinds.count("Conv") == 5  # Normalization without a convolution is one.
-
-
 def test_ranges_of_another_student_are_refused(student, ranges, samples, tmp_path):
     found = {**ranges.minimums_maximums, "stranger": (0.0, 1.0)}
     del found["digit"]
@@ -289,27 +225,3 @@ def test_ranges_of_another_student_are_refused(student, ranges, samples, tmp_pat
             samples=samples,
         )
     assert not list(tmp_path.iterdir())
-
-
-def test_weights_in_the_middle_of_two_values_are_the_same_everywhere(tmp_path, rng):
-    """What a graph computes first decides whether they go up or down."""
-    image = keras.Input((8, 8, 3), name="image")
-    x = layers.Conv2D(16, 3, use_bias=False, name="conv")(image)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.Dense(10, name="digit")(layers.GlobalAveragePooling2D()(x))
-    student = keras.Model(image, x)
-    kernel = rng.integers(-100, 100, (3, 3, 3, 16)) + 0.5
-    kernel[0, 0, 0] = 127.0
-    _, conv, norm, *_ = student.layers
-    conv.set_weights([kernel * rng.uniform(0.1, 1, 16)])
-    norm.set_weights([rng.uniform(0.5, 2, 16) for _ in norm.weights])
-    images = rng.normal(size=(256, 8, 8, 3)).astype("float32")
-    ranges = observe(student, images)
-
-    export_student(
-        student, tmp_path / "export", INT8, ranges=ranges, samples=images[:64]
-    )
-
-    report = json.loads((tmp_path / "export" / "report.json").read_text())
-    for name in INT8:
-        assert report["artifacts"][name]["simulation"]["mean_steps"] < 1e-3
