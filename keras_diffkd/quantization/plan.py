@@ -39,6 +39,7 @@ class PlannedCall:
         output: `Site` of its result, or `None`.
         normalization: The batch normalization that is folded into it, or `None`.
         is_folded: Boolean, whether it is a batch normalization that is folded.
+        is_float: Boolean, whether it is not simulated.
     """
 
     operation: object
@@ -51,6 +52,7 @@ class PlannedCall:
     output: Site = None
     normalization: object = None
     is_folded: bool = False
+    is_float: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,6 +97,7 @@ class _Planner:
         kind = self._kind(call)
         if kind is None:
             self._float.append(call.path)
+            planned.is_float = True
             return
         name = call.path
         if self._totals[id(operation)] > 1:

@@ -23,6 +23,7 @@ from keras_diffkd.quantization.weights import (
     scale_and_offset,
 )
 
+_ABOVE_1 = 1 + 2**-23
 _runs = threading.local()
 
 
@@ -110,6 +111,8 @@ class _Run:
         """Runs a layer or operation, simulated."""
         if planned.entries:
             args, kwargs = self._enter(planned, args, kwargs)
+        if planned.is_float and self._step is not None:
+            args, kwargs = keras.tree.map_structure(_as_float, (args, kwargs))
         if self._folds and isinstance(
             planned.operation, keras.layers.BatchNormalization
         ):
@@ -203,6 +206,17 @@ class _Run:
         if offset is not None and site is not None and self._step is not None:
             offset = rounded_bias(offset, self._step(site), kernels[name], axes)
         return kernels, offset
+
+
+def _as_float(leaf):
+    """Multiplies a float32 tensor by the smallest number above 1.
+
+    TFLite's converter would compute averages of an int8 tensor in int8, also where
+    nothing else is, and it removes operations that do nothing.
+    """
+    if is_tensor(leaf) and keras.backend.standardize_dtype(leaf.dtype) == "float32":
+        return leaf * _ABOVE_1
+    return leaf
 
 
 class _ReadingScope(keras.StatelessScope):

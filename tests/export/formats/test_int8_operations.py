@@ -96,3 +96,20 @@ def test_larger_and_smaller_values_are_not_rounded_again(tmp_path, rng):
     report = json.loads((tmp_path / "export" / "report.json").read_text())
     for name in INT8:
         assert report["artifacts"][name]["simulation"]["mean_steps"] < 0.03
+
+
+def test_averages_inside_of_float_layers_are_float(tmp_path, rng):
+    """TFLite's converter computes an average of an int8 tensor in int8 if it can."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(8, 3, activation="relu")(image)
+    x = layers.Conv2D(8, 1)(layers.LayerNormalization()(x))
+    x = layers.Conv2D(8, 1)(layers.GroupNormalization(2)(x))
+    student = keras.Model(image, layers.Dense(10)(layers.Flatten()(x)))
+    images = rng.normal(size=(64, 8, 8, 3)).astype("float32")
+    ranges = observe(student, images)
+    assert ranges.not_simulated == ["layer_normalization", "group_normalization"]
+    export_student(student, tmp_path / "export", INT8, ranges=ranges, samples=images)
+    report = json.loads((tmp_path / "export" / "report.json").read_text())
+    for name in INT8:
+        assert report["artifacts"][name]["simulation"]["mean_steps"] < 0.03
