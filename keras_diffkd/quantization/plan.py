@@ -40,6 +40,7 @@ class PlannedCall:
         normalization: The batch normalization that is folded into it, or `None`.
         is_folded: Boolean, whether it is a batch normalization that is folded.
         is_float: Boolean, whether it is not simulated.
+        is_read_outside: Boolean, whether code outside of layers reads its result.
     """
 
     operation: object
@@ -53,6 +54,7 @@ class PlannedCall:
     normalization: object = None
     is_folded: bool = False
     is_float: bool = False
+    is_read_outside: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

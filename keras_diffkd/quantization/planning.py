@@ -1,7 +1,5 @@
 """Decides where a student is quantized: which tensors get a range, which norms fold."""
 
-import difflib
-
 import keras
 
 from keras_diffkd.keras_private.layers import all_layers
@@ -17,7 +15,8 @@ from keras_diffkd.quantization.kinds import (
     kind_of,
 )
 from keras_diffkd.quantization.plan import PlannedCall, QuantizationPlan, Site
-from keras_diffkd.quantization.recording import operations_of, record
+from keras_diffkd.quantization.recording import record
+from keras_diffkd.quantization.skipping import skipped_paths
 from keras_diffkd.quantization.weights import reduced_axes
 
 # int8 kernels without a ReLU of their own.
@@ -38,7 +37,7 @@ def quantization_plan(student, skip=()):
     """
     _check_float(student)
     recording = record(student)
-    planner = _Planner(recording, _skipped(student, recording, skip))
+    planner = _Planner(recording, skipped_paths(student, recording, skip))
     for call in recording.calls:
         planner.plan(call)
     plan = planner.finished()
@@ -73,6 +72,7 @@ class _Planner:
             self._totals[key] = self._totals.get(key, 0) + 1
             for tensor in set() if _is_identity(call) else set(call.inputs):
                 self._consumers.setdefault(tensor, []).append(call)
+        self._read = self._outputs.union(self._consumers)
         self._planned = {}
         self._operations = {}
         # From the numbers of tensors to their sites. A tensor without one is float, or
@@ -121,6 +121,8 @@ class _Planner:
             self._plan_kernels(planned, call, name)
         planned.is_folded = call.inputs[0] in self._folded
         self._leave(planned, call, name, kind)
+        is_known = not self._read.isdisjoint(call.outputs)
+        planned.is_read_outside = planned.output is not None and not is_known
 
     def _kind(self, call):
         """Returns the `Kind` of a call, or `None` if it stays float."""
@@ -286,35 +288,3 @@ def _check_float(student):
                 f"{layer.dtype_policy.name!r}. Build or load the student with the "
                 "dtype policy 'float32'."
             )
-
-
-def _skipped(student, recording, skip):
-    """Returns the paths of all layers that `skip` names."""
-    paths = [path for _, path in operations_of(student)[0].values()]
-    skipped = set()
-    for name in skip:
-        found = {path for path in paths if f"/{name}/" in f"/{path}/"}
-        if not found:
-            names = sorted({*paths, *(p for path in paths for p in path.split("/"))})
-            closest = difflib.get_close_matches(name, names, n=5)
-            raise ValueError(
-                f"`skip` must name layers of the student {student.name!r}. Received: "
-                f"{name!r}. Closest existing names: {closest or names[:5]}."
-            )
-        skipped |= found
-    for call in recording.calls:
-        if call.path in skipped:
-            skipped |= _normalizations_after(call, recording)
-    return skipped
-
-
-def _normalizations_after(call, recording):
-    """Returns the paths of batch normalizations that scale the result of a call."""
-    if kind_of(call.operation) is not Kind.KERNEL:
-        return set()
-    return {
-        other.path
-        for other in recording.calls
-        if kind_of(other.operation) is Kind.NORMALIZATION
-        and set(other.inputs) & set(call.outputs)
-    }

@@ -111,22 +111,25 @@ class _Run:
         """Runs a layer or operation, simulated."""
         if planned.entries:
             args, kwargs = self._enter(planned, args, kwargs)
-        if planned.is_float and self._step is not None:
+        is_file = self._step is not None
+        if planned.is_float and is_file:
             args, kwargs = keras.tree.map_structure(_as_float, (args, kwargs))
-        if self._folds and isinstance(
-            planned.operation, keras.layers.BatchNormalization
-        ):
-            if planned.is_folded:
-                return self.rounded(planned.output, args[0])
-            if self._is_convolution(planned, args[0]):
-                outputs = self._normalize(planned, args[0])
-                return self.rounded(planned.output, outputs)
-            kwargs = {**kwargs, "training": False}
+        outputs = self._outputs(planned, original, args, kwargs)
+        outputs = self.rounded(planned.output, outputs)
+        return _as_float(outputs) if planned.is_read_outside and is_file else outputs
+
+    def _outputs(self, planned, original, args, kwargs):
+        """Returns the results of a layer or operation before they are rounded."""
         if planned.kernels:
-            outputs = self._call_kernels(planned, original, args, kwargs)
-        else:
-            outputs = original(*args, **kwargs)
-        return self.rounded(planned.output, outputs)
+            return self._call_kernels(planned, original, args, kwargs)
+        is_norm = isinstance(planned.operation, keras.layers.BatchNormalization)
+        if is_norm and self._folds:
+            if planned.is_folded:
+                return args[0]
+            if self._is_convolution(planned, args[0]):
+                return self._normalize(planned, args[0])
+            kwargs = {**kwargs, "training": False}
+        return original(*args, **kwargs)
 
     def rounded(self, site, tensor):
         """Returns a tensor rounded to the values of a site, in its own dtype."""
@@ -211,8 +214,8 @@ class _Run:
 def _as_float(leaf):
     """Multiplies a float32 tensor by the smallest number above 1.
 
-    TFLite's converter would compute averages of an int8 tensor in int8, also where
-    nothing else is, and it removes operations that do nothing.
+    TFLite's converter computes averages and products of int8 tensors in int8, also
+    where nothing is simulated, and it removes operations that do nothing.
     """
     if is_tensor(leaf) and keras.backend.standardize_dtype(leaf.dtype) == "float32":
         return leaf * _ABOVE_1

@@ -98,17 +98,21 @@ def test_larger_and_smaller_values_are_not_rounded_again(tmp_path, rng):
         assert report["artifacts"][name]["simulation"]["mean_steps"] < 0.03
 
 
-def test_averages_inside_of_float_layers_are_float(tmp_path, rng):
-    """TFLite's converter computes an average of an int8 tensor in int8 if it can."""
+def test_what_is_not_simulated_is_float_in_files(tmp_path, rng):
+    """TFLite's converter computes averages and products in int8 where it can."""
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3), name="image")
     x = layers.Conv2D(8, 3, activation="relu")(image)
     x = layers.Conv2D(8, 1)(layers.LayerNormalization()(x))
     x = layers.Conv2D(8, 1)(layers.GroupNormalization(2)(x))
+    x = layers.Reshape((-1, 8))(x)
+    x = layers.Conv1D(8, 1)(layers.MultiHeadAttention(2, 4)(x, x))
     student = keras.Model(image, layers.Dense(10)(layers.Flatten()(x)))
     images = rng.normal(size=(64, 8, 8, 3)).astype("float32")
     ranges = observe(student, images)
-    assert ranges.not_simulated == ["layer_normalization", "group_normalization"]
+    assert set(ranges.not_simulated) == {
+        *("layer_normalization", "group_normalization", "multi_head_attention")
+    }
     export_student(student, tmp_path / "export", INT8, ranges=ranges, samples=images)
     report = json.loads((tmp_path / "export" / "report.json").read_text())
     for name in INT8:
