@@ -257,6 +257,7 @@ class _Planner:
                 for position, site in planned.entries.items()
             }
             planned.output = self._final(planned.output)
+            planned.before_activation = self._final(planned.before_activation)
             planned.input = self._final(planned.input)
         return QuantizationPlan(
             self._planned,

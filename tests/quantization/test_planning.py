@@ -225,6 +225,19 @@ def test_a_relu_that_runs_alone_keeps_the_range_before_it():
     np.testing.assert_array_equal(after, np.maximum(before, 0))
 
 
+def test_all_sites_of_a_u_net_are_those_of_the_plan():
+    """The one before the ReLU becomes part of that of the concatenation."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(4, 2, strides=2, activation="relu")(image)
+    x = layers.Conv2DTranspose(4, 2, strides=2, activation="relu")(x)
+    x = layers.Concatenate(name="both")([image, x])
+    plan = quantization_plan(keras.Model(image, layers.Conv2D(4, 1, name="last")(x)))
+    for planned in calls_of(plan).values():
+        sites = {planned.input, planned.output, planned.before_activation}
+        assert {site.name for site in sites - {None}} <= set(plan.sites)
+    assert plan.sites["both"].count == 3
+
+
 def test_matrix_products_of_tokens_are_rounded():
     tokens = keras.Input((6, 4), name="tokens")
     x = layers.EinsumDense("btd,de->bte", (None, 8), name="wide")(tokens)
