@@ -1,4 +1,4 @@
-"""What int8 files compute of single operations and blocks, compared with Keras.
+"""Compares int8 files of single operations and blocks with the simulation in Keras.
 
     python benchmarks/int8_operations.py
 
@@ -12,19 +12,16 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tempfile
 from pathlib import Path
 
 import keras
 import numpy as np
 from absl import app, flags
 from int8_cases import CASES, student_with
+from int8_report import int8_report
 from report import describe_machine, markdown_table, write_section
 
 from keras_diffkd import Distiller, QuantizationAware
-from keras_diffkd.export import VerificationError, export_student
-from keras_diffkd.export.records.report import FILE_NAME as REPORT
-from keras_diffkd.export.records.report import read_verification_report
 
 flags.DEFINE_string("output", "docs/quantization.md", "File to write the table into.")
 flags.DEFINE_list("operations", [], "Which; unset: all, and write the table.")
@@ -49,26 +46,15 @@ def row_of(name):
     )
     distiller.fit(images, labels, batch_size=32, verbose=0)
     ranges = distiller.quantization_ranges()
-    artifacts = export(distiller.strip(), ranges, images[:256])
+    report = int8_report(distiller.strip(), ranges=ranges, samples=images[:256])
     return [
         name,
         *(
             f"{found['mean_steps']:.3f} ({found['max_steps']:.0f})"
-            for found in (artifacts[file]["simulation"] for file in FILES)
+            for found in (report["artifacts"][file]["simulation"] for file in FILES)
         ),
         ", ".join(f"`{path}`" for path in ranges.not_simulated),
     ]
-
-
-def export(student, ranges, images):
-    """Returns what verification finds out about each int8 file of a student."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "export"
-        try:
-            export_student(student, output, list(FILES), ranges=ranges, samples=images)
-        except VerificationError as error:  # A float student is not what counts here.
-            return error.report["artifacts"]
-        return read_verification_report(output / REPORT)["artifacts"]
 
 
 def main(argv):

@@ -1,7 +1,6 @@
 """Students of `quantization_aware.py`: what is trained, and what its int8 files do."""
 
 import functools
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +17,11 @@ from fashion_training import (
     stored_distiller,
     taps_of,
 )
+from int8_report import int8_report
 from quantization_scenes import SCENES
 from report import describe_machine
 
 from keras_diffkd import QuantizationAware
-from keras_diffkd.errors import VerificationError
-from keras_diffkd.export import export_student
-from keras_diffkd.export.records.report import FILE_NAME as REPORT
-from keras_diffkd.export.records.report import read_verification_report
 from keras_diffkd.models.fashion import fashion_net
 from keras_diffkd.recipes.methods_first import frozen
 
@@ -262,20 +258,7 @@ def measure(student, metric, ranges, calibration_samples, **options):
     """
     if ranges is None:
         options["calibration_samples"] = calibration_samples
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            export_student(
-                student,
-                Path(folder) / "export",
-                ["onnx_int8", "tflite_int8"],
-                ranges=ranges,
-                quantized_tolerance=1.0,
-                **options,
-            )
-        except VerificationError as error:  # It is not like the simulation.
-            report = error.report
-        else:
-            report = read_verification_report(Path(folder) / "export" / REPORT)
+    report = int8_report(student, ranges=ranges, quantized_tolerance=1.0, **options)
     found = {"keras": report["keras"][metric]}
     for name, result in report["artifacts"].items():
         found[name] = {"value": result[metric], **result.get("simulation", {})}

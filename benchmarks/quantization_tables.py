@@ -14,7 +14,7 @@ from quantization_students import (
     KD_DIFFKD_FIRST,
     STUDENT_ARMS,
 )
-from report import markdown_table
+from report import machines_of, markdown_table
 
 FORMATS = {"tflite_int8": "LiteRT", "onnx_int8": "onnxruntime"}
 FIGURE = "quantization.svg"
@@ -63,8 +63,7 @@ def report(records):
                 found,
             ]
     parts.append(agreement(records))
-    machines = " and ".join(sorted({record["machine"] for record in records}))
-    parts.append(f"{machines}; `python benchmarks/quantization_aware.py`.")
+    parts.append(f"{machines_of(records)}; `python benchmarks/quantization_aware.py`.")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -40,6 +40,11 @@ def describe_machine():
     )
 
 
+def machines_of(records):
+    """Returns the machines that produced the records of a table."""
+    return " and ".join(sorted({record["machine"] for record in records}))
+
+
 def processor_name():
     """Returns the processor's model name where the system tells."""
     path = Path("/proc/cpuinfo")

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from report import markdown_table
+from report import machines_of, markdown_table
 
 ALONE, AT_ONCE = "student alone", "DiffKD at once"
 
@@ -70,8 +70,7 @@ def report(records):
             _methods_over_alone(found, task),
         ]
     command = "`python benchmarks/shrunk_scenes.py`"
-    machines = " and ".join(sorted({record["machine"] for record in records}))
-    return "\n\n".join([*parts, f"{machines}; {command}."])
+    return "\n\n".join([*parts, f"{machines_of(records)}; {command}."])
 
 
 def by_model(records):

@@ -94,6 +94,7 @@ class _Planner:
         calls.append(planned)
         if _is_identity(call):
             return
+        planned.is_read_outside = self._read.isdisjoint(call.outputs)
         kind = self._kind(call)
         if kind is None:
             self._float.append(call.path)
@@ -121,8 +122,6 @@ class _Planner:
             self._plan_kernels(planned, call, name)
         planned.is_folded = call.inputs[0] in self._folded
         self._leave(planned, call, name, kind)
-        is_known = not self._read.isdisjoint(call.outputs)
-        planned.is_read_outside = planned.output is not None and not is_known
 
     def _kind(self, call):
         """Returns the `Kind` of a call, or `None` if it stays float."""

@@ -18,6 +18,13 @@ from keras_diffkd.export.serving.simulated import output_steps, simulated
 INT8 = ["onnx_int8", "tflite_int8"]
 
 
+def mean_steps(student, ranges, images, folder):
+    """Returns the mean difference of each int8 file from the simulation."""
+    export_student(student, folder / "export", INT8, ranges=ranges, samples=images)
+    artifacts = json.loads((folder / "export" / "report.json").read_text())["artifacts"]
+    return [artifacts[name]["simulation"]["mean_steps"] for name in INT8]
+
+
 def test_operations_between_convolutions(tmp_path, rng):
     """Normalization is exact, averages and resized maps are rounded.
 
@@ -59,7 +66,7 @@ def test_operations_between_convolutions(tmp_path, rng):
 
 
 def test_weights_in_the_middle_of_two_values_are_the_same_everywhere(tmp_path, rng):
-    """What a graph computes first decides whether they go up or down."""
+    """The order in which a graph computes decides whether they go up or down."""
     image = keras.Input((8, 8, 3), name="image")
     x = layers.Conv2D(16, 3, use_bias=False, name="conv")(image)
     x = layers.ReLU()(layers.BatchNormalization()(x))
@@ -73,13 +80,8 @@ def test_weights_in_the_middle_of_two_values_are_the_same_everywhere(tmp_path, r
     images = rng.normal(size=(256, 8, 8, 3)).astype("float32")
     ranges = observe(student, images)
 
-    export_student(
-        student, tmp_path / "export", INT8, ranges=ranges, samples=images[:64]
-    )
-
-    report = json.loads((tmp_path / "export" / "report.json").read_text())
-    for name in INT8:
-        assert report["artifacts"][name]["simulation"]["mean_steps"] < 1e-3
+    steps = mean_steps(student, ranges, images[:64], tmp_path)
+    assert max(steps) < 1e-3
 
 
 def test_larger_and_smaller_values_are_not_rounded_again(tmp_path, rng):
@@ -92,10 +94,7 @@ def test_larger_and_smaller_values_are_not_rounded_again(tmp_path, rng):
     student = keras.Model(image, layers.Dense(10)(layers.Flatten()(x)))
     images = rng.normal(size=(64, 8, 8, 3)).astype("float32")
     ranges = observe(student, images)
-    export_student(student, tmp_path / "export", INT8, ranges=ranges, samples=images)
-    report = json.loads((tmp_path / "export" / "report.json").read_text())
-    for name in INT8:
-        assert report["artifacts"][name]["simulation"]["mean_steps"] < 0.03
+    assert max(mean_steps(student, ranges, images, tmp_path)) < 0.03
 
 
 def test_what_is_not_simulated_is_float_in_files(tmp_path, rng):
@@ -113,7 +112,4 @@ def test_what_is_not_simulated_is_float_in_files(tmp_path, rng):
     assert set(ranges.not_simulated) == {
         *("layer_normalization", "group_normalization", "multi_head_attention")
     }
-    export_student(student, tmp_path / "export", INT8, ranges=ranges, samples=images)
-    report = json.loads((tmp_path / "export" / "report.json").read_text())
-    for name in INT8:
-        assert report["artifacts"][name]["simulation"]["mean_steps"] < 0.03
+    assert max(mean_steps(student, ranges, images, tmp_path)) < 0.03
