@@ -73,10 +73,15 @@ def main(_):
         STUDENT_TAP.value or last_feature_map(student),
     )
     print("Tapped:", *taps)
-    features = DiffKD(*taps, latent_channels=32, resize="bilinear", name="features")
-    distiller = Distiller(
-        teacher=teacher, student=student, methods=[features, LogitsKD(name="logits")]
+    features = DiffKD(
+        *taps,
+        latent_channels=32,
+        resize="bilinear",
+        distill_weight="balanced",
+        name="features",
     )
+    logits = LogitsKD(weight="balanced", name="logits")
+    distiller = Distiller(teacher, student, [features, logits])
     compile_for_labels(distiller, learning_rate)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The teacher is no better than chance")

@@ -96,15 +96,13 @@ def _dkd():
 
 
 def _ttm(**arguments):
-    return TTM(
-        temperature=_temperature(4.0), weight=flags.DISTILL_WEIGHT.value, **arguments
-    )
+    return TTM(temperature=_temperature(4.0), weight=_weight(), **arguments)
 
 
 def _afd():
     return AFD(
         *_taps(),
-        weight=flags.DISTILL_WEIGHT.value,
+        weight=_weight(),
     )
 
 
@@ -112,14 +110,14 @@ def _rtk():
     return RTK(
         *_taps(),
         k=flags.REPRESENTATIVE_KEYS.value,
-        weight=flags.DISTILL_WEIGHT.value,
+        weight=_weight(),
     )
 
 
 def _fitnet():
     return FitNet(
         *_tap(),
-        weight=flags.DISTILL_WEIGHT.value,
+        weight=_weight(),
         resize=flags.RESIZE.value,
         name="fitnet",
     )
@@ -153,7 +151,7 @@ def _vkd():
     return VkD(
         *_tap(),
         normalization=tasks.current().vkd_normalization,
-        weight=flags.DISTILL_WEIGHT.value,
+        weight=_weight(),
         name="vkd",
     )
 
@@ -163,7 +161,7 @@ def _kdiffusion():
     return KDiffusion(
         _tap()[0],
         flags.STUDENT_CONVOLUTION.value,
-        distill_weight=flags.DISTILL_WEIGHT.value,
+        distill_weight=_weight(),
         resize=flags.RESIZE.value,
         seed=flags.SEED.value,
         name="kdiffusion",
@@ -174,7 +172,7 @@ def _dskd():
     return DSKD(
         *_tap(),
         num_inference_steps=flags.NUM_INFERENCE_STEPS.value,
-        distill_weight=flags.DISTILL_WEIGHT.value,
+        distill_weight=_weight(),
         denoise_weight=flags.DENOISE_WEIGHT.value,
         resize=flags.RESIZE.value,
         seed=flags.SEED.value,
@@ -185,7 +183,7 @@ def _dskd():
 def _diffkd_settings():
     return {
         "num_inference_steps": flags.NUM_INFERENCE_STEPS.value,
-        "distill_weight": flags.DISTILL_WEIGHT.value,
+        "distill_weight": _weight(),
         "denoise_weight": flags.DENOISE_WEIGHT.value,
         "reconstruction_weight": flags.RECONSTRUCTION_WEIGHT.value,
     }
@@ -217,8 +215,16 @@ def _logits_settings(temperature):
     return {
         "temperature": _temperature(temperature),
         "standardize_logits": flags.STANDARDIZE_LOGITS.value,
-        "weight": flags.DISTILL_WEIGHT.value,
+        "weight": _weight(),
     }
+
+
+def _weight():
+    given = flags.DISTILL_WEIGHT.value
+    if given is not None:
+        return given
+    # Without a task loss there is nothing to balance with.
+    return "balanced" if flags.TASK_LOSS_WEIGHT.value else 1.0
 
 
 def _temperature(default):

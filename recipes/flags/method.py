@@ -97,9 +97,10 @@ TASK_LOSS_WEIGHT = flags.DEFINE_float(
 DISTILL_WEIGHT = flags.DEFINE(
     WeightParser(),
     "distill_weight",
-    1.0,
+    None,
     "Weight of every method's matching loss: a number, or 'balanced' to set it from "
-    "the gradients of the first 50 steps.",
+    "the gradients of the first 50 steps (docs/methods.md); unset: 'balanced', and 1 "
+    "with --task_loss_weight=0 and for --quantization_aware.",
 )
 DENOISE_WEIGHT = flags.DEFINE_float(
     "denoise_weight",

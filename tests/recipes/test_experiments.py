@@ -46,6 +46,15 @@ def test_the_experiments_are_there():
     ]
 
 
+def test_those_of_papers_keep_the_weights_of_the_papers(parse):
+    names = ("cifar100", "cityscapes", "coco", "imagenet")
+    files = [file for file in FILES if file.stem.startswith(names)]
+    assert len(files) == 7
+    for file in files:
+        parse(f"--flagfile={file}")
+        assert flags.DISTILL_WEIGHT.value == 1.0
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_experiment_opens_with_what_a_reader_wants_to_know(file):
     text = "".join(

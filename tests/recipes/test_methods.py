@@ -41,6 +41,14 @@ def test_a_weight_is_a_number_or_balanced(parse):
             parse(f"--distill_weight={text}")
 
 
+def test_weights_are_balanced_where_there_is_a_task_loss(parse):
+    parse()
+    kd, features = build_methods(["kd", "diffkd_features"])
+    assert (kd.weight, features.distill_weight) == ("balanced", "balanced")
+    parse("--task_loss_weight=0")
+    assert build_methods(["kd"])[0].weight == 1.0
+
+
 def test_relatives_of_diffkd(parse):
     parse("--student_convolution=conv9", "--distill_weight=0.3", "--seed=5")
     dskd, kdiffusion, vkd = build_methods(["dskd", "kdiffusion", "vkd"])
