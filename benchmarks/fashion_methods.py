@@ -6,7 +6,7 @@ Every method is a function from the weight of its matching loss, a number or
 
 import digits_methods
 from digits_methods import BASELINE, DIFFKD, both, features
-from fashion_variants import ramped, separate
+from fashion_variants import of_gamma, ramped, separate
 
 from keras_diffkd import AFD, RTK, KDiffusion, LogitsKD
 
@@ -54,6 +54,8 @@ MAIN = [
 # Measures the worth of denoising: both methods at the same weights.
 SAME_WEIGHT = ["FitNet", "DiffKD (features)"]
 SAME_WEIGHTS = (3.0, 10.0, 30.0)
+# Noise that does not adapt; without it, γ is 1.
+GAMMAS = (0.9, 0.5)
 BRANCHES = "KDiffusion, branches alone"
 PRETRAINED = f"{DIFFKD}, diffusion model trained first"
 # Name: the methods, and the method whose tuned weight they take.
@@ -66,4 +68,5 @@ VARIANTS = {
     PRETRAINED: (both, DIFFKD),
     f"{DIFFKD}, denoiser apart": (separate, DIFFKD),
     f"{DIFFKD}, rising weight": (ramped, DIFFKD),
+    **{f"{DIFFKD}, γ = {gamma:g}": (of_gamma(gamma), DIFFKD) for gamma in GAMMAS},
 }

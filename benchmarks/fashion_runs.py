@@ -46,7 +46,7 @@ LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}
 TUNED_WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0)
 TUNED_RATES = {
     "sgd": (0.01, 0.02, 0.05, 0.1, 0.2),
-    "adamw": (2e-4, 5e-4, 1e-3, 2e-3, 4e-3),
+    "adamw": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
 }
 TUNING_SEEDS = (1000, 1001)
 # How a weight is chosen; the other choice is a number.

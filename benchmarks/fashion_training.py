@@ -74,7 +74,7 @@ def train_student(task, files, regime):
     start, busy = time.perf_counter(), time.process_time()
     keras.utils.clear_session()
     distiller = make_distiller(task, data)
-    balanced = fit(distiller, task, data, regime)
+    balanced, gammas = fit(distiller, task, data, regime)
     accuracy = judge(distiller.strip(), *data.judged_on(task.stage))
     return {
         **task._asdict(),
@@ -82,6 +82,7 @@ def train_student(task, files, regime):
         "teacher": data.teacher.fingerprint,
         "accuracy": accuracy,
         "balanced": balanced,
+        "gammas": gammas,
         "seconds": round(time.perf_counter() - start, 1),
         "processor_seconds": round(time.process_time() - busy, 1),
         "revision": revision(),
@@ -124,7 +125,11 @@ def taps_of(methods):
 
 
 def fit(distiller, task, data, regime, callbacks=()):
-    """Trains; returns a dict from the losses with balanced weights to these weights."""
+    """Trains; returns two dicts.
+
+    The first one is from the losses with balanced weights to these weights, the second
+    one from the methods that adapt the noise to the γ of each epoch.
+    """
     per_class = regime.per_class
     labels = data.labels[: data.examples(task.stage)]
     labeled = len(np.unique(labels)) * per_class if per_class else len(labels)
@@ -135,16 +140,23 @@ def fit(distiller, task, data, regime, callbacks=()):
         with diffusion_alone(distiller):
             train(make_optimizer(task), 1, PRETRAINING_STEPS)
     optimizer = make_optimizer(task, steps * regime.epochs)
-    train(optimizer, regime.epochs, steps, callbacks=callbacks)
+    history = train(optimizer, regime.epochs, steps, callbacks=callbacks)
     balance = distiller.loss_balance
     weights = {} if balance is None else balance.weights_by_name()
-    return {name: float(weight) for name, weight in weights.items()}
+    return (
+        {name: float(weight) for name, weight in weights.items()},
+        {
+            name.removesuffix("/gamma"): [round(float(value), 4) for value in values]
+            for name, values in history.items()
+            if name.endswith("/gamma")
+        },
+    )
 
 
 def train_steps(
     distiller, task, data, regime, batch_size, optimizer, epochs, steps, callbacks=()
 ):
-    """Compiles and trains, from the first batch on."""
+    """Compiles and trains, from the first batch on; returns the logs of the epochs."""
     distiller.compile(
         optimizer,
         # The mean over the labeled images, the others have weight 0.
@@ -155,7 +167,7 @@ def train_steps(
         preflight=False,
     )
     taps = taps_of(distiller.methods)
-    distiller.fit(
+    history = distiller.fit(
         data.batches(task.stage, regime, task.seed, batch_size, taps),
         epochs=epochs,
         steps_per_epoch=steps,
@@ -163,6 +175,7 @@ def train_steps(
         callbacks=list(callbacks),
         verbose=0,
     )
+    return history.history
 
 
 def make_optimizer(task, steps=None):

@@ -44,6 +44,18 @@ def separate(weight):
     return [SeparateDenoiser.from_config(m.get_config()) for m in both(weight)]
 
 
+def of_gamma(gamma):
+    """Returns a function from the weight to DiffKD with the same γ for all samples."""
+
+    def methods(weight):
+        both_of_them = both(weight)
+        for method in both_of_them:
+            method.diffusion.gamma = gamma
+        return both_of_them
+
+    return methods
+
+
 def ramped(weight):
     """DiffKD on features and logits whose weight rises from 0."""
     return both(

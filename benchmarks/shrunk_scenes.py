@@ -28,7 +28,7 @@ from fashion_training import revision
 from finished_runs import FinishedRuns, read_lines
 from report import describe_machine, write_section
 from scene_commands import command
-from shrunk_scenes_table import ALONE, AT_ONCE, TASKS, report
+from shrunk_scenes_table import ALONE, AT_ONCE, BALANCED, TASKS, report
 
 from keras_diffkd import shrink
 from keras_diffkd.models import load_model
@@ -38,12 +38,14 @@ RUNS = HERE / "runs" / "shrunk_scenes.jsonl"
 PAGE = HERE.parent / "docs" / "shrinking.md"
 TITLE = "Segmenters and detectors"
 WIDTHS = (0.5, 0.75, 0.25)
+DIFFKD = ["--method=diffkd_features", "--distill_weight=1"]
 METHODS = {
     ALONE: ["--method=none"],
-    "KD": ["--method=kd"],
-    "DiffKD": ["--method=diffkd_features"],
+    "KD": ["--method=kd", "--distill_weight=1"],
+    "DiffKD": DIFFKD,
     # Without an epoch of its own layers, which students from the teacher have.
-    AT_ONCE: ["--method=diffkd_features", "--method_epochs=0"],
+    AT_ONCE: [*DIFFKD, "--method_epochs=0"],
+    BALANCED: ["--method=diffkd_features", "--distill_weight=balanced"],
 }
 INHERITED, NEW, ZOO = "inherited", "new", "new, of the zoo"
 
@@ -77,11 +79,12 @@ def tasks(names, seeds):
                 (width, start, method)
                 for start in (INHERITED, NEW)
                 for method in METHODS
-                if method != AT_ONCE or (width, start) == (WIDTHS[0], INHERITED)
+                if method not in (AT_ONCE, BALANCED)
+                or (width, start) == (WIDTHS[0], INHERITED)
             ]
             for width in WIDTHS
         ),
-        [(None, ZOO, ALONE), (None, ZOO, "DiffKD")],
+        [(None, ZOO, method) for method in (ALONE, "DiffKD", BALANCED)],
     ]
     return [
         Task(name, *model, seed)
