@@ -9,7 +9,6 @@ the state of the last one.
 
 import dataclasses
 import functools
-import subprocess
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from fashion_methods import METHODS, PRETRAINED, VARIANTS
 from fashion_runs import STUDENTS
 from fashion_variants import PRETRAINING_STEPS, diffusion_alone
 from gpu_fashion import BATCH_SIZE
-from report import describe_machine
+from report import describe_machine, revision
 
 from keras_diffkd import Distiller
 from keras_diffkd.models.fashion import fashion_net
@@ -192,16 +191,3 @@ def judge(student, images, labels):
     """Returns the accuracy, after the training and nowhere else."""
     logits = student.predict(images, batch_size=min(1000, len(labels)), verbose=0)
     return float(np.mean(np.argmax(logits, axis=-1) == labels))
-
-
-@functools.cache
-def revision():
-    """Returns the commit of the sources, or `None` outside a repository."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None

@@ -13,13 +13,12 @@ from fashion_methods import BALANCED, KD_FEATURES, METHODS
 from fashion_runs import STUDENTS, Regime
 from fashion_training import (
     STEPS_PER_EXECUTION,
-    revision,
     stored_distiller,
     taps_of,
 )
 from int8_report import int8_report
 from quantization_scenes import SCENES
-from report import describe_machine
+from report import describe_machine, revision
 
 from keras_diffkd import QuantizationAware
 from keras_diffkd.models.fashion import fashion_net

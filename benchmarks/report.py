@@ -1,10 +1,12 @@
 """What the benchmarks share: tables, the machine, and docs/results.md."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 
 
@@ -38,6 +40,19 @@ def describe_machine():
         f"{os.cpu_count()} cores of {processor_name()}, Python "
         f"{platform.python_version()}, {', '.join(versions)}"
     )
+
+
+@functools.cache
+def revision():
+    """Returns the commit of the sources, or `None` outside a repository."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or None
 
 
 def machines_of(records):

@@ -1,5 +1,6 @@
 """Runs the package's commands on digit scenes, for the benchmarks of them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,27 @@ def command(name, experiment, folder, seed, *arguments, data_dir, **options):
         check=True,
         **options,
     )
+
+
+def train_teacher(experiment, folder, seed, data_dir):
+    """Trains the teacher of a seed, if it is missing, and returns its path.
+
+    Args:
+        experiment: Name of a file of flags, without its extension.
+        folder: Folder of the seed's models.
+        seed: Integer.
+        data_dir: TFDS data folder.
+    """
+    path = folder / "teacher" / "teacher.keras"
+    if not path.exists():
+        command(
+            "diffkd-train-teacher", experiment, path.parent, seed, data_dir=data_dir
+        )
+    return path
+
+
+def read_metrics(folder):
+    """Returns a dict from the names in `metrics.jsonl` to the values of all epochs."""
+    with (folder / "metrics.jsonl").open(encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    return {name: [line[name] for line in lines] for name in lines[-1]}

@@ -13,7 +13,6 @@ command writes the tables into docs/shrinking.md.
 """
 
 import functools
-import json
 import math
 import os
 from pathlib import Path
@@ -24,10 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from absl import app, flags
-from fashion_training import revision
 from finished_runs import FinishedRuns, read_lines
-from report import describe_machine, write_section
-from scene_commands import command
+from report import describe_machine, revision, write_section
+from scene_commands import command, read_metrics, train_teacher
 from shrunk_scenes_table import ALONE, AT_ONCE, BALANCED, TASKS, report
 
 from keras_diffkd import shrink
@@ -100,15 +98,7 @@ def train(task, folder, data_dir, epochs):
     """Trains one model, and returns the record of a line."""
     experiment = TASKS[task.task].experiment
     root = folder / f"{task.task}_{task.seed}"
-    path = root / "teacher" / "teacher.keras"
-    if not path.exists():
-        command(
-            "diffkd-train-teacher",
-            experiment,
-            path.parent,
-            task.seed,
-            data_dir=data_dir,
-        )
+    path = train_teacher(experiment, root, task.seed, data_dir)
     if task.weights == "teacher":
         return record(task, load_model(str(path)), root / "teacher" / "teacher")
     keras.utils.set_random_seed(task.seed)
@@ -156,8 +146,8 @@ def with_new_weights(student):
 
 def record(task, model, folder):
     """Returns the record of a finished model."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
-    curve = [line[TASKS[task.task].metric] for line in lines]
+    metrics = read_metrics(folder)
+    curve = metrics[TASKS[task.task].metric]
     _, cost = shrink(model, 1, return_report=True)
     return {
         **task._asdict(),
@@ -165,7 +155,7 @@ def record(task, model, folder):
         "multiply_adds": cost.multiply_adds[1],
         "curve": curve,
         "accuracy": curve[-1],
-        "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "seconds": round(sum(metrics["seconds"]), 1),
         "revision": revision(),
         "machine": describe_machine(),
     }

@@ -12,10 +12,9 @@ from fashion_training import (
     fit,
     judge,
     load_data,
-    revision,
     stored_distiller,
 )
-from report import describe_machine, markdown_table
+from report import describe_machine, markdown_table, revision
 
 from keras_diffkd import shrink
 from keras_diffkd.models import build_model

@@ -224,7 +224,7 @@ def _weight():
     if given is not None:
         return given
     # Without a task loss there is nothing to balance with.
-    return "balanced" if flags.TASK_LOSS_WEIGHT.value else 1.0
+    return tasks.current().distill_weight if flags.TASK_LOSS_WEIGHT.value else 1.0
 
 
 def _temperature(default):

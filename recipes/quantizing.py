@@ -108,12 +108,9 @@ def quantization_flags():
     temperature = flags.TEMPERATURE.value
     if temperature is None and not flags.STANDARDIZE_LOGITS.value:
         temperature = tasks.current().int8_temperature
-    weight = flags.DISTILL_WEIGHT.value
     with cosine_flags(
         epochs,
         rate,
-        # Other weights were not measured on students that are trained already.
-        distill_weight=1.0 if weight is None else weight,
         # The student is trained, and the methods' layers are new.
         method_epochs=1 if first is None else first,
         temperature=temperature,

@@ -99,8 +99,8 @@ DISTILL_WEIGHT = flags.DEFINE(
     "distill_weight",
     None,
     "Weight of every method's matching loss: a number, or 'balanced' to set it from "
-    "the gradients of the first 50 steps (docs/methods.md); unset: 'balanced', and 1 "
-    "with --task_loss_weight=0 and for --quantization_aware.",
+    "the gradients of the first 50 steps (docs/methods.md); unset: 'balanced' for "
+    "--task=classification, else 1, as with --task_loss_weight=0.",
 )
 DENOISE_WEIGHT = flags.DEFINE_float(
     "denoise_weight",

@@ -23,6 +23,7 @@ class Task:
         vkd_normalization: normalization of the teacher's feature in VkD.
         global_clipnorm: what `--global_clipnorm` is if it is not set; `None` does not
             clip gradients.
+        distill_weight: what `--distill_weight` is if it is not set.
         int8_temperature: what `--temperature` is in the training of an int8 student if
             it is not set; `None`: the default of each method.
     """
@@ -33,6 +34,7 @@ class Task:
     gives_logits = True
     vkd_normalization = "layer"
     global_clipnorm = None
+    distill_weight = "balanced"
     int8_temperature = None
 
     def load(self, name, **settings):

@@ -88,16 +88,6 @@ def test_pixels_of_a_trained_student_take_a_low_temperature(
     assert method.temperature == temperature
 
 
-@pytest.mark.parametrize(
-    ("arguments", "weight"), [([], 1.0), (["--distill_weight=balanced"], "balanced")]
-)
-def test_a_trained_student_takes_the_weight_that_was_measured(parse, arguments, weight):
-    parse(*arguments)
-    with quantizing.quantization_flags():
-        [method] = build_methods(["kd"])
-    assert method.weight == weight
-
-
 def test_without_a_student_it_is_trained_first_and_all_of_it_resumes(
     distil, monkeypatch
 ):

@@ -1,0 +1,65 @@
+"""The tables of the benchmark of digit scenes."""
+
+from digit_scenes import ALONE, METHODS, TEACHER, methods_of, models, report
+
+
+def line(method, seed, value, task="segmentation", key="val_mean_iou"):
+    curves = {key: [0.1, value]}
+    if task == "detection":
+        curves["val_mAP50"] = [0.2, value + 0.1]
+    return {
+        "task": task,
+        "method": method,
+        "seed": seed,
+        "curves": curves,
+        "accuracy": value,
+        "seconds": 50.0,
+        "machine": "a machine",
+    }
+
+
+def test_gains_are_over_the_seeds_that_all_methods_have():
+    values = {TEACHER: 0.8, ALONE: 0.5, "DiffKD": 0.55, "DiffKD, balanced": 0.6}
+    lines = [
+        line(method, seed, value * (1 + seed / 100))
+        for method, value in values.items()
+        for seed in range(4)
+        # Of the last one a seed is missing.
+        if (method, seed) != ("DiffKD, balanced", 1)
+    ]
+    lines.append(line("FitNet", 0, 0.9))
+    text = report(lines, least_seeds=3)
+    assert "3 seeds; teachers: 81.33 ±" in text
+    rows = [row for row in text.splitlines() if row.startswith("| DiffKD")]
+    assert len(rows) == 5
+    assert "55.92 ± 0.84 | +5.08 (+4.89 to +5.27)" in rows[0]
+    assert "61.00 ± 0.92 | +10.17 (+9.79 to +10.55)" in rows[1]
+    # Balanced against weight 1.
+    assert "61.00 ± 0.92 | 55.92 ± 0.84 | +5.08" in rows[2]
+    assert "FitNet" not in text
+    assert "| 25.0 " in rows[3]  # Seconds per epoch.
+
+
+def test_detectors_have_both_metrics():
+    lines = [
+        line(method, seed, 0.3 + seed / 10, "detection", "val_mAP")
+        for method in (TEACHER, ALONE, "FitNet")
+        for seed in range(2)
+    ]
+    text = report(lines, least_seeds=2)
+    assert "**Detection, mAP** " in text
+    assert "**Detection, mAP50** " in text
+    assert "against weight 1" not in text
+    assert "Segmentation" not in text
+
+
+def test_detectors_train_without_methods_on_logits():
+    assert set(methods_of("segmentation")) == set(METHODS)
+    assert not any(name.startswith("KD") for name in methods_of("detection"))
+    found = models(["detection"], [ALONE], 2)
+    assert [(model.method, model.seed) for model in found] == [
+        (TEACHER, 0),
+        (ALONE, 0),
+        (TEACHER, 1),
+        (ALONE, 1),
+    ]
