@@ -68,10 +68,10 @@ def main(argv):
     text = (
         "Difference of an int8 file from what Keras simulates, in int8 steps of the "
         "outputs. Each operation stands between two convolutions of a small student, "
-        "which trained for 20 steps on random images. Where the difference is not next "
-        "to 0, runtimes compute the operation itself in another way: averages and "
-        "resized maps often lie in the middle of two values, and TFLite computes SiLU "
-        "in two int8 operations."
+        "which trained for 20 steps on random images. Larger differences occur where a "
+        "runtime computes the operation itself in another way: averages and resized "
+        "maps often lie halfway between two values, and TFLite computes SiLU in two "
+        "int8 operations."
         f"\n\n{markdown_table([*header, 'stays float'], rows)}\n\n"
         f"{describe_machine()}; `python benchmarks/int8_operations.py`."
     )

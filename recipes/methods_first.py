@@ -1,7 +1,7 @@
 """Trains the methods' own layers before the student.
 
 New layers, such as DiffKD's projection, autoencoder and denoiser, pull a student that
-is already trained towards random features until they have learned something.
+is already trained toward random features until they have learned something.
 """
 
 import contextlib

@@ -14,7 +14,7 @@ from keras_diffkd.validation.arguments import check_choice, check_number, check_
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
 class FeatureDiffusion(keras.layers.Layer):
-    """Learns clean features, and denoises other features towards them.
+    """Learns clean features, and denoises other features toward them.
 
     `loss` trains the model on clean features. `denoise` mixes a feature with noise,
     `γ x + (1 - γ) ε`, and runs the sampler from the middle of the schedule.

@@ -1,8 +1,8 @@
-"""Classifier guidance: leads the denoising towards a class."""
+"""Classifier guidance: leads the denoising toward a class."""
 
 
 def guided(denoise, gradient, schedule, scale):
-    """Returns a noise prediction that leads towards a class.
+    """Returns a noise prediction that leads toward a class.
 
     `e'(x, t) = e(x, t) - s sqrt(1 - ᾱ_t) ∇_x log p(y | x)`.
 
@@ -20,17 +20,17 @@ def guided(denoise, gradient, schedule, scale):
     Example:
 
     >>> schedule = keras_diffkd.diffusion.NoiseSchedule()
-    >>> towards_one = guided(
+    >>> toward_one = guided(
     ...     lambda x, timesteps: 0.0 * x, lambda x: 1.0 - x, schedule, scale=2.0)
-    >>> towards_one(keras.ops.zeros((1, 3)), keras.ops.array([999])).shape
+    >>> toward_one(keras.ops.zeros((1, 3)), keras.ops.array([999])).shape
     TensorShape([1, 3])
 
     Source: Diffusion Models Beat GANs on Image Synthesis (arXiv 2105.05233,
     algorithm 2).
     """
 
-    def denoise_towards_class(x, timesteps):
+    def denoise_toward_class(x, timesteps):
         _, sigma = schedule.scales(timesteps, len(x.shape))
         return denoise(x, timesteps) - scale * sigma * gradient(x)
 
-    return denoise_towards_class
+    return denoise_toward_class

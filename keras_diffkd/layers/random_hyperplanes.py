@@ -98,7 +98,7 @@ class RandomHyperplanes(keras.layers.Layer):
         )
 
     def observe(self, x):
-        """Moves the center towards the center of a batch `(batch, features)`."""
+        """Moves the center toward the center of a batch `(batch, features)`."""
         values = keras.ops.matmul(x, self.directions)
         middle = keras.ops.median if self.center == "median" else keras.ops.mean
         for variable, new in (
