@@ -26,7 +26,7 @@ from absl import app, flags
 from finished_runs import FinishedRuns, read_lines
 from report import describe_machine, revision, write_section
 from scene_commands import command, read_metrics, train_teacher
-from shrunk_scenes_table import ALONE, AT_ONCE, BALANCED, TASKS, report
+from shrunk_scenes_table import ALONE, AT_ONCE, BALANCED, KD_1, TASKS, report
 
 from keras_diffkd import shrink
 from keras_diffkd.models import load_model
@@ -39,7 +39,8 @@ WIDTHS = (0.5, 0.75, 0.25)
 DIFFKD = ["--method=diffkd_features", "--distill_weight=1"]
 METHODS = {
     ALONE: ["--method=none"],
-    "KD": ["--method=kd", "--distill_weight=1"],
+    "KD": ["--method=kd", "--temperature=4", "--distill_weight=1"],
+    KD_1: ["--method=kd", "--temperature=1", "--distill_weight=1"],
     "DiffKD": DIFFKD,
     # Without an epoch of its own layers, which students from the teacher have.
     AT_ONCE: [*DIFFKD, "--method_epochs=0"],
@@ -77,8 +78,8 @@ def tasks(names, seeds):
                 (width, start, method)
                 for start in (INHERITED, NEW)
                 for method in METHODS
-                if method not in (AT_ONCE, BALANCED)
-                or (width, start) == (WIDTHS[0], INHERITED)
+                if method != BALANCED
+                if method != AT_ONCE or (width, start) == (WIDTHS[0], INHERITED)
             ]
             for width in WIDTHS
         ),
