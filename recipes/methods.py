@@ -84,7 +84,7 @@ def _check_standardize_logits(names, methods):
 
 
 def _kd():
-    return LogitsKD(**_logits_settings(4.0), name="kd")
+    return LogitsKD(**_logits_settings(tasks.current().temperature), name="kd")
 
 
 def _dist():
@@ -92,7 +92,7 @@ def _dist():
 
 
 def _dkd():
-    return DKD(**_logits_settings(4.0))
+    return DKD(**_logits_settings(tasks.current().temperature))
 
 
 def _ttm(**arguments):

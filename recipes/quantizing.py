@@ -19,7 +19,7 @@ from absl import flags as absl_flags
 from keras_diffkd import KDiffusion, QuantizationAware
 from keras_diffkd.quantization.planning import quantization_plan
 
-from . import cluster, flags, tasks, teacher_cache
+from . import cluster, flags, teacher_cache
 from .data import load_data
 from .distilling import distil_from, wanted_cache
 from .methods import build_methods
@@ -105,15 +105,11 @@ def quantization_flags():
     method_rate = flags.LEARNING_RATE.value
     rate = QUANTIZATION_LEARNING_RATE.value or method_rate / 10
     first = flags.METHOD_EPOCHS.value
-    temperature = flags.TEMPERATURE.value
-    if temperature is None and not flags.STANDARDIZE_LOGITS.value:
-        temperature = tasks.current().int8_temperature
     with cosine_flags(
         epochs,
         rate,
         # The student is trained, and the methods' layers are new.
         method_epochs=1 if first is None else first,
-        temperature=temperature,
     ):
         yield method_rate
 

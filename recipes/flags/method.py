@@ -73,8 +73,9 @@ NUM_INFERENCE_STEPS = flags.DEFINE_integer(
 TEMPERATURE = flags.DEFINE_float(
     "temperature",
     None,
-    "Temperature of methods on logits; unset: 4 for kd, dkd, ttm and wttm, 1 for the "
-    "others and for segmenters in int8, and 2 for all with --standardize_logits.",
+    "Temperature of methods on logits; unset: 4 for kd and dkd (1 with "
+    "--task=segmentation), ttm and wttm, 1 for the others, and 2 for all with "
+    "--standardize_logits.",
     lower_bound=0.0,
 )
 STANDARDIZE_LOGITS = flags.DEFINE_boolean(

@@ -24,8 +24,7 @@ class Task:
         global_clipnorm: what `--global_clipnorm` is if it is not set; `None` does not
             clip gradients.
         distill_weight: what `--distill_weight` is if it is not set.
-        int8_temperature: what `--temperature` is in the training of an int8 student if
-            it is not set; `None`: the default of each method.
+        temperature: what `--temperature` of KD and DKD is if it is not set.
     """
 
     name = None
@@ -35,7 +34,7 @@ class Task:
     vkd_normalization = "layer"
     global_clipnorm = None
     distill_weight = "balanced"
-    int8_temperature = None
+    temperature = 4.0
 
     def load(self, name, **settings):
         """Returns the data set; `settings` are those of `load_classification`."""

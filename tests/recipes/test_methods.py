@@ -68,6 +68,21 @@ def test_the_temperature_flag_is_for_all(parse):
     assert [m.temperature for m in build_methods(flags.METHOD.value)] == [2.0, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "temperature"),
+    [
+        ([], 4.0),
+        (["--task=segmentation"], 1.0),
+        (["--task=segmentation", "--temperature=3"], 3.0),
+        (["--task=segmentation", "--standardize_logits"], 2.0),
+    ],
+)
+def test_pixels_take_a_low_temperature(parse, arguments, temperature):
+    parse("--method=kd,dkd", *arguments)
+    kd, dkd = build_methods(["kd", "dkd"])
+    assert (kd.temperature, dkd.temperature) == (temperature, temperature)
+
+
 def test_ttm_and_wttm_soften_the_teacher_alone(parse):
     parse("--distill_weight=45")
     plain, weighted = build_methods(["ttm", "wttm"])

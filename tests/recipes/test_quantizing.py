@@ -6,9 +6,8 @@ import pytest
 from helpers.digit_networks import read_weights
 
 from keras_diffkd.quantization import QuantizationRanges, SimulatedStudent
-from keras_diffkd.recipes import evaluate, quantizing, training
+from keras_diffkd.recipes import evaluate, training
 from keras_diffkd.recipes.data import load_data
-from keras_diffkd.recipes.methods import build_methods
 from keras_diffkd.recipes.networks import student_to_ship
 from keras_diffkd.recipes.run.directory import RunDirectory
 from keras_diffkd.recipes.run.experiment import read_flags
@@ -68,24 +67,6 @@ def test_a_finished_student_trains_on_and_is_kept(distil, capsys):
     distil("--epochs=2", "--save_every=1")
     with pytest.raises(ValueError, match="int8 was trained from another student"):
         distil("--epochs=2", *AWARE)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "temperature"),
-    [
-        ([], 4.0),
-        (["--task=segmentation"], 1.0),
-        (["--task=segmentation", "--temperature=3"], 3.0),
-        (["--task=segmentation", "--standardize_logits"], 2.0),
-    ],
-)
-def test_pixels_of_a_trained_student_take_a_low_temperature(
-    parse, arguments, temperature
-):
-    parse("--method=kd", *arguments)
-    with quantizing.quantization_flags():
-        [method] = build_methods(["kd"])
-    assert method.temperature == temperature
 
 
 def test_without_a_student_it_is_trained_first_and_all_of_it_resumes(
