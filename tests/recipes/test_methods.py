@@ -49,6 +49,14 @@ def test_weights_are_balanced_where_there_is_a_task_loss(parse):
     assert build_methods(["kd"])[0].weight == 1.0
 
 
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_weights_of_other_tasks_are_not_balanced(parse, task):
+    parse(f"--task={task}")
+    assert build_methods(["diffkd_features"])[0].distill_weight == 1.0
+    parse(f"--task={task}", "--distill_weight=balanced")
+    assert build_methods(["diffkd_features"])[0].distill_weight == "balanced"
+
+
 def test_relatives_of_diffkd(parse):
     parse("--student_convolution=conv9", "--distill_weight=0.3", "--seed=5")
     dskd, kdiffusion, vkd = build_methods(["dskd", "kdiffusion", "vkd"])
