@@ -170,9 +170,10 @@ def main(argv):
     options = flags.FLAGS
     start = time.perf_counter()
     runs = Runs(
-        {"epochs": options.epochs, "data_dir": options.data_dir},
+        {"epochs": options.epochs},
         Path(options.runs),
         options.workers,
+        options.data_dir,
     )
     teacher_accuracy = runs.train_teachers()["report"]
     best = tune(runs)

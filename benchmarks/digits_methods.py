@@ -21,6 +21,8 @@ from keras_diffkd import (
 
 BASELINE = "student alone"
 DIFFKD = "DiffKD (features + logits)"
+KD_FEATURES = "KD + DiffKD (features)"
+BALANCED = "balanced"
 LATENT_CHANNELS = 32
 STAGES = ["stage1", "features"]
 # The student's last convolution, which KDiffusion re-parameterizes.
@@ -46,6 +48,12 @@ def both(weight, latent_channels=LATENT_CHANNELS, **arguments):
         features(weight, latent_channels=latent_channels, **arguments),
         logits(weight, **arguments),
     ]
+
+
+def kd_features(weight):
+    """KD and DiffKD on the last feature map; a number is DiffKD's weight alone."""
+    kd_weight = BALANCED if weight == BALANCED else 1.0
+    return [LogitsKD(weight=kd_weight), features(weight)]
 
 
 METHODS = {

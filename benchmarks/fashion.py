@@ -30,8 +30,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags
+from digits_methods import BALANCED
 from fashion_data import FashionData, train_new_teacher
-from fashion_methods import BALANCED, METHODS
+from fashion_methods import METHODS
 from fashion_runs import (
     LEARNING_RATES,
     REGIMES,

@@ -5,23 +5,15 @@ Every method is a function from the weight of its matching loss, a number or
 """
 
 import digits_methods
-from digits_methods import BASELINE, DIFFKD, both, features
+from digits_methods import BASELINE, DIFFKD, KD_FEATURES, both, kd_features
 from fashion_variants import of_gamma, ramped, separate
 
-from keras_diffkd import AFD, RTK, KDiffusion, LogitsKD
+from keras_diffkd import AFD, RTK, KDiffusion
 
-KD_FEATURES = "KD + DiffKD (features)"
 # The student's last convolution, which KDiffusion re-parameterizes.
 CONVOLUTION = "stage3_block1_conv2"
 # The teacher's layers whose outputs are stored.
 STAGES = ["stage2", "features"]
-BALANCED = "balanced"
-
-
-def kd_features(weight):
-    """KD and DiffKD on the last feature map; a number is DiffKD's weight alone."""
-    kd_weight = BALANCED if weight == BALANCED else 1.0
-    return [LogitsKD(weight=kd_weight), features(weight)]
 
 
 def branches_alone(weight):

@@ -41,7 +41,7 @@ REGIMES = {
 STAGES = ("tune", "report", "ablations")
 # Widths of the stages of students with one block in each.
 STUDENTS = {"20k": (8, 16, 32), "5k": (4, 8, 16)}
-LEARNING_RATES = {"sgd": 0.05, "adamw": 1e-3}
+LEARNING_RATES = {"sgd": 0.05, "adamw": 4e-3}
 # Five settings for every method: the weight, or for the student alone the rate.
 TUNED_WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0)
 TUNED_RATES = {

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 from comparison import differences_table, gains_table
+from digits_methods import BALANCED
 from fashion_methods import (
-    BALANCED,
     BASELINE,
     BRANCHES,
     METHODS,
@@ -45,7 +45,7 @@ TITLE = "Fashion-MNIST: all methods"
 CHOICES = {TUNED: "Tuned weights", BALANCED: "Balanced weights", 1.0: "Weight 1"}
 FIGURE = "fashion_gains.svg"
 PARAMETERS = {"20k": "20,146", "5k": "5,310"}
-OPTIMIZERS = {"sgd": "SGD, momentum 0.9, rate 0.05", "adamw": "AdamW, rate 0.001"}
+OPTIMIZERS = {"sgd": "SGD, momentum 0.9, rate 0.05", "adamw": "AdamW, rate 0.004"}
 
 FOLDER = flags.DEFINE_string("folder", str(RUNS), "Folder of the runs.")
 SEEDS = flags.DEFINE_integer("least_seeds", 10, "Seeds of every row.", lower_bound=2)

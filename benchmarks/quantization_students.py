@@ -8,8 +8,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import quantization_scenes as scenes
+from digits_methods import BALANCED, KD_FEATURES
 from fashion_data import FashionData
-from fashion_methods import BALANCED, KD_FEATURES, METHODS
+from fashion_methods import METHODS
 from fashion_runs import STUDENTS, Regime
 from fashion_training import (
     STEPS_PER_EXECUTION,

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
-from fashion_methods import BALANCED, KD_FEATURES, METHODS
+from digits_methods import BALANCED, KD_FEATURES
+from fashion_methods import METHODS
 from fashion_runs import LEARNING_RATES, Regime
 from fashion_training import (
     fit,

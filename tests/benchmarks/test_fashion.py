@@ -10,9 +10,9 @@ import finished_runs
 import keras
 import numpy as np
 import pytest
+from digits_methods import BALANCED
 from fashion_data import FashionData, train_new_teacher
 from fashion_methods import (
-    BALANCED,
     BRANCHES,
     DIFFKD,
     METHODS,
