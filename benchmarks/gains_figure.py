@@ -23,7 +23,7 @@ def draw_gains(panels, path):
         figsize=(8, 1.2 * len(rows) + 0.36 * sum(rows)), layout="constrained"
     )
     all_axes = figure.subplots(
-        len(rows), squeeze=False, gridspec_kw={"height_ratios": rows}
+        len(rows), squeeze=False, sharex=True, gridspec_kw={"height_ratios": rows}
     )
     names = dict.fromkeys(
         name for panel in panels.values() for row in panel.values() for name in row
@@ -51,8 +51,10 @@ def _draw_panel(axes, panel, colors):
                 capsize=2,
                 color=colors[series],
             )
+    shown = {series for row in panel.values() for series in row}
     for series, color in colors.items():
-        axes.plot([], [], "o", color=color, label=series)
+        if series in shown:
+            axes.plot([], [], "o", color=color, label=series)
     axes.legend(fontsize=8, loc="best")
     axes.axvline(0, color="0.3", linewidth=1)
     axes.set_yticks(range(len(panel)), panel)

@@ -16,7 +16,7 @@ class Segmentation(Task):
     tap = "backbone/spatial_pyramid_pooling"
     # As in the literature; 4 makes students worse: docs/shrinking.md.
     temperature = 1.0
-    # Balanced weights are as good for DiffKD; others were not measured with them.
+    # Balanced weights gained less, the same document says.
     distill_weight = 1.0
 
     def load(self, name, **settings):
