@@ -25,7 +25,12 @@ from report import (
     revision,
     write_section,
 )
-from scene_commands import command, read_metrics, train_teacher
+from scene_commands import (
+    balanced_weights,
+    command,
+    read_metrics,
+    train_teacher,
+)
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs" / "digit_scenes.jsonl"
@@ -40,7 +45,11 @@ AT_WEIGHT_1 = {
     "KD of the pixels, DiffKD": "kd,diffkd_features",
 }
 METHODS = {ALONE: ("--method=none",)} | {
-    f"{title}{suffix}": (f"--method={name}", f"--distill_weight={weight}")
+    f"{title}{suffix}": (
+        f"--method={name}",
+        f"--distill_weight={weight}",
+        *(["--temperature=1"] if title.startswith("KD") else []),
+    )
     for weight, suffix in ((1, ""), ("balanced", ", balanced"))
     for title, name in AT_WEIGHT_1.items()
 }
@@ -120,6 +129,7 @@ def train(model, folder, data_dir):
         **model._asdict(),
         "curves": {name: curves[name] for name in metrics},
         "accuracy": curves[next(iter(metrics))][-1],
+        "balanced": balanced_weights(curves),
         "seconds": round(sum(curves["seconds"]), 1),
         "revision": revision(),
         "machine": describe_machine(),

@@ -107,7 +107,7 @@ def main(argv):
     for optimizer in options.optimizer:
         settings = {"epochs": EPOCHS, "optimizer": optimizer}
         runs = Runs(settings, Path(options.runs), options.workers, options.data_dir)
-        runs.train_teachers()
+        runs.train_teachers(["report"])
         runs.run(tasks(optimizer, options.seeds))
 
 

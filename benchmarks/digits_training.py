@@ -127,12 +127,12 @@ class Runs:
         self.teachers = {}
         self._finished = FinishedRuns(path, task_of)
 
-    def train_teachers(self):
-        """Trains the teachers of both stages; returns their accuracies."""
+    def train_teachers(self, stages=tuple(SPLITS)):
+        """Trains the teachers of the stages; returns their accuracies."""
         accuracies = {}
         # In a process of its own, so that it uses all cores and leaves none behind.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            for stage in SPLITS:
+            for stage in stages:
                 self.teachers[stage], accuracies[stage] = pool.apply(
                     train_teacher, (stage, self.settings, self.data_dir)
                 )

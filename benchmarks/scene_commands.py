@@ -54,3 +54,12 @@ def read_metrics(folder):
     with (folder / "metrics.jsonl").open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     return {name: [line[name] for line in lines] for name in lines[-1]}
+
+
+def balanced_weights(metrics):
+    """Returns the weights that training has settled on, by the names of the losses."""
+    return {
+        name.removesuffix("_weight"): round(values[-1], 3)
+        for name, values in metrics.items()
+        if name.endswith("/distill_weight")
+    }

@@ -25,7 +25,12 @@ import numpy as np
 from absl import app, flags
 from finished_runs import FinishedRuns, read_lines
 from report import describe_machine, revision, write_section
-from scene_commands import command, read_metrics, train_teacher
+from scene_commands import (
+    balanced_weights,
+    command,
+    read_metrics,
+    train_teacher,
+)
 from shrunk_scenes_table import ALONE, AT_ONCE, BALANCED, KD_1, TASKS, report
 
 from keras_diffkd import shrink
@@ -156,6 +161,7 @@ def record(task, model, folder):
         "multiply_adds": cost.multiply_adds[1],
         "curve": curve,
         "accuracy": curve[-1],
+        "balanced": balanced_weights(metrics),
         "seconds": round(sum(metrics["seconds"]), 1),
         "revision": revision(),
         "machine": describe_machine(),

@@ -7,6 +7,7 @@ from report import machines_of, markdown_table
 
 ALONE, KD_1 = "student alone", "KD, temperature 1"
 AT_ONCE, BALANCED = "DiffKD at once", "DiffKD, balanced"
+TITLES = {"KD": "KD, temperature 4"}
 
 
 class SceneTask(NamedTuple):
@@ -116,10 +117,14 @@ def _values(found, task):
             ]
         )
     header = ["width", "parameters", "millions of multiply-adds", "weights", "seeds"]
-    return markdown_table([*header, *task.methods], rows)
+    return markdown_table([*header, *titles(task.methods)], rows)
 
 
 def _inherited_over_new(found, task):
+    with_new = {
+        method for (_, start), row in found.items() if start == "new" for method in row
+    }
+    task = task._replace(methods=[m for m in task.methods if m in with_new])
     rows = []
     for (width, weights), inherited in found.items():
         new = found.get((width, "new"))
@@ -134,7 +139,8 @@ def _inherited_over_new(found, task):
             for seed, record in pairs[0][0].items()
         }
         rows.append([_width(width), *cells, _gain(early, pairs[0][1])])
-    return markdown_table(["width", *task.methods, "alone, after one epoch"], rows)
+    header = ["width", *titles(task.methods), "alone, after one epoch"]
+    return markdown_table(header, rows)
 
 
 def _methods_over_alone(found, task):
@@ -148,7 +154,12 @@ def _methods_over_alone(found, task):
         ]
         title = weights.replace("of the zoo", f"`{task.zoo}`")
         rows.append([_width(width), title, *cells])
-    return markdown_table(["width", "weights", *task.methods[1:]], rows)
+    return markdown_table(["width", "weights", *titles(task.methods[1:])], rows)
+
+
+def titles(methods):
+    """Returns the titles of the columns of methods."""
+    return [TITLES.get(method, method) for method in methods]
 
 
 def _gain(records, others):

@@ -73,8 +73,8 @@ NUM_INFERENCE_STEPS = flags.DEFINE_integer(
 TEMPERATURE = flags.DEFINE_float(
     "temperature",
     None,
-    "Temperature of methods on logits; unset: 4 for kd and dkd (1 with "
-    "--task=segmentation), ttm and wttm, 1 for the others, and 2 for all with "
+    "Temperature of methods on logits; unset: 4 for kd, dkd, ttm and wttm, but 1 "
+    "for kd and dkd with --task=segmentation; 1 for the others; 2 for all with "
     "--standardize_logits.",
     lower_bound=0.0,
 )
@@ -101,7 +101,7 @@ DISTILL_WEIGHT = flags.DEFINE(
     None,
     "Weight of every method's matching loss: a number, or 'balanced' to set it from "
     "the gradients of the first 50 steps (docs/methods.md); unset: 'balanced' for "
-    "--task=classification, else 1, as with --task_loss_weight=0.",
+    "--task=classification; 1 for other tasks and with --task_loss_weight=0.",
 )
 DENOISE_WEIGHT = flags.DEFINE_float(
     "denoise_weight",

@@ -26,7 +26,7 @@ class Detection(Task):
     # The loss of boxes is large at first: without it, SGD's default rate diverges.
     global_clipnorm = 1.0
     vkd_normalization = "batch"
-    # Balanced weights are too large for detectors: docs/shrinking.md.
+    # Balanced weights are too large for detectors: docs/choosing_a_method.md.
     distill_weight = 1.0
 
     def load(self, name, **settings):

@@ -14,9 +14,9 @@ class Segmentation(Task):
 
     name = "segmentation"
     tap = "backbone/spatial_pyramid_pooling"
-    # As in the literature; 4 makes students worse: docs/shrinking.md.
+    # As in the literature. 4 can ruin trained students: docs/shrinking.md.
     temperature = 1.0
-    # Balanced weights gained less, the same document says.
+    # Balanced weights gained no more: docs/choosing_a_method.md.
     distill_weight = 1.0
 
     def load(self, name, **settings):
