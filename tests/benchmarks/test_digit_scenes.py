@@ -1,6 +1,7 @@
 """The tables of the benchmark of digit scenes."""
 
-from digit_scenes import ALONE, METHODS, TEACHER, methods_of, models, report
+from digit_scenes_models import ALONE, METHODS, TEACHER, methods_of, models
+from digit_scenes_table import report
 
 
 def line(method, seed, value, task="segmentation", key="val_mean_iou"):

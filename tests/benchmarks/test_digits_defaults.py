@@ -1,6 +1,6 @@
 """The tables of weights without a search."""
 
-from digits_defaults import METHODS, report, rows_of, tasks
+from digits_defaults_table import METHODS, report, rows_of, tasks
 from digits_methods import BALANCED, BASELINE
 
 
