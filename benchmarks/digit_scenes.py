@@ -16,8 +16,8 @@ from pathlib import Path
 from absl import app, flags
 from digit_scenes_models import METHODS, TASKS, TEACHER, model_of, models
 from digit_scenes_table import report
-from finished_runs import FinishedRuns, read_lines
-from report import describe_machine, revision, write_section
+from finished_runs import FinishedRuns
+from report import describe_machine, revision, write_report
 from scene_commands import balanced_weights, command, read_metrics, train_teacher
 
 HERE = Path(__file__).parent
@@ -71,12 +71,7 @@ def main(argv):
     del argv
     options = flags.FLAGS
     if options.table:
-        records = read_lines(Path(options.runs))
-        if not records:
-            raise SystemExit(f"No model in {options.runs} yet.")
-        text = report(records)
-        print(text)
-        write_section(PAGE, TITLE, text)
+        write_report(options.runs, report, PAGE, TITLE)
         return
     job = functools.partial(
         train, folder=Path(options.folder), data_dir=options.data_dir

@@ -9,6 +9,7 @@ time: each finished student is a line in `benchmarks/runs/digits_defaults.jsonl`
 second command writes the tables into docs/results.md.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -19,13 +20,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags
 from digits_defaults_table import EPOCHS, LEARNING_RATES, report, tasks
 from digits_training import Runs
-from finished_runs import read_lines
-from report import write_section
+from report import write_report
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs" / "digits_defaults.jsonl"
 PAGE = HERE.parent / "docs" / "results.md"
 TITLE = "Digits: weights without a search"
+
 flags.DEFINE_integer("seeds", 10, "Seeds of each row.", lower_bound=2)
 flags.DEFINE_string("data_dir", "data", "Folder of prepared data sets.")
 flags.DEFINE_integer("workers", os.cpu_count(), "Processes that train students.")
@@ -41,17 +42,16 @@ def main(argv):
     del argv
     options = flags.FLAGS
     if options.table:
-        records = read_lines(Path(options.runs))
-        if not records:
-            raise SystemExit(f"No model in {options.runs} yet.")
-        text = report(records, options.seeds)
-        print(text)
-        write_section(PAGE, TITLE, text)
+        tables = functools.partial(report, seeds=options.seeds)
+        write_report(options.runs, tables, PAGE, TITLE)
         return
+    teachers = {}
     for optimizer in options.optimizer:
         settings = {"epochs": EPOCHS, "optimizer": optimizer}
         runs = Runs(settings, Path(options.runs), options.workers, options.data_dir)
-        runs.train_teachers(["report"])
+        runs.teachers = teachers
+        if not teachers:
+            runs.train_teachers(["report"])
         runs.run(tasks(optimizer, options.seeds))
 
 

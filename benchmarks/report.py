@@ -9,6 +9,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from finished_runs import read_lines
+
 
 def markdown_table(header, rows):
     """Returns a Markdown table with aligned columns."""
@@ -81,3 +83,20 @@ def write_section(path, title, text):
     else:
         content = f"{content.rstrip()}\n\n{section}"
     path.write_text(content, encoding="utf-8")
+
+
+def write_report(runs, report, page, title):
+    """Prints what a benchmark reports, and writes it as a section of a page.
+
+    Args:
+        runs: Path of the JSON lines of finished models.
+        report: Function from the list of their records to Markdown.
+        page: Path of a Markdown file.
+        title: Title of the section.
+    """
+    records = read_lines(Path(runs))
+    if not records:
+        raise SystemExit(f"No model in {runs} yet.")
+    text = report(records)
+    print(text)
+    write_section(page, title, text)

@@ -23,8 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from absl import app, flags
-from finished_runs import FinishedRuns, read_lines
-from report import describe_machine, revision, write_section
+from finished_runs import FinishedRuns
+from report import describe_machine, revision, write_report
 from scene_commands import (
     balanced_weights,
     command,
@@ -178,9 +178,7 @@ def main(argv):
     del argv
     options = flags.FLAGS
     if options.table:
-        text = report(read_lines(Path(options.runs)))
-        print(text)
-        write_section(PAGE, TITLE, text)
+        write_report(options.runs, report, PAGE, TITLE)
         return
     job = functools.partial(
         train,

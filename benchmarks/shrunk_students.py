@@ -24,8 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags
 from fashion_training import Files, begin_process
-from finished_runs import FinishedRuns, read_lines
-from report import write_section
+from finished_runs import FinishedRuns
+from report import write_report
 from shrunk_training import TEACHER, costs, table, task_of, tasks, train_student
 
 HERE = Path(__file__).parent
@@ -42,26 +42,28 @@ flags.DEFINE_integer("workers", 1, "Processes, one thread each.")
 flags.DEFINE_boolean("table", False, "Write the table instead.")
 
 
+def report(records):
+    """Returns the table as Markdown, with what a reader needs to know."""
+    return (
+        "5,000 labeled images of Fashion-MNIST, `fashion_teacher`, the same "
+        "learning rate for all, balanced weights. Means and standard deviations "
+        "over the seeds that finished; accuracies in percent on the test images. "
+        "By hand: one block in each stage instead of two, as in `fashion_student`, "
+        "with widths for about the same multiply-adds. Last column: epochs until "
+        "inherited weights are as good as new ones at the end; not reached: not in "
+        "each seed. Inherited weights have seen the 55,000 labeled images of the "
+        "teacher."
+        f"\n\n{table(records, costs())}\n\n{records[0]['machine']}; "
+        "`python benchmarks/shrunk_students.py`."
+    )
+
+
 def main(argv):
     """Trains what is missing, or writes the table."""
     del argv
     options = flags.FLAGS
     if options.table:
-        records = read_lines(Path(options.runs))
-        text = (
-            "5,000 labeled images of Fashion-MNIST, `fashion_teacher`, the same "
-            "learning rate for all, balanced weights. Means and standard deviations "
-            "over the seeds that finished; accuracies in percent on the test images. "
-            "By hand: one block in each stage instead of two, as in `fashion_student`, "
-            "with widths for about the same multiply-adds. Last column: epochs until "
-            "inherited weights are as good as new ones at the end; not reached: not in "
-            "each seed. Inherited weights have seen the 55,000 labeled images of the "
-            "teacher."
-            f"\n\n{table(records, costs())}\n\n{records[0]['machine']}; "
-            "`python benchmarks/shrunk_students.py`."
-        )
-        print(text)
-        write_section(PAGE, TITLE, text)
+        write_report(options.runs, report, PAGE, TITLE)
         return
     files = Files(Path(options.data_dir), TEACHER, Path(options.cache))
     runs = FinishedRuns(Path(options.runs), task_of)

@@ -250,6 +250,16 @@ def test_figure_shows_gains_of_all_methods(tmp_path):
     assert set(panel[DIFFKD]) == {"Tuned weights", "Balanced weights", "Weight 1"}
 
 
+def test_variants_with_the_same_gamma_for_all_samples():
+    methods, parent = VARIANTS[f"{DIFFKD}, γ = 0.9"]
+    assert parent == DIFFKD
+    x = keras.random.normal((2, 4, 4, 8), seed=0)
+    features = methods(1.0)[0]
+    features.build(x.shape, x.shape)
+    assert float(features.compute_losses(x, x)["gamma"]) == pytest.approx(0.9)
+    assert not hasattr(features.diffusion, "noise_adapter")
+
+
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("method", ["AFD", "DKD", "DSKD", "KDiffusion", BRANCHES])
 def test_methods_read_what_is_stored(data, method):
