@@ -40,7 +40,8 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %", als
     """Compares everything with one reference, seed by seed.
 
     Args:
-        accuracies: Dict from name to an array of accuracies, ordered by seed.
+        accuracies: Dict from name to an array of accuracies, ordered by seed. A shorter
+            array has the first seeds alone, and is compared on these.
         reference: The name that the others are compared with.
         extra: Optional dict from column title to a dict from name to text.
         title: Title of the column of accuracies.
@@ -49,9 +50,10 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %", als
     Returns:
         A Markdown table: mean ± standard deviation, the mean gain with its 95%
         interval in points, and the p of the paired t-test, adjusted for the
-        number of comparisons with this reference by Holm's method.
+        number of comparisons with this reference by Holm's method. The number of
+        seeds, too, if it is not the same in all rows.
     """
-    extra, also = extra or {}, also or {}
+    extra, also = {**(extra or {}), **_seeds_column(accuracies)}, also or {}
     compared = [
         _compared(accuracies, values)
         for values in (accuracies[reference], *also.values())
@@ -70,6 +72,18 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %", als
     return markdown_table(header, rows)
 
 
+def _seeds_column(rows):
+    """Returns a dict with the column of the seeds of rows, empty if all have as many.
+
+    Args:
+        rows: Dict from name to an array.
+    """
+    counts = {name: len(values) for name, values in rows.items()}
+    if len(set(counts.values())) == 1:
+        return {}
+    return {"seeds": {name: str(count) for name, count in counts.items()}}
+
+
 def _compared(accuracies, reference):
     """Returns a dict from name to two texts, empty for the reference itself."""
     others = {
@@ -85,25 +99,41 @@ def differences_table(pairs, title=""):
     """Compares pairs, seed by seed.
 
     Args:
-        pairs: Dict from name to two arrays of accuracies, ordered by seed.
+        pairs: Dict from name to two arrays of accuracies, ordered by seed. If one is
+            shorter, the seeds of both count.
         title: Title of the column of names.
 
     Returns:
         A Markdown table: both means, how much higher the first one is with its 95%
-        interval in points, and p as in `gains_table`, adjusted for all pairs.
+        interval in points, and p as in `gains_table`, adjusted for all pairs. The
+        number of seeds, too, if it is not the same in all rows.
     """
+    pairs = {name: _same_seeds(*pair) for name, pair in pairs.items()}
+    seeds = _seeds_column({name: first for name, (first, _) in pairs.items()})
     rows = [
-        [name, *map(mean_and_deviation, pair), *difference]
+        [
+            name,
+            *(column[name] for column in seeds.values()),
+            *map(mean_and_deviation, pair),
+            *difference,
+        ]
         for (name, pair), difference in zip(
             pairs.items(), _differences(pairs.values()), strict=True
         )
     ]
-    return markdown_table([title, "first, %", "second, %", "difference", "p"], rows)
+    header = [title, *seeds, "first, %", "second, %", "difference", "p"]
+    return markdown_table(header, rows)
+
+
+def _same_seeds(first, second):
+    """Returns both arrays with the seeds that both have."""
+    count = min(len(first), len(second))
+    return np.asarray(first, "float64")[:count], np.asarray(second, "float64")[:count]
 
 
 def _differences(pairs):
     """Returns texts of the mean difference and of p for each pair of arrays."""
-    pairs = [tuple(np.asarray(values, "float64") for values in pair) for pair in pairs]
+    pairs = [_same_seeds(*pair) for pair in pairs]
     p_values = holm([_paired_p(*pair) for pair in pairs])
     results = []
     for (first, second), p in zip(pairs, p_values, strict=True):

@@ -2,7 +2,8 @@
 
     python benchmarks/fashion_tables.py
 
-Rows that have fewer seeds than `--least_seeds` are left out and named below the table.
+Rows that have fewer seeds than `--least_seeds` are left out and named below the table;
+if rows have different seeds, the tables tell how many.
 Draws docs/fashion_gains.svg, too.
 """
 
@@ -48,7 +49,7 @@ PARAMETERS = {"20k": "20,146", "5k": "5,310"}
 OPTIMIZERS = {"sgd": "SGD, momentum 0.9, rate 0.05", "adamw": "AdamW, rate 0.004"}
 
 FOLDER = flags.DEFINE_string("folder", str(RUNS), "Folder of the runs.")
-SEEDS = flags.DEFINE_integer("least_seeds", 10, "Seeds of every row.", lower_bound=2)
+LEAST = flags.DEFINE_integer("least_seeds", 5, "Seeds of a row.", lower_bound=2)
 PAGE = flags.DEFINE_string("page", "docs/results.md", "The page of the section.")
 
 
@@ -58,36 +59,40 @@ class CellResults:
     Args:
         records: Dict from `Task` to record.
         cell: A `Cell`.
-        seeds: Integer: the seeds below it make a row; with fewer there is none.
+        least_seeds: Integer: with fewer seeds, counted from the first one, there is no
+            row.
 
     Attributes:
+        seeds: Integer: seeds of the row with the most of them.
         unfinished: Dict from the rows that are left out to how many seeds they have.
     """
 
-    def __init__(self, records, cell, seeds):
+    def __init__(self, records, cell, least_seeds):
         self.cell = cell
-        self._records, self._seeds = records, seeds
+        self._records, self._least_seeds = records, least_seeds
         self._by_setting = {}
         for task, record in records.items():
-            if task.stage == "report" and task.seed < seeds:
+            if task.stage == "report":
                 setting = task.method, task.weight, task.learning_rate
                 self._by_setting.setdefault(setting, {})[task.seed] = record
+        self.seeds = max(map(len, self._by_setting.values()), default=0)
         self.unfinished = {}
 
     def row(self, method, choice, of=None):
-        """Returns accuracies by seed of a method, or `None` if seeds are missing.
+        """Returns accuracies by seed of a method, or `None` if it has too few.
 
         Args:
             method: Name of a method or of a variant.
             choice: How its weight is chosen: "tuned", "balanced" or a number.
             of: The method whose tuned weight it is, if it is another.
         """
-        found = self.found(method, choice, of)
-        if found is None or len(found) < self._seeds:
+        found = self.found(method, choice, of) or {}
+        seeds = list(itertools.takewhile(found.__contains__, itertools.count()))
+        if len(seeds) < self._least_seeds:
             if found:
-                self.unfinished[row_name(method, choice)] = len(found)
+                self.unfinished[row_name(method, choice)] = len(seeds)
             return None
-        return np.array([found[seed]["accuracy"] for seed in range(self._seeds)])
+        return np.array([found[seed]["accuracy"] for seed in seeds])
 
     def found(self, method, choice, of=None):
         """Returns a dict from seed to record, or `None` if the weight is unknown."""
@@ -154,7 +159,7 @@ def balanced(results):
 
 
 def complete(pairs):
-    """Returns the pairs of which both have all seeds."""
+    """Returns the pairs of which both have a row."""
     return {
         name: pair
         for name, pair in pairs.items()
@@ -193,17 +198,17 @@ def figure_panel(results):
         for method, values in accuracies.items():
             # The student alone is a row if tuning has changed its learning rate.
             if method != BASELINE or not np.array_equal(values, reference):
-                panel.setdefault(method, {})[text] = values, reference
+                panel.setdefault(method, {})[text] = values, reference[: len(values)]
     # In the order of the methods, not of their weights.
     return {method: panel[method] for method in METHODS if method in panel}
 
 
-def read_results(folder, seeds):
+def read_results(folder, least_seeds):
     """Returns `(list of CellResults, machines)`.
 
     Args:
         folder: Folder of the runs.
-        seeds: Integer.
+        least_seeds: Integer.
     """
     found, machines = [], {}
     for student, regime, optimizer in itertools.product(
@@ -220,7 +225,7 @@ def read_results(folder, seeds):
         tasks = {task(record): record for record in records}
         tasks.pop(None, None)
         machines |= dict.fromkeys(record["machine"] for record in tasks.values())
-        found.append(CellResults(tasks, cell, seeds))
+        found.append(CellResults(tasks, cell, least_seeds))
     return found, list(machines)
 
 
@@ -232,14 +237,14 @@ def title_of(cell):
     )
 
 
-def section(folder, seeds):
+def section(folder, least_seeds):
     """Returns `(Markdown, panels of the figure)`, empty if nothing is finished.
 
     Args:
         folder: Folder of the runs.
-        seeds: Integer.
+        least_seeds: Integer.
     """
-    results, machines = read_results(folder, seeds)
+    results, machines = read_results(folder, least_seeds)
     tables, panels = [], {}
     for each in results:
         if text := cell_tables(each):
@@ -258,8 +263,9 @@ Tuning, for every method: {len(TUNED_WEIGHTS)} weights of its matching loss
 ({", ".join(f"{weight:g}" for weight in TUNED_WEIGHTS)}; of the student alone:
 {len(TUNED_WEIGHTS)} learning rates) with {len(TUNING_SEEDS)} seeds each, judged on the
 last 5,000 training images, which neither teacher nor these students train on. Reported:
-the 10,000 test images, {seeds} other seeds, which draw the labeled images, the
-weights and the order, the same for all methods. Mean ± standard deviation; gains over
+the 10,000 test images, {max(each.seeds for each in results)} other seeds (a column
+tells where there are fewer), which draw the labeled images, the weights and the order,
+the same for all methods. Mean ± standard deviation; gains over
 the student alone, with 95% intervals; p: paired t-test, adjusted by Holm's method for
 each table. Tuned weights compare with the student alone at its tuned learning rate, the
 other tables and the figure at the common one; the figure shows the tuned rate as a row.
@@ -275,9 +281,9 @@ the task loss is the mean over these."""
 def main(argv):
     """Prints the tables, writes them into the page and draws the figure."""
     del argv
-    text, panels = section(Path(FOLDER.value), SEEDS.value)
+    text, panels = section(Path(FOLDER.value), LEAST.value)
     if not text:
-        raise SystemExit(f"No row in {FOLDER.value} has {SEEDS.value} seeds yet.")
+        raise SystemExit(f"No row in {FOLDER.value} has {LEAST.value} seeds yet.")
     print(text)
     write_section(PAGE.value, TITLE, text)
     draw_gains(panels, Path(PAGE.value).with_name(FIGURE))

@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
 from comparison import (
+    differences_table,
     draw_accuracy_against_time,
     gains_table,
     holm,
     interval_of_mean,
 )
 from scipy import stats
+
+
+def cells_of(line):
+    """Returns the texts of a row of a Markdown table."""
+    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
 def test_holm_multiplies_the_smallest_by_all_and_never_falls():
@@ -45,6 +51,27 @@ def test_table_compares_seed_by_seed(rng):
     assert p == pytest.approx(
         stats.ttest_rel(accuracies["same"], base).pvalue, abs=1e-3
     )
+
+
+def test_a_row_with_fewer_seeds_is_compared_on_these(rng):
+    base, other = rng.normal(0.9, 0.01, 10), rng.normal(0.9, 0.01, 4)
+    gain = 100 * (other - base[:4])
+    half = stats.t.ppf(0.975, 3) * np.std(gain, ddof=1) / 2
+    difference = f"{gain.mean():+.2f} ({gain.mean() - half:+.2f} to "
+    table = gains_table({"alone": base, "other": other}, "alone")
+    alone, row = (cells_of(line) for line in table.splitlines()[2:])
+    assert alone[:3] == ["alone", "10", f"{100 * base.mean():.2f} ± " + alone[2][-4:]]
+    assert row[:2] == ["other", "4"]
+    assert row[3].startswith(difference)
+    assert row[4] == f"{stats.ttest_rel(other, base[:4]).pvalue:.3f}"
+    row = cells_of(differences_table({"pair": (other, base)}).splitlines()[2])
+    assert row[2].startswith(f"{100 * base[:4].mean():.2f} ±")
+    assert row[3].startswith(difference)
+    assert "seeds" not in differences_table({"pair": (other, base)})
+    pairs = {"pair": (other, base), "all": (base + 0.01, base)}
+    header, _, *rows = map(cells_of, differences_table(pairs).splitlines())
+    assert header[1] == "seeds"
+    assert [row[1] for row in rows] == ["4", "10"]
 
 
 def test_figure_shows_every_method(tmp_path, rng):

@@ -216,10 +216,13 @@ def test_tables_agree_with_arithmetic():
     assert "Not finished" not in text
 
 
-def test_rows_without_all_seeds_are_named_not_shown():
+def test_rows_with_too_few_seeds_are_named_not_shown():
     records = all_records(3)
     missing = Task("report", *CELL, "DKD", 10.0, 0.05, 2)
     del records[missing]
+    tuned_table, _ = cell_tables(CellResults(records, CELL, 2)).split("Balanced", 1)
+    assert row_of(tuned_table, "DKD")[1:3] == ["10", "2"]
+    assert row_of(tuned_table, "KD")[1:3] == ["10", "3"]
     text = cell_tables(CellResults(records, CELL, 3))
     tuned_table, others = text.split("Balanced weights:")
     assert "| DKD " not in tuned_table
