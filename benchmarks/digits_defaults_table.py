@@ -8,14 +8,15 @@ from report import machines_of
 
 METHODS = ["KD", "FitNet", KD_FEATURES, DIFFKD, "DiffKD (features)", "DiffKD (logits)"]
 WEIGHTS = {BALANCED: "balanced", 1.0: "weight 1"}
-LEARNING_RATES = {"sgd": 0.1, "adamw": 1e-3}
+# With AdamW, the best of four rates of the student alone on images that were held out,
+# and Keras's default.
+LEARNING_RATES = {"sgd": (0.1,), "adamw": (0.03, 0.001)}
 TITLES = {"sgd": "SGD, momentum 0.9", "adamw": "AdamW"}
 EPOCHS = 40
 
 
-def tasks(optimizer, seeds):
+def tasks(rate, seeds):
     """Lists the students to train, seed by seed."""
-    rate = LEARNING_RATES[optimizer]
     rows = [(BASELINE, 0.0)]
     rows += [(method, weight) for weight in WEIGHTS for method in METHODS]
     return [
@@ -39,22 +40,23 @@ def report(records, seeds):
         "student alone, with 95% intervals; p: paired t-test, adjusted by Holm's "
         "method for each table."
     ]
-    for optimizer, rate in LEARNING_RATES.items():
-        rows = rows_of(records, optimizer, seeds)
-        if BASELINE in rows and len(rows) > 1:
-            title = f"**{TITLES[optimizer]}, rate {rate:g}**"
-            parts += [title, gains_table(rows, BASELINE)]
+    for optimizer, rates in LEARNING_RATES.items():
+        for rate in rates:
+            rows = rows_of(records, optimizer, rate, seeds)
+            if BASELINE in rows and len(rows) > 1:
+                title = f"**{TITLES[optimizer]}, rate {rate:g}**"
+                parts += [title, gains_table(rows, BASELINE)]
     return "\n\n".join(
         [*parts, f"{machines_of(records)}; `python benchmarks/digits_defaults.py`."]
     )
 
 
-def rows_of(records, optimizer, seeds):
+def rows_of(records, optimizer, rate, seeds):
     """Returns a dict from the names of rows to accuracies, ordered by seed."""
     found = {}
     for record in records:
-        if record["settings"]["optimizer"] == optimizer:
-            _, method, _, weight, seed = record["task"]
+        _, method, of_task, weight, seed = record["task"]
+        if (record["settings"]["optimizer"], of_task) == (optimizer, rate):
             name = method if method == BASELINE else f"{method}, {WEIGHTS[weight]}"
             found.setdefault(name, {})[seed] = record["accuracy"]
     return {

@@ -4,17 +4,17 @@ from digits_defaults_table import METHODS, report, rows_of, tasks
 from digits_methods import BALANCED, BASELINE
 
 
-def line(method, weight, seed, accuracy, optimizer="sgd"):
+def line(method, weight, seed, accuracy, optimizer="sgd", rate=0.1):
     return {
         "settings": {"epochs": 40, "optimizer": optimizer},
-        "task": ["report", method, 0.1, weight, seed],
+        "task": ["report", method, rate, weight, seed],
         "accuracy": accuracy,
         "machine": "a machine",
     }
 
 
 def test_all_methods_have_both_weights():
-    found = tasks("sgd", 2)
+    found = tasks(0.1, 2)
     assert len(found) == len(set(found)) == 2 * (1 + 2 * len(METHODS))
     assert {task[2] for task in found} == {0.1}
 
@@ -30,7 +30,8 @@ def test_rows_without_all_seeds_are_left_out():
         for seed in range(3)
     ]
     lines += [line("FitNet", 1.0, 0, 0.5), line(BASELINE, 0.0, 0, 0.1, "adamw")]
-    rows = rows_of(lines, "sgd", 3)
+    lines += [line(BASELINE, 0.0, seed, 0.1, rate=0.2) for seed in range(3)]
+    rows = rows_of(lines, "sgd", 0.1, 3)
     assert list(rows) == [BASELINE, "KD, balanced", "KD, weight 1"]
     text = report(lines, 3)
     assert "batches of 64, all 1,352 images labeled, a cosine; 3 seeds;" in text
