@@ -19,9 +19,9 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     path = tmp_path / re.search(r'load_model\("(.*?)"\)', example)[1]
     path.parent.mkdir(parents=True)
     build_model("digits_teacher", (8, 8, 1), 10).save(path)
-    assert "epochs=10" in example
+    assert "epochs=20" in example
     monkeypatch.chdir(tmp_path)
-    exec(example.replace("epochs=10", "epochs=1"), {})
+    exec(example.replace("epochs=20", "epochs=1"), {})
     for name in ("saved_model", "student.onnx", "student.tflite", "manifest.json"):
         assert (tmp_path / "exported" / name).exists()
 
