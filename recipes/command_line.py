@@ -78,10 +78,18 @@ def parse_flags(name, main, argv):
             )
     except (ValueError, OSError, flags.Error) as error:
         _exit_with_error(name, error)
+    _set_adamw_learning_rate()
     if flags.FLAGS["verbosity"].using_default_value:
         # absl's own default lets TFDS log every file that it opens.
         flags.FLAGS.verbosity = logging.WARNING
     return rest
+
+
+def _set_adamw_learning_rate():
+    """Sets `--learning_rate` with AdamW, unless the user gave it."""
+    rate = flags.FLAGS["learning_rate"]
+    if shared_flags.OPTIMIZER.value == "adamw" and rate.using_default_value:
+        flags.FLAGS.learning_rate = shared_flags.ADAMW_LEARNING_RATE
 
 
 def resolve_flagfiles(arguments):

@@ -59,6 +59,7 @@ from .places import (
     TASK,
 )
 from .training import (
+    ADAMW_LEARNING_RATE,
     CLUSTER_TIMEOUT,
     EPOCHS,
     GLOBAL_CLIPNORM,

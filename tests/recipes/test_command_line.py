@@ -37,6 +37,22 @@ def test_help_shows_flags_that_two_commands_have(parse, capsys, command):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "rate"),
+    [
+        ([], 0.05),
+        (["--optimizer=adamw"], 0.001),
+        (["--optimizer=adamw", "--learning_rate=0.05"], 0.05),
+        (["--flagfile=digit_scenes_deeplabv3.flags"], 0.001),
+        (["--flagfile=digit_scenes_deeplabv3.flags", "--optimizer=sgd"], 0.001),
+    ],
+)
+def test_the_default_rate_fits_the_optimizer(parse, arguments, rate):
+    parse_flags("diffkd-distill", distill.main, ["diffkd-distill", *arguments])
+    assert flags.LEARNING_RATE.value == rate
+    assert experiment.recorded()["learning_rate"] == str(rate)
+
+
+@pytest.mark.parametrize(
     ("argument", "message"),
     [
         ("--epoch=3", "Unknown command line flag 'epoch'. Did you mean: epochs ?"),
