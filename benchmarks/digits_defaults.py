@@ -10,7 +10,6 @@ interrupted at any time: each finished student is a line in
 docs/results.md.
 """
 
-import functools
 import os
 from pathlib import Path
 
@@ -43,8 +42,7 @@ def main(argv):
     del argv
     options = flags.FLAGS
     if options.table:
-        tables = functools.partial(report, seeds=options.seeds)
-        write_report(options.runs, tables, PAGE, TITLE)
+        write_report(options.runs, report, PAGE, TITLE)
         return
     teachers = {}
     for optimizer in options.optimizer:

@@ -34,7 +34,7 @@ def test_rows_without_all_seeds_are_left_out():
     rows = rows_of(lines, "sgd", 0.1, 3)
     assert list(rows) == [BASELINE, "KD, balanced", "KD, weight 1"]
     text = report(lines, 3)
-    assert "batches of 64, all 1,352 images labeled, a cosine; 3 seeds;" in text
+    assert "**SGD, momentum 0.9, rate 0.1; 3 seeds**" in text
     assert "| KD, balanced  | 92.00 ± 2.00     | +11.00 (" in text
     assert "| KD, weight 1  | 73.00 ± 3.00     | -8.00 (" in text
     assert "FitNet" not in text
