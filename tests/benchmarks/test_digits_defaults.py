@@ -38,4 +38,4 @@ def test_rows_without_all_seeds_are_left_out():
     assert "| KD, balanced  | 92.00 ± 2.00     | +11.00 (" in text
     assert "| KD, weight 1  | 73.00 ± 3.00     | -8.00 (" in text
     assert "FitNet" not in text
-    assert "AdamW" not in text
+    assert "**AdamW" not in text
