@@ -19,6 +19,7 @@ from digits_methods import BALANCED
 from fashion_methods import (
     BASELINE,
     BRANCHES,
+    DIFFKD,
     METHODS,
     SAME_WEIGHT,
     SAME_WEIGHTS,
@@ -137,7 +138,9 @@ def cell_tables(results):
             parts += [f"{text}:", table]
     for text, pairs in (
         ("Balanced weights (first) against tuned ones (second):", balanced(results)),
-        ("Ablations:", ablations(results)),
+        (f"{SAME_WEIGHT[1]} (first) and {SAME_WEIGHT[0]}:", same_weights(results)),
+        (f"Variants (first) of {DIFFKD} with its tuned weight:", variants(results)),
+        ("KDiffusion without its teacher:", branches(results)),
     ):
         if pairs:
             parts += [text, differences_table(pairs)]
@@ -167,25 +170,46 @@ def complete(pairs):
     }
 
 
-def ablations(results):
-    """Returns the pairs of the ablations of a cell."""
+def same_weights(results):
+    """Returns the pairs that tell the worth of denoising, by their weight."""
     first, second = SAME_WEIGHT
-    pairs = {
-        f"{second} against {first}, weight {weight:g}": (
-            results.row(second, weight),
-            results.row(first, weight),
-        )
-        for weight in SAME_WEIGHTS
-    }
-    for name, (_, parent) in VARIANTS.items():
-        if parent is not None:
-            row = results.row(name, TUNED, of=parent)
-            pairs[f"{name}, against the tuned row"] = row, results.row(parent, TUNED)
-    branches, alone = results.row(BRANCHES, 0.0), results.row(BASELINE, 1.0)
-    kdiffusion = results.row("KDiffusion", TUNED)
-    pairs[f"KDiffusion, tuned, against {BRANCHES}"] = kdiffusion, branches
-    pairs[f"{BRANCHES}, against {BASELINE}"] = branches, alone
-    return complete(pairs)
+    return complete(
+        {
+            f"weight {weight:g}": (
+                results.row(second, weight),
+                results.row(first, weight),
+            )
+            for weight in SAME_WEIGHTS
+        }
+    )
+
+
+def variants(results):
+    """Returns the pairs of a variant and the method that it varies."""
+    return complete(
+        {
+            name.removeprefix(f"{parent}, "): (
+                results.row(name, TUNED, of=parent),
+                results.row(parent, TUNED),
+            )
+            for name, (_, parent) in VARIANTS.items()
+            if parent is not None
+        }
+    )
+
+
+def branches(results):
+    """Returns the pairs that tell what the branches of KDiffusion do on their own."""
+    alone = results.row(BRANCHES, 0.0)
+    return complete(
+        {
+            f"KDiffusion, tuned, against {BRANCHES}": (
+                results.row("KDiffusion", TUNED),
+                alone,
+            ),
+            f"{BRANCHES}, against {BASELINE}": (alone, results.row(BASELINE, 1.0)),
+        }
+    )
 
 
 def figure_panel(results):
