@@ -68,20 +68,7 @@ def main(_):
     # 2. Both models, and what is compared. A wrong name or layer shows here, before
     #    anything is trained.
     teacher, student = build(teacher_spec, data), build(student_spec, data)
-    taps = (
-        TEACHER_TAP.value or last_feature_map(teacher),
-        STUDENT_TAP.value or last_feature_map(student),
-    )
-    print("Tapped:", *taps)
-    features = DiffKD(
-        *taps,
-        latent_channels=32,
-        resize="bilinear",
-        distill_weight="balanced",
-        name="features",
-    )
-    logits = LogitsKD(weight="balanced", name="logits")
-    distiller = Distiller(teacher, student, [features, logits])
+    distiller = make_distiller(teacher, student)
     compile_for_labels(distiller, learning_rate)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The teacher is no better than chance")
@@ -96,22 +83,11 @@ def main(_):
     # 4. The student learns from the labels, the teacher's features and its logits.
     fit(distiller, data, EPOCHS.value)
 
-    # 5. What is left is a plain Keras model. Each exported file takes raw pixels, as
-    #    those of diffkd-export do, and is run and compared.
+    # 5. What is left is a plain Keras model.
     student = distiller.strip()
     student.save(output_dir / "student.keras")
-    samples = next(data.test.unbatch().batch(512).as_numpy_iterator())
-    export_dir = output_dir / "export"
-    export_student(
-        student,
-        export_dir,
-        input="uint8",
-        samples=samples,
-        labels=data.label_names,
-        normalization=data.normalization,
-    )
-    print(format_table(verify(export_dir, student, samples)))
-    print(f"Done: {output_dir}/student.keras and {export_dir}/")
+    export(student, output_dir / "export", data)
+    print(f"Done: {output_dir}/student.keras and {output_dir}/export/")
 
 
 def build(spec, data):
@@ -121,6 +97,24 @@ def build(spec, data):
     if preprocess is None:
         return model
     return with_preprocessing(model, preprocess, data.normalization)
+
+
+def make_distiller(teacher, student):
+    """Compares the last feature maps, or those of the flags, and the logits."""
+    taps = (
+        TEACHER_TAP.value or last_feature_map(teacher),
+        STUDENT_TAP.value or last_feature_map(student),
+    )
+    print("Tapped:", *taps)
+    features = DiffKD(
+        *taps,
+        latent_channels=32,
+        resize="bilinear",
+        distill_weight="balanced",
+        name="features",
+    )
+    logits = LogitsKD(weight="balanced", name="logits")
+    return Distiller(teacher, student, [features, logits])
 
 
 def train_teacher(teacher, data, learning_rate):
@@ -163,6 +157,20 @@ def last_feature_map(model):
             "--student_tap, see docs/taps.md"
         )
     return maps[-1]
+
+
+def export(student, folder, data):
+    """Writes files that take raw pixels, as those of diffkd-export do; runs each."""
+    samples = next(data.test.unbatch().batch(512).as_numpy_iterator())
+    export_student(
+        student,
+        folder,
+        input="uint8",
+        samples=samples,
+        labels=data.label_names,
+        normalization=data.normalization,
+    )
+    print(format_table(verify(folder, student, samples)))
 
 
 def write_digits(folder, number):
