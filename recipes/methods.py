@@ -96,28 +96,24 @@ def _dkd():
 
 
 def _ttm(**arguments):
-    return TTM(temperature=_temperature(4.0), weight=_weight(), **arguments)
+    return TTM(
+        temperature=_temperature(4.0), weight=tasks.distill_weight(), **arguments
+    )
 
 
 def _afd():
-    return AFD(
-        *_taps(),
-        weight=_weight(),
-    )
+    return AFD(*_taps(), weight=tasks.distill_weight())
 
 
 def _rtk():
-    return RTK(
-        *_taps(),
-        k=flags.REPRESENTATIVE_KEYS.value,
-        weight=_weight(),
-    )
+    keys = flags.REPRESENTATIVE_KEYS.value
+    return RTK(*_taps(), k=keys, weight=tasks.distill_weight())
 
 
 def _fitnet():
     return FitNet(
         *_tap(),
-        weight=_weight(),
+        weight=tasks.distill_weight(),
         resize=flags.RESIZE.value,
         name="fitnet",
     )
@@ -151,7 +147,7 @@ def _vkd():
     return VkD(
         *_tap(),
         normalization=tasks.current().vkd_normalization,
-        weight=_weight(),
+        weight=tasks.distill_weight(),
         name="vkd",
     )
 
@@ -161,7 +157,7 @@ def _kdiffusion():
     return KDiffusion(
         _tap()[0],
         flags.STUDENT_CONVOLUTION.value,
-        distill_weight=_weight(),
+        distill_weight=tasks.distill_weight(),
         resize=flags.RESIZE.value,
         seed=flags.SEED.value,
         name="kdiffusion",
@@ -172,7 +168,7 @@ def _dskd():
     return DSKD(
         *_tap(),
         num_inference_steps=flags.NUM_INFERENCE_STEPS.value,
-        distill_weight=_weight(),
+        distill_weight=tasks.distill_weight(),
         denoise_weight=flags.DENOISE_WEIGHT.value,
         resize=flags.RESIZE.value,
         seed=flags.SEED.value,
@@ -183,7 +179,7 @@ def _dskd():
 def _diffkd_settings():
     return {
         "num_inference_steps": flags.NUM_INFERENCE_STEPS.value,
-        "distill_weight": _weight(),
+        "distill_weight": tasks.distill_weight(),
         "denoise_weight": flags.DENOISE_WEIGHT.value,
         "reconstruction_weight": flags.RECONSTRUCTION_WEIGHT.value,
     }
@@ -215,16 +211,8 @@ def _logits_settings(temperature):
     return {
         "temperature": _temperature(temperature),
         "standardize_logits": flags.STANDARDIZE_LOGITS.value,
-        "weight": _weight(),
+        "weight": tasks.distill_weight(),
     }
-
-
-def _weight():
-    given = flags.DISTILL_WEIGHT.value
-    if given is not None:
-        return given
-    # Without a task loss there is nothing to balance with.
-    return tasks.current().distill_weight if flags.TASK_LOSS_WEIGHT.value else 1.0
 
 
 def _temperature(default):

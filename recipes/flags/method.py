@@ -73,9 +73,9 @@ NUM_INFERENCE_STEPS = flags.DEFINE_integer(
 TEMPERATURE = flags.DEFINE_float(
     "temperature",
     None,
-    "Temperature of methods on logits; unset: 4 for kd, dkd, ttm and wttm, but 1 "
-    "for kd and dkd with --task=segmentation; 1 for the others; 2 for all with "
-    "--standardize_logits.",
+    "Temperature of methods on logits. Default: 4 for kd and dkd (1 with "
+    "--task=segmentation), 4 for ttm and wttm, 1 for the others; with "
+    "--standardize_logits, 2.",
     lower_bound=0.0,
 )
 STANDARDIZE_LOGITS = flags.DEFINE_boolean(
@@ -99,8 +99,8 @@ DISTILL_WEIGHT = flags.DEFINE(
     WeightParser(),
     "distill_weight",
     None,
-    "Weight of every method's matching loss: a number, or 'balanced' to set it from "
-    "the gradients of the first 50 steps (docs/methods.md); unset: 'balanced' for "
+    "Weight of each method's matching loss: a number, or 'balanced' to set it from "
+    "the gradients of the first 50 steps (docs/methods.md). Default: 'balanced' for "
     "--task=classification; 1 for other tasks and with --task_loss_weight=0.",
 )
 DENOISE_WEIGHT = flags.DEFINE_float(

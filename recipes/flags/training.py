@@ -18,9 +18,9 @@ OPTIMIZER = flags.DEFINE_enum(
 LEARNING_RATE = flags.DEFINE_float(
     "learning_rate",
     0.05,
-    "Learning rate that the schedule starts from; with adamw, the default is 0.001.",
+    "Initial learning rate; with --optimizer=adamw, the default is 0.001.",
 )
-# A rate of SGD is far too high for an optimizer that scales its steps itself.
+# AdamW scales its own steps: the rate of SGD is far too high for it.
 ADAMW_LEARNING_RATE = 0.001
 MOMENTUM = flags.DEFINE_float(
     "momentum", 0.9, "Momentum of sgd.", lower_bound=0.0, upper_bound=1.0

@@ -5,6 +5,7 @@ from pathlib import Path
 from keras_diffkd.atomic_files import written_aside
 from keras_diffkd.datasets.folders.paths import is_path
 
+from .. import tasks
 from ..flags import FLAGS, shared
 
 # Flags that may change when an experiment resumes, here or on another machine.
@@ -64,10 +65,12 @@ def recorded(**overrides):
         overrides: values that replace the current ones.
 
     Returns:
-        dict of str to str, in alphabetical order, without unset flags. The flag's
-        own parser reads a value back.
+        dict of str to str, in alphabetical order, without unset flags, but with the
+        weight that the task sets. The flag's own parser reads a value back.
     """
     values = {flag.name: overrides.get(flag.name, flag.value) for flag in shared()}
+    # A later version may have another default: such a run must not resume.
+    values["distill_weight"] = tasks.distill_weight()
     return {
         name: _as_text(value)
         for name, value in sorted(values.items())

@@ -11,6 +11,7 @@ __all__ = [
     "Detection",
     "Segmentation",
     "current",
+    "distill_weight",
     "evaluate",
     "forward",
 ]
@@ -21,3 +22,12 @@ TASKS = {task.name: task for task in (Classification(), Detection(), Segmentatio
 def current():
     """Returns the `Task` that `--task` names."""
     return TASKS[flags.TASK.value]
+
+
+def distill_weight():
+    """Returns `--distill_weight`, or the default of the task: a float or "balanced"."""
+    given = flags.DISTILL_WEIGHT.value
+    if given is not None:
+        return given
+    # "balanced" needs a task loss.
+    return current().distill_weight if flags.TASK_LOSS_WEIGHT.value else 1.0

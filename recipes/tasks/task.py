@@ -23,8 +23,8 @@ class Task:
         vkd_normalization: normalization of the teacher's feature in VkD.
         global_clipnorm: what `--global_clipnorm` is if it is not set; `None` does not
             clip gradients.
-        distill_weight: what `--distill_weight` is if it is not set.
-        temperature: what `--temperature` of KD and DKD is if it is not set.
+        distill_weight: default of `--distill_weight`.
+        temperature: default of `--temperature` for KD and DKD.
     """
 
     name = None
