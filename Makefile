@@ -1,4 +1,4 @@
-# make demo   train, distil, export and verify on real handwritten digits
+# make demo   train, distill, export and verify on real handwritten digits
 # make test   lint, the whole test suite on TensorFlow, a small part of it on JAX and PyTorch
 # make test-fast   what a change of the mathematics breaks first, within two minutes
 # make test-tensorflow, make test-part-jax, make test-part-torch   these three one by one

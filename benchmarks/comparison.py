@@ -8,7 +8,7 @@ from scipy import stats
 
 
 def mean_and_deviation(values):
-    """Returns the mean ± the standard deviation over seeds, in per cent, as text."""
+    """Returns the mean ± the standard deviation over seeds, in percent, as text."""
     return f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
 
 
@@ -36,7 +36,29 @@ def holm(p_values):
     return result
 
 
-def gains_table(accuracies, reference, extra=None, title="test accuracy, %", also=None):
+def first_seeds(by_seed):
+    """Returns the seeds from 0 on, up to the first one that is missing.
+
+    Args:
+        by_seed: Dict from seed to anything.
+    """
+    return list(itertools.takewhile(by_seed.__contains__, itertools.count()))
+
+
+def same_seeds(first, second):
+    """Returns two arrays, ordered by seed, with the seeds that both have."""
+    count = min(len(first), len(second))
+    return np.asarray(first, "float64")[:count], np.asarray(second, "float64")[:count]
+
+
+def gains_table(
+    accuracies,
+    reference,
+    extra=None,
+    title="test accuracy, %",
+    also=None,
+    usual_seeds=None,
+):
     """Compares everything with one reference, seed by seed.
 
     Args:
@@ -46,14 +68,16 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %", als
         extra: Optional dict from column title to a dict from name to text.
         title: Title of the column of accuracies.
         also: Optional dict from column title to another reference, an array.
+        usual_seeds: Optional integer, the seeds of rows that need not say how many.
 
     Returns:
         A Markdown table: mean ± standard deviation, the mean gain with its 95%
         interval in points, and the p of the paired t-test, adjusted for the
-        number of comparisons with this reference by Holm's method. The number of
-        seeds, too, if it is not the same in all rows.
+        number of comparisons with this reference by Holm's method. A column of seeds,
+        too, unless all rows have the usual number, or the same one.
     """
-    extra, also = {**(extra or {}), **_seeds_column(accuracies)}, also or {}
+    seeds = _seeds_column(accuracies, usual_seeds)
+    extra, also = {**(extra or {}), **seeds}, also or {}
     compared = [
         _compared(accuracies, values)
         for values in (accuracies[reference], *also.values())
@@ -72,14 +96,15 @@ def gains_table(accuracies, reference, extra=None, title="test accuracy, %", als
     return markdown_table(header, rows)
 
 
-def _seeds_column(rows):
-    """Returns a dict with the column of the seeds of rows, empty if all have as many.
+def _seeds_column(rows, usual):
+    """Returns a dict with the column of each row's seeds, or an empty one.
 
     Args:
         rows: Dict from name to an array.
+        usual: Integer or `None`, as `usual_seeds` of `gains_table`.
     """
     counts = {name: len(values) for name, values in rows.items()}
-    if len(set(counts.values())) == 1:
+    if len({*counts.values(), usual} - {None}) <= 1:
         return {}
     return {"seeds": {name: str(count) for name, count in counts.items()}}
 
@@ -95,21 +120,23 @@ def _compared(accuracies, reference):
     return {name: texts.get(name, ["", ""]) for name in accuracies}
 
 
-def differences_table(pairs, title=""):
+def differences_table(pairs, title="", usual_seeds=None):
     """Compares pairs, seed by seed.
 
     Args:
         pairs: Dict from name to two arrays of accuracies, ordered by seed. If one is
             shorter, the seeds of both count.
         title: Title of the column of names.
+        usual_seeds: As for `gains_table`.
 
     Returns:
         A Markdown table: both means, how much higher the first one is with its 95%
-        interval in points, and p as in `gains_table`, adjusted for all pairs. The
-        number of seeds, too, if it is not the same in all rows.
+        interval in points, and p as in `gains_table`, adjusted for all pairs. A column
+        of seeds as there.
     """
-    pairs = {name: _same_seeds(*pair) for name, pair in pairs.items()}
-    seeds = _seeds_column({name: first for name, (first, _) in pairs.items()})
+    pairs = {name: same_seeds(*pair) for name, pair in pairs.items()}
+    firsts = {name: first for name, (first, _) in pairs.items()}
+    seeds = _seeds_column(firsts, usual_seeds)
     rows = [
         [
             name,
@@ -125,15 +152,9 @@ def differences_table(pairs, title=""):
     return markdown_table(header, rows)
 
 
-def _same_seeds(first, second):
-    """Returns both arrays with the seeds that both have."""
-    count = min(len(first), len(second))
-    return np.asarray(first, "float64")[:count], np.asarray(second, "float64")[:count]
-
-
 def _differences(pairs):
     """Returns texts of the mean difference and of p for each pair of arrays."""
-    pairs = [_same_seeds(*pair) for pair in pairs]
+    pairs = [same_seeds(*pair) for pair in pairs]
     p_values = holm([_paired_p(*pair) for pair in pairs])
     results = []
     for (first, second), p in zip(pairs, p_values, strict=True):

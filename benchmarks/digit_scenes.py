@@ -1,4 +1,4 @@
-"""Distils a detector and a segmenter on digit scenes over several seeds.
+"""Distills a detector and a segmenter on digit scenes over several seeds.
 
     python benchmarks/digit_scenes.py --data_dir=FOLDER --seeds=10
     python benchmarks/digit_scenes.py --table
@@ -33,7 +33,9 @@ flags.DEFINE_string(
 flags.DEFINE_string("runs", str(RUNS), "File of finished models.")
 flags.DEFINE_boolean("table", False, "Write the tables instead.")
 flags.DEFINE_multi_enum("task", list(TASKS), list(TASKS), "Tasks; repeat the flag.")
-flags.DEFINE_multi_enum("method", list(METHODS), list(METHODS), "Methods; the same.")
+flags.DEFINE_multi_enum(
+    "method", list(METHODS), list(METHODS), "Methods to train; repeat the flag."
+)
 
 
 def train(model, folder, data_dir):

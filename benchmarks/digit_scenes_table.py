@@ -1,7 +1,12 @@
 """The tables of `digit_scenes.py`."""
 
 import numpy as np
-from comparison import differences_table, gains_table, interval_of_mean
+from comparison import (
+    differences_table,
+    first_seeds,
+    gains_table,
+    interval_of_mean,
+)
 from digit_scenes_models import ALONE, AT_WEIGHT_1, METHODS, TASKS, TEACHER
 from report import machines_of, markdown_table
 
@@ -15,11 +20,10 @@ def report(records, least_seeds=5):
     """
     parts = [
         "4,000 scenes to train, 512 to test; each seed has its own teacher. Values of "
-        "the test scenes after the last epoch, over the seeds that finished with all "
-        "methods of a table: mean ± standard deviation; gains over the student alone "
-        "with 95% intervals; p of the paired t-test, adjusted by Holm's method. "
-        "Settings of the experiment files; weight 1, or balanced weights where it says "
-        "so; nothing was tuned for a method."
+        "the test scenes after the last epoch: mean ± standard deviation; gains over "
+        "the student alone with 95% intervals; p of the paired t-test, adjusted by "
+        "Holm's method. Settings of the experiment files; weight 1, or balanced "
+        "weights where it says so; nothing was tuned for a method."
     ]
     for name, task in TASKS.items():
         found = by_method(
@@ -35,16 +39,18 @@ def report(records, least_seeds=5):
 
 
 def by_method(records, least_seeds):
-    """Returns a dict from method to its records, of the same seeds and in their order.
+    """Returns a dict from method to the records of its first seeds, in their order.
 
     The teacher comes first; methods with fewer seeds than `least_seeds` are left out.
     """
     found = {name: {} for name in (TEACHER, *METHODS)}
     for record in records:
         found[record["method"]][record["seed"]] = record
-    found = {name: seeds for name, seeds in found.items() if len(seeds) >= least_seeds}
-    common = sorted(set.intersection(*map(set, found.values()))) if found else []
-    return {name: [seeds[seed] for seed in common] for name, seeds in found.items()}
+    found = {
+        name: [by_seed[seed] for seed in first_seeds(by_seed)]
+        for name, by_seed in found.items()
+    }
+    return {name: rows for name, rows in found.items() if len(rows) >= least_seeds}
 
 
 def metric_tables(name, task, found, key, title):

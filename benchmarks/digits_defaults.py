@@ -1,4 +1,4 @@
-"""Tells whether methods without a search end below the student alone, on digits.
+"""Compares methods at weights without a search with the student alone, on digits.
 
     python benchmarks/digits_defaults.py --data_dir=FOLDER
     python benchmarks/digits_defaults.py --table
@@ -31,7 +31,10 @@ flags.DEFINE_integer("seeds", 5, "Seeds of each row.", lower_bound=2)
 flags.DEFINE_string("data_dir", "data", "Folder of prepared data sets.")
 flags.DEFINE_integer("workers", os.cpu_count(), "Processes that train students.")
 flags.DEFINE_multi_enum(
-    "optimizer", list(LEARNING_RATES), list(LEARNING_RATES), "Repeat the flag."
+    "optimizer",
+    list(LEARNING_RATES),
+    list(LEARNING_RATES),
+    "Optimizers to train with; repeat the flag.",
 )
 flags.DEFINE_string("runs", str(RUNS), "File of finished students.")
 flags.DEFINE_boolean("table", False, "Write the tables instead.")

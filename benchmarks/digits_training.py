@@ -33,7 +33,7 @@ def build(name, seed):
 
 
 def train(model, stage, seed, learning_rate, settings, data_dir):
-    """Trains on the stage's data; returns the accuracy on what it is tested on."""
+    """Trains on the stage's data; returns the test accuracy of that stage."""
     data = load_classification(
         "digits",
         data_dir=data_dir,
@@ -75,7 +75,7 @@ def train_teacher(stage, settings, data_dir):
 
 
 def make_distiller(method, weight, seed, teacher_weights):
-    """Builds what trains one student with one method."""
+    """Builds the distiller of one student."""
     teacher = build("digits_teacher", seed=0)
     teacher.set_weights(teacher_weights)
     # The student first: its initial weights must not depend on the method.

@@ -44,7 +44,7 @@ MAIN = [
     "DiffKD (logits)",
 ]
 # Measures the worth of denoising: both methods at the same weights.
-SAME_WEIGHT = ["FitNet", "DiffKD (features)"]
+SAME_WEIGHT_METHODS = ["FitNet", "DiffKD (features)"]
 SAME_WEIGHTS = (3.0, 10.0, 30.0)
 # Noise that does not adapt; without it, γ is 1.
 GAMMAS = (0.9, 0.5)

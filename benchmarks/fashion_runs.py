@@ -4,7 +4,14 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from fashion_methods import BASELINE, MAIN, METHODS, SAME_WEIGHT, SAME_WEIGHTS, VARIANTS
+from fashion_methods import (
+    BASELINE,
+    MAIN,
+    METHODS,
+    SAME_WEIGHT_METHODS,
+    SAME_WEIGHTS,
+    VARIANTS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +155,7 @@ def ablation_tasks(records, cell, methods, seeds):
     chosen = [
         (method, weight, cell.learning_rate)
         for weight in SAME_WEIGHTS
-        for method in SAME_WEIGHT
+        for method in SAME_WEIGHT_METHODS
         if method in methods
     ]
     for name, (_, parent) in VARIANTS.items():

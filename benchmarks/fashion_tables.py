@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from comparison import differences_table, gains_table
+from comparison import differences_table, first_seeds, gains_table, same_seeds
 from digits_methods import BALANCED
 from fashion_methods import (
     BASELINE,
     BRANCHES,
     DIFFKD,
     METHODS,
-    SAME_WEIGHT,
+    SAME_WEIGHT_METHODS,
     SAME_WEIGHTS,
     VARIANTS,
 )
@@ -47,7 +47,7 @@ TITLE = "Fashion-MNIST: all methods"
 CHOICES = {TUNED: "Tuned weights", BALANCED: "Balanced weights", 1.0: "Weight 1"}
 FIGURE = "fashion_gains.svg"
 PARAMETERS = {"20k": "20,146", "5k": "5,310"}
-OPTIMIZERS = {"sgd": "SGD, momentum 0.9, rate 0.05", "adamw": "AdamW, rate 0.004"}
+OPTIMIZERS = {"sgd": "SGD, momentum 0.9", "adamw": "AdamW, weight decay 0.004"}
 
 FOLDER = flags.DEFINE_string("folder", str(RUNS), "Folder of the runs.")
 LEAST = flags.DEFINE_integer("least_seeds", 5, "Seeds of a row.", lower_bound=2)
@@ -88,7 +88,7 @@ class CellResults:
             of: The method whose tuned weight it is, if it is another.
         """
         found = self.found(method, choice, of) or {}
-        seeds = list(itertools.takewhile(found.__contains__, itertools.count()))
+        seeds = first_seeds(found)
         if len(seeds) < self._least_seeds:
             if found:
                 self.unfinished[row_name(method, choice)] = len(seeds)
@@ -127,23 +127,37 @@ def row_name(method, choice):
     return f"{method}, {choice if isinstance(choice, str) else f'weight {choice:g}'}"
 
 
-def cell_tables(results):
-    """Returns the tables of a cell as Markdown, or `""` if there is nothing to show."""
+def cell_tables(results, usual_seeds=None):
+    """Returns the tables of a cell as Markdown, or `""` if there is nothing to show.
+
+    Args:
+        results: `CellResults`.
+        usual_seeds: Optional integer, as for `gains_table`.
+    """
     parts, kd = [], results.row("KD", TUNED)
     also = {} if kd is None else {"over tuned KD": kd}
     for choice, text in CHOICES.items():
         accuracies, weights = results.rows(choice)
         if len(accuracies) > 1 and BASELINE in accuracies:
-            table = gains_table(accuracies, BASELINE, {"weight": weights}, also=also)
+            table = gains_table(
+                accuracies,
+                BASELINE,
+                {"weight": weights},
+                also=also,
+                usual_seeds=usual_seeds,
+            )
             parts += [f"{text}:", table]
     for text, pairs in (
         ("Balanced weights (first) against tuned ones (second):", balanced(results)),
-        (f"{SAME_WEIGHT[1]} (first) and {SAME_WEIGHT[0]}:", same_weights(results)),
+        (
+            f"{SAME_WEIGHT_METHODS[1]} (first) and {SAME_WEIGHT_METHODS[0]}:",
+            same_weights(results),
+        ),
         (f"Variants (first) of {DIFFKD} with its tuned weight:", variants(results)),
         ("KDiffusion without its teacher:", branches(results)),
     ):
         if pairs:
-            parts += [text, differences_table(pairs)]
+            parts += [text, differences_table(pairs, usual_seeds=usual_seeds)]
     if parts and results.unfinished:
         names = [f"{name} ({n} seeds)" for name, n in results.unfinished.items()]
         parts.append(f"Not finished: {', '.join(names)}.")
@@ -172,12 +186,12 @@ def complete(pairs):
 
 def same_weights(results):
     """Returns the pairs that tell the worth of denoising, by their weight."""
-    first, second = SAME_WEIGHT
+    fitnet, diffkd = SAME_WEIGHT_METHODS
     return complete(
         {
             f"weight {weight:g}": (
-                results.row(second, weight),
-                results.row(first, weight),
+                results.row(diffkd, weight),
+                results.row(fitnet, weight),
             )
             for weight in SAME_WEIGHTS
         }
@@ -222,7 +236,7 @@ def figure_panel(results):
         for method, values in accuracies.items():
             # The student alone is a row if tuning has changed its learning rate.
             if method != BASELINE or not np.array_equal(values, reference):
-                panel.setdefault(method, {})[text] = values, reference[: len(values)]
+                panel.setdefault(method, {})[text] = same_seeds(values, reference)
     # In the order of the methods, not of their weights.
     return {method: panel[method] for method in METHODS if method in panel}
 
@@ -257,7 +271,7 @@ def title_of(cell):
     """Returns the title of a cell's tables."""
     return (
         f"{REGIMES[cell.regime].title}; student of {PARAMETERS[cell.student]} "
-        f"parameters; {OPTIMIZERS[cell.optimizer]}"
+        f"parameters; {OPTIMIZERS[cell.optimizer]}, rate {cell.learning_rate:g}"
     )
 
 
@@ -269,9 +283,10 @@ def section(folder, least_seeds):
         least_seeds: Integer.
     """
     results, machines = read_results(folder, least_seeds)
+    seeds = max((each.seeds for each in results), default=0)
     tables, panels = [], {}
     for each in results:
-        if text := cell_tables(each):
+        if text := cell_tables(each, seeds):
             tables.append(f"**{title_of(each.cell)}**\n\n{text}")
             panels[title_of(each.cell)] = figure_panel(each)
     if not tables:
@@ -287,12 +302,12 @@ Tuning, for every method: {len(TUNED_WEIGHTS)} weights of its matching loss
 ({", ".join(f"{weight:g}" for weight in TUNED_WEIGHTS)}; of the student alone:
 {len(TUNED_WEIGHTS)} learning rates) with {len(TUNING_SEEDS)} seeds each, judged on the
 last 5,000 training images, which neither teacher nor these students train on. Reported:
-the 10,000 test images, {max(each.seeds for each in results)} other seeds (a column
-tells where there are fewer), which draw the labeled images, the weights and the order,
-the same for all methods. Mean ± standard deviation; gains over
-the student alone, with 95% intervals; p: paired t-test, adjusted by Holm's method for
-each table. Tuned weights compare with the student alone at its tuned learning rate, the
-other tables and the figure at the common one; the figure shows the tuned rate as a row.
+the 10,000 test images, {seeds} other seeds, which draw the labeled images, the weights
+and the order, the same for all methods. A column tells where there are fewer seeds;
+gains are those of these seeds. Mean ± standard deviation; gains over the student alone,
+with 95% intervals; p: paired t-test, adjusted by Holm's method for each table. Tuned
+weights compare with the student alone at its tuned learning rate, the other tables and
+the figure at the common one; the figure shows the tuned rate as a row.
 Balanced: no search; the weights shown are those that
 the runs settled on. With unlabeled images, a quarter of each batch is labeled, and
 the task loss is the mean over these."""

@@ -31,7 +31,7 @@ from scene_commands import (
     read_metrics,
     train_teacher,
 )
-from shrunk_scenes_table import ALONE, AT_ONCE, BALANCED, KD_1, TASKS, report
+from shrunk_scenes_table import ALONE, AT_ONCE, DIFFKD_BALANCED, KD_1, TASKS, report
 
 from keras_diffkd import shrink
 from keras_diffkd.models import load_model
@@ -49,7 +49,7 @@ METHODS = {
     "DiffKD": DIFFKD,
     # Without an epoch of its own layers, which students from the teacher have.
     AT_ONCE: [*DIFFKD, "--method_epochs=0"],
-    BALANCED: ["--method=diffkd_features", "--distill_weight=balanced"],
+    DIFFKD_BALANCED: ["--method=diffkd_features", "--distill_weight=balanced"],
 }
 INHERITED, NEW, ZOO = "inherited", "new", "new, of the zoo"
 
@@ -83,12 +83,12 @@ def tasks(names, seeds):
                 (width, start, method)
                 for start in (INHERITED, NEW)
                 for method in METHODS
-                if method != BALANCED
-                if method != AT_ONCE or (width, start) == (WIDTHS[0], INHERITED)
+                if method != DIFFKD_BALANCED
+                and (method != AT_ONCE or (width, start) == (WIDTHS[0], INHERITED))
             ]
             for width in WIDTHS
         ),
-        [(None, ZOO, method) for method in (ALONE, "DiffKD", BALANCED)],
+        [(None, ZOO, method) for method in (ALONE, "DiffKD", DIFFKD_BALANCED)],
     ]
     return [
         Task(name, *model, seed)

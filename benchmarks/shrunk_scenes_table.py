@@ -6,7 +6,7 @@ import numpy as np
 from report import machines_of, markdown_table
 
 ALONE, KD_1 = "student alone", "KD, temperature 1"
-AT_ONCE, BALANCED = "DiffKD at once", "DiffKD, balanced"
+AT_ONCE, DIFFKD_BALANCED = "DiffKD at once", "DiffKD, balanced"
 TITLES = {"KD": "KD, temperature 4"}
 
 
@@ -28,7 +28,7 @@ TASKS = {
         "mIoU",
         "deeplabv3_scenes_student",
         11,
-        (ALONE, "KD", KD_1, "DiffKD", AT_ONCE, BALANCED),
+        (ALONE, "KD", KD_1, "DiffKD", AT_ONCE, DIFFKD_BALANCED),
     ),
     # It has no class scores of whole images.
     "detection": SceneTask(
@@ -37,7 +37,7 @@ TASKS = {
         "mAP",
         "retinanet_scenes_student",
         10,
-        (ALONE, "DiffKD", AT_ONCE, BALANCED),
+        (ALONE, "DiffKD", AT_ONCE, DIFFKD_BALANCED),
     ),
 }
 

@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags
 from fashion_training import Files, begin_process
 from finished_runs import FinishedRuns
-from report import write_report
+from report import machines_of, write_report
 from shrunk_training import TEACHER, costs, table, task_of, tasks, train_student
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def report(records):
         "inherited weights are as good as new ones at the end; not reached: not in "
         "each seed. Inherited weights have seen the 55,000 labeled images of the "
         "teacher."
-        f"\n\n{table(records, costs())}\n\n{records[0]['machine']}; "
+        f"\n\n{table(records, costs())}\n\n{machines_of(records)}; "
         "`python benchmarks/shrunk_students.py`."
     )
 

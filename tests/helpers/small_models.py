@@ -1,4 +1,4 @@
-"""Small models that several tests distil."""
+"""Small models that several tests distill."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Detectors and segmenters that several tests distil."""
+"""Detectors and segmenters that several tests distill."""
 
 import numpy as np
 

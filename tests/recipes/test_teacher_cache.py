@@ -16,7 +16,7 @@ FEW = ("--train_split=train[:320]", "--steps_per_epoch=5", "--epochs=3")
 
 @pytest.fixture
 def cached(distil, tmp_path):
-    """Distils in 3 epochs of 2 views from a cache in the temporary folder."""
+    """Distills in 3 epochs of 2 views from a cache in the temporary folder."""
 
     def cached(*arguments, run="cached"):
         return distil(

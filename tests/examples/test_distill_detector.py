@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.scripts import run_example_here
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "distil_detector.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "distill_detector.py"
 pytestmark = pytest.mark.backend("tensorflow")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.scripts import run_example, run_example_here
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "distil_own_images.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "distill_own_images.py"
 pytestmark = pytest.mark.backend("tensorflow")
 
 

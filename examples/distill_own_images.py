@@ -1,6 +1,6 @@
-"""Distils an image classifier on your own folder of images, from start to phone.
+"""Distills an image classifier on your own folder of images, from start to phone.
 
-    python examples/distil_own_images.py --images=flowers --output_dir=runs/flowers
+    python examples/distill_own_images.py --images=flowers --output_dir=runs/flowers
 
 The folder has one subfolder of images for each class. Without --images, the script
 makes itself a folder of handwritten digits, so that it runs anywhere, in a minute.
@@ -45,7 +45,7 @@ OUTPUT_DIR = flags.DEFINE_string(
 
 
 def main(_):
-    """Trains the teacher's head, distils, exports."""
+    """Trains the teacher's head, distills, exports."""
     output_dir = Path(OUTPUT_DIR.value)
     output_dir.mkdir(parents=True, exist_ok=True)
     defaults = PRETRAINED if IMAGES.value else DIGITS
@@ -100,7 +100,7 @@ def build(spec, data):
 
 
 def make_distiller(teacher, student):
-    """Compares the last feature maps, or those of the flags, and the logits."""
+    """Returns a distiller that compares feature maps and logits."""
     taps = (
         TEACHER_TAP.value or last_feature_map(teacher),
         STUDENT_TAP.value or last_feature_map(student),
@@ -160,7 +160,7 @@ def last_feature_map(model):
 
 
 def export(student, folder, data):
-    """Writes files that take raw pixels, as those of diffkd-export do; runs each."""
+    """Exports files that take raw pixels, like diffkd-export, and verifies each one."""
     samples = next(data.test.unbatch().batch(512).as_numpy_iterator())
     export_student(
         student,

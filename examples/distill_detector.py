@@ -1,13 +1,13 @@
-"""Distils an object detector: a RetinaNet of KerasHub into one with half the weights.
+"""Distills an object detector: a RetinaNet of KerasHub into one with half the weights.
 
-    python examples/distil_detector.py --output_dir=runs/detector
+    python examples/distill_detector.py --output_dir=runs/detector
 
 The default data set, `digit_scenes`, is made on the spot: scenes of handwritten digits.
 Any detection data set of TFDS that is prepared in --data_dir will do; photographs want
 other models, and a GPU (this one we have not run):
 
-    python examples/distil_detector.py --dataset=voc/2007 --image_size=512 --epochs=50 \
-        --teacher=retinanet_resnet50 --student=retinanet_resnet18
+    python examples/distill_detector.py --dataset=voc/2007 --image_size=512 \
+        --epochs=50 --teacher=retinanet_resnet50 --student=retinanet_resnet18
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ TAP = "backbone/fpn"
 
 
 def main(_):
-    """Trains a teacher, distils, evaluates and exports."""
+    """Trains a teacher, distills, evaluates and exports."""
     logging.set_verbosity(logging.ERROR)  # TFDS tells every file that it reads.
     output_dir = Path(OUTPUT_DIR.value)
     output_dir.mkdir(parents=True, exist_ok=True)
