@@ -96,6 +96,7 @@ def _dkd():
 
 
 def _ttm(**arguments):
+    # Pixels, too: its temperature is for the teacher alone, and we measured no other.
     return TTM(
         temperature=_temperature(4.0), weight=tasks.distill_weight(), **arguments
     )

@@ -23,6 +23,16 @@ def test_flags_txt_reads_back_through_absl(parse, tmp_path):
     assert experiment.read_flags(tmp_path) == before
 
 
+def test_the_weight_that_the_task_sets_is_recorded(parse):
+    assert experiment.recorded()["distill_weight"] == "balanced"
+    parse("--task=detection")
+    assert experiment.recorded()["distill_weight"] == "1.0"
+    parse("--task_loss_weight=0")
+    assert experiment.recorded()["distill_weight"] == "1.0"
+    parse("--distill_weight=3")
+    assert experiment.recorded()["distill_weight"] == "3.0"
+
+
 def test_changed_flags_name_what_is_unset():
     text = experiment.changed_flags({"a": "1", "b": "2"}, {"a": "1", "c": "3"})
     assert text == "--b was 2, now unset, --c was unset, now 3"
