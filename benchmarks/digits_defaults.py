@@ -47,13 +47,15 @@ def main(argv):
     if options.table:
         write_report(options.runs, report, PAGE, TITLE)
         return
-    teachers = {}
+    teachers = None
     for optimizer in options.optimizer:
         settings = {"epochs": EPOCHS, "optimizer": optimizer}
-        runs = Runs(settings, Path(options.runs), options.workers, options.data_dir)
-        runs.teachers = teachers
-        if not teachers:
+        runs = Runs(
+            settings, Path(options.runs), options.workers, options.data_dir, teachers
+        )
+        if teachers is None:
             runs.train_teachers(["report"])
+            teachers = runs.teachers
         for rate in LEARNING_RATES[optimizer]:
             runs.run(tasks(rate, options.seeds))
 

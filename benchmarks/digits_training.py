@@ -115,16 +115,17 @@ class Runs:
             interrupted goes on from there.
         workers: Integer, processes.
         data_dir: Folder of prepared data sets, or `None`.
+        teachers: Optional dict from stage to weights of a teacher that is trained.
     """
 
-    def __init__(self, settings, path, workers, data_dir):
+    def __init__(self, settings, path, workers, data_dir, teachers=None):
         def task_of(record):
             same = record["settings"] == settings
             return tuple(record["task"]) if same else None
 
         self.settings = settings
         self.workers, self.data_dir = workers, data_dir
-        self.teachers = {}
+        self.teachers = dict(teachers or {})
         self._finished = FinishedRuns(path, task_of)
 
     def train_teachers(self, stages=tuple(SPLITS)):
