@@ -35,7 +35,7 @@ class Regime:
 
 REGIMES = {
     "few": Regime("5,000 labeled images, 25 epochs", 500, 25),
-    "all": Regime("all images labeled, 8 epochs", None, 8),
+    "all": Regime("All images labeled, 8 epochs", None, 8),
     # As many steps as with all labels: the labeled images 24 times.
     "unlabeled": Regime(
         "5,000 labeled images, all others unlabeled, 8 epochs of 468 batches",

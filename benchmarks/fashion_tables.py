@@ -50,7 +50,7 @@ PARAMETERS = {"20k": "20,146", "5k": "5,310"}
 OPTIMIZERS = {"sgd": "SGD, momentum 0.9", "adamw": "AdamW, weight decay 0.004"}
 
 FOLDER = flags.DEFINE_string("folder", str(RUNS), "Folder of the runs.")
-LEAST = flags.DEFINE_integer("least_seeds", 5, "Seeds of a row.", lower_bound=2)
+LEAST = flags.DEFINE_integer("least_seeds", 3, "Seeds of a row.", lower_bound=2)
 PAGE = flags.DEFINE_string("page", "docs/results.md", "The page of the section.")
 
 
@@ -149,6 +149,7 @@ def cell_tables(results, usual_seeds=None):
             parts += [f"{text}:", table]
     for text, pairs in (
         ("Balanced weights (first) against tuned ones (second):", balanced(results)),
+        (f"{DIFFKD}, balanced (first), and tuned rivals:", rivals(results)),
         (
             f"{SAME_WEIGHT_METHODS[1]} (first) and {SAME_WEIGHT_METHODS[0]}:",
             same_weights(results),
@@ -171,6 +172,17 @@ def balanced(results):
             method: (results.row(method, BALANCED), results.row(method, TUNED))
             for method in METHODS
             if method != BASELINE
+        }
+    )
+
+
+def rivals(results):
+    """Returns the pairs of DiffKD without a search and rivals with one."""
+    diffkd = results.row(DIFFKD, BALANCED)
+    return complete(
+        {
+            name: (diffkd, results.row(name, TUNED))
+            for name in (BASELINE, "KD", "FitNet")
         }
     )
 

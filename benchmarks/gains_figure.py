@@ -32,6 +32,13 @@ def draw_gains(panels, path):
     for axes, (title, panel) in zip(all_axes[:, 0], panels.items(), strict=True):
         _draw_panel(axes, panel, colors)
         axes.set_title(title.replace("; ", "\n", 1), loc="left", fontsize=10)
+    figure.legend(
+        [axes.plot([], [], "o", color=color)[0] for color in colors.values()],
+        colors,
+        fontsize=9,
+        loc="outside upper center",
+        ncols=len(colors),
+    )
     all_axes[-1, 0].set_xlabel(
         "gain over the student alone, points: mean and 95% interval"
     )
@@ -51,11 +58,6 @@ def _draw_panel(axes, panel, colors):
                 capsize=2,
                 color=colors[series],
             )
-    shown = {series for row in panel.values() for series in row}
-    for series, color in colors.items():
-        if series in shown:
-            axes.plot([], [], "o", color=color, label=series)
-    axes.legend(fontsize=8, loc="best")
     axes.axvline(0, color="0.3", linewidth=1)
     axes.set_yticks(range(len(panel)), panel)
     axes.set_ylim(len(panel) - 0.4, -0.6)

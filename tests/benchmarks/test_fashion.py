@@ -207,6 +207,9 @@ def test_tables_agree_with_arithmetic():
     assert row_of(tuned_table, "KD")[5] == ""
     # The mean of what the seeds settled on.
     assert row_of(balanced_table, "KD")[1] == "5.5, 0.5"
+    rivals = text.split("balanced (first), and tuned rivals:")[1]
+    gain = 100 * (values(DIFFKD, BALANCED) - values("FitNet", 10.0))
+    assert row_of(rivals, "FitNet")[3].startswith(f"{gain.mean():+.2f} (")
     ablations = text.split("DiffKD (features) (first) and FitNet:")[1]
     found = row_of(ablations, "weight 30")
     gain = 100 * (values("DiffKD (features)", 30.0) - values("FitNet", 30.0))
