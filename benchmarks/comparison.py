@@ -37,12 +37,13 @@ def holm(p_values):
 
 
 def first_seeds(by_seed):
-    """Returns the seeds from 0 on, up to the first one that is missing.
+    """Returns the values of the seeds from 0 on, up to the first one that is missing.
 
     Args:
         by_seed: Dict from seed to anything.
     """
-    return list(itertools.takewhile(by_seed.__contains__, itertools.count()))
+    seeds = itertools.takewhile(by_seed.__contains__, itertools.count())
+    return [by_seed[seed] for seed in seeds]
 
 
 def same_seeds(first, second):
@@ -112,7 +113,7 @@ def _seeds_column(rows, usual):
 def _compared(accuracies, reference):
     """Returns a dict from name to two texts, empty for the reference itself."""
     others = {
-        name: (values, reference)
+        name: same_seeds(values, reference)
         for name, values in accuracies.items()
         if not np.array_equal(values, reference)
     }
@@ -153,8 +154,7 @@ def differences_table(pairs, title="", usual_seeds=None):
 
 
 def _differences(pairs):
-    """Returns texts of the mean difference and of p for each pair of arrays."""
-    pairs = [same_seeds(*pair) for pair in pairs]
+    """Returns texts of the mean difference and of p for each pair of `same_seeds`."""
     p_values = holm([_paired_p(*pair) for pair in pairs])
     results = []
     for (first, second), p in zip(pairs, p_values, strict=True):

@@ -46,10 +46,7 @@ def by_method(records, least_seeds):
     found = {name: {} for name in (TEACHER, *METHODS)}
     for record in records:
         found[record["method"]][record["seed"]] = record
-    found = {
-        name: [by_seed[seed] for seed in first_seeds(by_seed)]
-        for name, by_seed in found.items()
-    }
+    found = {name: first_seeds(by_seed) for name, by_seed in found.items()}
     return {name: rows for name, rows in found.items() if len(rows) >= least_seeds}
 
 

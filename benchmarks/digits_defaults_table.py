@@ -60,9 +60,5 @@ def rows_of(records, optimizer, rate, least_seeds):
         if (record["settings"]["optimizer"], of_task) == (optimizer, rate):
             name = method if method == BASELINE else f"{method}, {WEIGHTS[weight]}"
             found.setdefault(name, {})[seed] = record["accuracy"]
-    rows = {name: _first_seeds(by_seed) for name, by_seed in found.items()}
+    rows = {name: np.array(first_seeds(by_seed)) for name, by_seed in found.items()}
     return {name: row for name, row in rows.items() if len(row) >= least_seeds}
-
-
-def _first_seeds(by_seed):
-    return np.array([by_seed[seed] for seed in first_seeds(by_seed)])

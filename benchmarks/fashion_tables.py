@@ -45,6 +45,7 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "benchmarks" / "runs" / "fashion"
 TITLE = "Fashion-MNIST: all methods"
 CHOICES = {TUNED: "Tuned weights", BALANCED: "Balanced weights", 1.0: "Weight 1"}
+RIVALS = BASELINE, "KD", "FitNet"
 FIGURE = "fashion_gains.svg"
 PARAMETERS = {"20k": "20,146", "5k": "5,310"}
 OPTIMIZERS = {"sgd": "SGD, momentum 0.9", "adamw": "AdamW, weight decay 0.004"}
@@ -88,12 +89,12 @@ class CellResults:
             of: The method whose tuned weight it is, if it is another.
         """
         found = self.found(method, choice, of) or {}
-        seeds = first_seeds(found)
-        if len(seeds) < self._least_seeds:
+        records = first_seeds(found)
+        if len(records) < self._least_seeds:
             if found:
-                self.unfinished[row_name(method, choice)] = len(seeds)
+                self.unfinished[row_name(method, choice)] = len(records)
             return None
-        return np.array([found[seed]["accuracy"] for seed in seeds])
+        return np.array([record["accuracy"] for record in records])
 
     def found(self, method, choice, of=None):
         """Returns a dict from seed to record, or `None` if the weight is unknown."""
@@ -157,34 +158,12 @@ def cell_tables(results, usual_seeds=None):
         (f"Variants (first) of {DIFFKD} with its tuned weight:", variants(results)),
         ("KDiffusion without its teacher:", branches(results)),
     ):
-        if pairs:
+        if pairs := complete(pairs):
             parts += [text, differences_table(pairs, usual_seeds=usual_seeds)]
     if parts and results.unfinished:
         names = [f"{name} ({n} seeds)" for name, n in results.unfinished.items()]
         parts.append(f"Not finished: {', '.join(names)}.")
     return "\n\n".join(parts)
-
-
-def balanced(results):
-    """Returns the pairs of balanced and tuned rows, by method."""
-    return complete(
-        {
-            method: (results.row(method, BALANCED), results.row(method, TUNED))
-            for method in METHODS
-            if method != BASELINE
-        }
-    )
-
-
-def rivals(results):
-    """Returns the pairs of DiffKD without a search and rivals with one."""
-    diffkd = results.row(DIFFKD, BALANCED)
-    return complete(
-        {
-            name: (diffkd, results.row(name, TUNED))
-            for name in (BASELINE, "KD", "FitNet")
-        }
-    )
 
 
 def complete(pairs):
@@ -196,46 +175,49 @@ def complete(pairs):
     }
 
 
+def balanced(results):
+    """Returns the pairs of balanced and tuned rows, by method."""
+    return {
+        method: (results.row(method, BALANCED), results.row(method, TUNED))
+        for method in METHODS
+        if method != BASELINE
+    }
+
+
+def rivals(results):
+    """Returns the pairs of DiffKD without a search and rivals with one."""
+    diffkd = results.row(DIFFKD, BALANCED)
+    return {name: (diffkd, results.row(name, TUNED)) for name in RIVALS}
+
+
 def same_weights(results):
     """Returns the pairs that tell the worth of denoising, by their weight."""
     fitnet, diffkd = SAME_WEIGHT_METHODS
-    return complete(
-        {
-            f"weight {weight:g}": (
-                results.row(diffkd, weight),
-                results.row(fitnet, weight),
-            )
-            for weight in SAME_WEIGHTS
-        }
-    )
+    return {
+        f"weight {weight:g}": (results.row(diffkd, weight), results.row(fitnet, weight))
+        for weight in SAME_WEIGHTS
+    }
 
 
 def variants(results):
     """Returns the pairs of a variant and the method that it varies."""
-    return complete(
-        {
-            name.removeprefix(f"{parent}, "): (
-                results.row(name, TUNED, of=parent),
-                results.row(parent, TUNED),
-            )
-            for name, (_, parent) in VARIANTS.items()
-            if parent is not None
-        }
-    )
+    return {
+        name.removeprefix(f"{parent}, "): (
+            results.row(name, TUNED, of=parent),
+            results.row(parent, TUNED),
+        )
+        for name, (_, parent) in VARIANTS.items()
+        if parent is not None
+    }
 
 
 def branches(results):
     """Returns the pairs that tell what the branches of KDiffusion do on their own."""
-    alone = results.row(BRANCHES, 0.0)
-    return complete(
-        {
-            f"KDiffusion, tuned, against {BRANCHES}": (
-                results.row("KDiffusion", TUNED),
-                alone,
-            ),
-            f"{BRANCHES}, against {BASELINE}": (alone, results.row(BASELINE, 1.0)),
-        }
-    )
+    kdiffusion, alone = results.row("KDiffusion", TUNED), results.row(BRANCHES, 0.0)
+    return {
+        f"KDiffusion, tuned, against {BRANCHES}": (kdiffusion, alone),
+        f"{BRANCHES}, against {BASELINE}": (alone, results.row(BASELINE, 1.0)),
+    }
 
 
 def figure_panel(results):

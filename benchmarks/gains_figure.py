@@ -16,6 +16,7 @@ def draw_gains(panels, path):
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     matplotlib.rcParams["svg.hashsalt"] = "keras-diffkd"  # The same file every time.
     rows = [len(panel) for panel in panels.values()]
@@ -33,7 +34,7 @@ def draw_gains(panels, path):
         _draw_panel(axes, panel, colors)
         axes.set_title(title.replace("; ", "\n", 1), loc="left", fontsize=10)
     figure.legend(
-        [axes.plot([], [], "o", color=color)[0] for color in colors.values()],
+        [Line2D([], [], marker="o", linestyle="", color=c) for c in colors.values()],
         colors,
         fontsize=9,
         loc="outside upper center",

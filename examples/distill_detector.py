@@ -85,29 +85,38 @@ def main(_):
     # 4. What is left is a plain detector of KerasHub.
     student = distiller.strip()
     student.save(output_dir / "student.keras")
+    print_precision({"teacher": teacher, "student": student}, data)
+
+    # 5. Files for other runtimes, with decoded boxes.
+    export(student, output_dir / "export", data)
+    print(f"Done: {output_dir}/student.keras and {output_dir}/export/")
+
+
+def print_precision(detectors, data):
+    """Prints the parameters and the mAP of detectors, by name."""
     print(f"\n{'':9}{'parameters':>12}{'mAP':>8}{'mAP50':>8}")
-    for name, detector in (("teacher", teacher), ("student", student)):
+    for name, detector in detectors.items():
         found = mean_average_precision(detector, data)
         print(
             f"{name:9}{detector.count_params():12,}"
             f"{found['mAP']:8.3f}{found['mAP50']:8.3f}"
         )
 
-    # 5. Files for other runtimes, with decoded boxes. Each is run and compared.
+
+def export(student, folder, data):
+    """Exports a detector, runs each file and compares it."""
     images, objects = next(iter(data.test.unbatch().batch(64)))
     samples = images.numpy(), {name: part.numpy() for name, part in objects.items()}
-    export_dir = output_dir / "export"
     judge = exported_precision(student, data)
     export_student(
         student,
-        export_dir,
+        folder,
         samples=samples,
         labels=data.label_names,
         normalization=data.normalization,
         metrics=judge,
     )
-    print(f"\n{format_table(verify(export_dir, student, samples, metrics=judge))}")
-    print(f"Done: {output_dir}/student.keras and {export_dir}/")
+    print(f"\n{format_table(verify(folder, student, samples, metrics=judge))}")
 
 
 def build_optimizer(steps_per_epoch):
