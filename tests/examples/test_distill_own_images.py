@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.scripts import run_example, run_example_here
+from helpers.small_models import small_hub_backbone
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "distill_own_images.py"
 pytestmark = pytest.mark.backend("tensorflow")
@@ -45,14 +46,7 @@ def test_digits_then_own_images_with_the_teacher_that_was_saved(tmp_path):
 def small_preset(folder):
     """A classifier for other classes, with what it wants done to the colors."""
     keras_hub = pytest.importorskip("keras_hub")
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64, 8],
-        stackwise_num_blocks=[1, 1],
-        stackwise_num_strides=[1, 2],
-        block_type="basic_block",
-    )
+    backbone = small_hub_backbone()
     converter = keras_hub.layers.ResNetImageConverter(image_size=(32, 32), scale=0.01)
     preprocessor = keras_hub.models.ResNetImageClassifierPreprocessor(converter)
     classifier = keras_hub.models.ResNetImageClassifier(

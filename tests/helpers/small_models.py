@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_diffkd import DiffKD, DistillationMethod
 
@@ -104,3 +105,17 @@ class TwoMaps(keras.layers.Layer):
 
     def call(self, x):
         return {"P3": x, "P4": x[:, ::2, ::2]}
+
+
+def small_hub_backbone():
+    """Returns a ResNet of KerasHub for images of any size, with new weights."""
+    keras_hub = pytest.importorskip("keras_hub")
+    return keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64, 8],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+        image_shape=(None, None, 3),
+    )

@@ -9,6 +9,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from helpers.small_models import small_hub_backbone
 
 from keras_diffkd.models import build_model, load_model
 
@@ -182,15 +183,7 @@ def presets(tmp_path_factory):
     """A preset with a head for 5 classes, saved with softmax, and one without."""
     keras_hub = pytest.importorskip("keras_hub")
     folder = tmp_path_factory.mktemp("presets")
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64, 8],
-        stackwise_num_blocks=[1, 1],
-        stackwise_num_strides=[1, 2],
-        block_type="basic_block",
-        image_shape=(None, None, 3),
-    )
+    backbone = small_hub_backbone()
     classifier = keras_hub.models.ResNetImageClassifier(
         backbone=backbone, num_classes=5, activation="softmax"
     )
