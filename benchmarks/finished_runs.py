@@ -49,11 +49,11 @@ class FinishedRuns:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # A pool that is left ends its processes; a killed one would leave them behind.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated"))
+        _exit_when_terminated()
         # A fresh process now and then: traced functions are never given back.
         with (
             multiprocessing.get_context("spawn").Pool(
-                workers, initializer, maxtasksperchild=5
+                workers, _begin_worker, (initializer,), maxtasksperchild=5
             ) as pool,
             self._path.open("a", encoding="utf-8") as file,
         ):
@@ -73,6 +73,17 @@ class FinishedRuns:
             f"{_duration(seconds)} left; {time.strftime('%H:%M')})",
             flush=True,
         )
+
+
+def _begin_worker(initializer):
+    # An exit ends the command that the worker waits for, too.
+    _exit_when_terminated()
+    if initializer is not None:
+        initializer()
+
+
+def _exit_when_terminated():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def read_lines(path):

@@ -15,30 +15,37 @@ def square(task):
     return {"task": task, "accuracy": task[1] ** 2, "seconds": 1.0}
 
 
-def wait_long(task):
-    (Path(task[0]) / "started").write_text(str(os.getpid()))
-    time.sleep(300)
+def run_long(task):
+    folder = Path(task[0])
+    (folder / "worker").write_text(str(os.getpid()))
+    script = (
+        "import os, time\n"
+        "open('command', 'w').write(str(os.getpid()))\n"
+        "time.sleep(300)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
 
 
-def test_ending_it_ends_its_processes(tmp_path):
+def test_ending_it_ends_its_workers_and_their_commands(tmp_path):
     script = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
         "from pathlib import Path\n"
         "from finished_runs import FinishedRuns\n"
-        "from test_finished_runs import wait_long\n"
+        "from test_finished_runs import run_long\n"
         "if __name__ == '__main__':\n"
         "    runs = FinishedRuns(Path(sys.argv[3], 'runs.jsonl'), tuple)\n"
-        "    runs.run(wait_long, [(sys.argv[3], 0)], workers=1)\n"
+        "    runs.run(run_long, [(sys.argv[3], 0)], workers=1)\n"
     )
     path = tmp_path / "script.py"
     path.write_text(script)
     folders = Path(finished_runs.__file__).parent, Path(__file__).parent
     process = subprocess.Popen([sys.executable, path, *folders, tmp_path])
-    started = tmp_path / "started"
-    wait_until(lambda: started.exists() and started.read_text())
+    command = tmp_path / "command"
+    wait_until(lambda: command.exists() and command.read_text())
     process.terminate()
     assert process.wait(30) != 0
-    wait_until(lambda: not is_running(int(started.read_text())))
+    for file in (tmp_path / "worker", command):
+        wait_until(lambda file=file: not is_running(int(file.read_text())))
 
 
 def is_running(process_id):
