@@ -3,7 +3,6 @@
 import functools
 import inspect
 import json
-import weakref
 
 import keras
 import numpy as np
@@ -13,10 +12,10 @@ from keras_diffkd.keras_private.trainer import model_of, set_initial_epoch
 from keras_diffkd.resuming.callback_states import CallbackStates
 from keras_diffkd.resuming.fingerprints import (
     TEACHER,
-    constant_learning_rate,
     differences,
     model_fingerprint,
 )
+from keras_diffkd.resuming.initial_settings import InitialSettings
 from keras_diffkd.resuming.model_arrays import (
     ModelArrays,
     arrays_of,
@@ -27,11 +26,7 @@ from keras_diffkd.resuming.passed_batches import PassedBatches
 from keras_diffkd.resuming.position import Position, position_of
 from keras_diffkd.resuming.snapshots import Snapshots
 from keras_diffkd.training import backend
-from keras_diffkd.training.loss_weights import assign_numbers, numbers_of
 from keras_diffkd.validation.arguments import check_integer
-
-# Optimizers whose training is running or was interrupted in this process.
-_IN_TRAINING = weakref.WeakSet()
 
 
 class TrainingBackup(keras.callbacks.Callback):
@@ -116,7 +111,8 @@ class TrainingBackup(keras.callbacks.Callback):
         self._arrays = ModelArrays(model)
         self._passed = None
         snapshot, self._found = self._found or self.snapshots.newest(), None
-        self._first_weights = self._weights_at_begin(snapshot)
+        # The fingerprint holds the loss weights of the start.
+        self._initial = InitialSettings(model, snapshot)
         self._fingerprint = json.loads(
             json.dumps(
                 {
@@ -132,20 +128,17 @@ class TrainingBackup(keras.callbacks.Callback):
         self._saved_step = self._at.step
         self._stopped = snapshot is not None and snapshot.state["stopped"]
         set_initial_epoch(model, None)
-        self._first_rate = constant_learning_rate(model.optimizer)
         if snapshot is not None:
             self._go_on(snapshot)
-        _IN_TRAINING.add(model.optimizer)
+        self._initial.begin_training()
 
     def _go_on(self, snapshot):
-        model = self.model
         self._check_same(snapshot)
-        self._first_rate = snapshot.state["learning rates"]["first"]
         self._restore(snapshot)
         # Keras resets metrics when an epoch begins, except values that outlive epochs.
         self._arrays.restore_built_metrics(snapshot)
         epoch = self.params["epochs"] if self._stopped else self._at.epoch
-        set_initial_epoch(model, epoch)
+        set_initial_epoch(model_of(self), epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
         snapshot, self._resumed = self._resumed, None
@@ -200,7 +193,7 @@ class TrainingBackup(keras.callbacks.Callback):
         # they change the weights, they do so again when a finished `fit` is repeated.
         self.snapshots.wait()
         set_initial_epoch(model_of(self), None)
-        _IN_TRAINING.discard(model_of(self).optimizer)
+        self._initial.end_training()
 
     def _save(self, calls=0, logs=None):
         model = self.model  # On JAX, this updates the variables.
@@ -222,14 +215,7 @@ class TrainingBackup(keras.callbacks.Callback):
                 "stopped": self._stopped,
                 "callbacks": callbacks,
                 "fingerprint": self._fingerprint,
-                "learning rates": {
-                    "first": self._first_rate,
-                    "last": constant_learning_rate(model.optimizer),
-                },
-                "loss weights": {
-                    "first": self._first_weights,
-                    "last": numbers_of(model),
-                },
+                **self._initial.state(),
             },
         )
 
@@ -256,26 +242,14 @@ class TrainingBackup(keras.callbacks.Callback):
 
     def _check_same(self, snapshot):
         before, now = snapshot.state["fingerprint"], self._fingerprint
-        if not self._is_rate_of(snapshot):
+        if not self._initial.is_of_training:
             first = snapshot.state["learning rates"]["first"]
             before = {**before, "learning rate": first}
-            now = {**now, "learning rate": self._first_rate}
+            now = {**now, "learning rate": self._initial.learning_rate}
         found = differences(before, now)
         if found:
             other_teacher = before[TEACHER] != now[TEACHER]
             raise OtherTrainingError(snapshot.path, found, other_teacher)
-
-    def _weights_at_begin(self, snapshot):
-        """Returns the loss weights at the start of the training.
-
-        The current weights, like the learning rate, may have changed during training.
-        """
-        now = numbers_of(self.model)
-        known = snapshot and snapshot.state.get("loss weights")
-        if known and (now == known["last"] or self.model.optimizer in _IN_TRAINING):
-            assign_numbers(self.model, known["first"])
-            return known["first"]
-        return now
 
     def _restore(self, snapshot):
         self._arrays.restore(snapshot)
@@ -283,18 +257,7 @@ class TrainingBackup(keras.callbacks.Callback):
         of_epoch = arrays_of(snapshot, "generators of the epoch")
         backend.assign_generators(of_epoch or arrays_of(snapshot, "generators"))
         self._states.set(snapshot.state["callbacks"], snapshot.arrays)
-        if "loss weights" in snapshot.state:
-            assign_numbers(self.model, snapshot.state["loss weights"]["last"])
-
-    def _is_rate_of(self, snapshot):
-        """Returns whether the learning rate is one of this training.
-
-        A script that runs again sets the learning rate of the start. The same model, if
-        it is passed to `fit` again, has one that callbacks changed: that of the
-        snapshot, or a later one if the training was interrupted after the snapshot.
-        """
-        is_of_training = self._first_rate in snapshot.state["learning rates"].values()
-        return is_of_training or self.model.optimizer in _IN_TRAINING
+        self._initial.restore_weights(snapshot)
 
 
 def _advice(variable):
