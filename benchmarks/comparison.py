@@ -6,6 +6,9 @@ import numpy as np
 from report import markdown_table
 from scipy import stats
 
+# The usual reference: the same training without a teacher.
+ALONE = "student alone"
+
 
 def mean_and_deviation(values):
     """Returns the mean ± the standard deviation over seeds, in percent, as text."""

@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-TEACHER, ALONE = "teacher", "student alone"
+from comparison import ALONE
+
+TEACHER = "teacher"
 # Each is the same with balanced weights, too.
 AT_WEIGHT_1 = {
     "FitNet": "fitnet",

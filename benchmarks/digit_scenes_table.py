@@ -2,12 +2,13 @@
 
 import numpy as np
 from comparison import (
+    ALONE,
     differences_table,
     first_seeds,
     gains_table,
     interval_of_mean,
 )
-from digit_scenes_models import ALONE, AT_WEIGHT_1, METHODS, TASKS, TEACHER
+from digit_scenes_models import AT_WEIGHT_1, METHODS, TASKS, TEACHER
 from report import machines_of, markdown_table
 
 

@@ -21,8 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from absl import app, flags
-from comparison import draw_accuracy_against_time, gains_table
-from digits_methods import ABLATIONS, BASELINE, DIFFKD, METHODS
+from comparison import ALONE, draw_accuracy_against_time, gains_table
+from digits_methods import ABLATIONS, DIFFKD, METHODS
 from digits_training import BATCH_SIZE, MOMENTUM, Runs, make_distiller, optimizer
 from report import describe_machine, write_section
 from step_cases import SteadyState, repeated
@@ -45,7 +45,7 @@ TURNS, STEPS = 15, 20
 def tune(runs):
     """Returns a dict from method to its best setting on the held-out data."""
     grid = {
-        method: SETTINGS_ALONE if method == BASELINE else SETTINGS for method in METHODS
+        method: SETTINGS_ALONE if method == ALONE else SETTINGS for method in METHODS
     }
     tasks = [
         ("tune", method, *setting, seed)
@@ -118,7 +118,7 @@ def write_report(options, accuracies, teacher_accuracy, seconds, best, minutes):
     columns = {
         "learning rate": {name: f"{rate:g}" for name, (rate, _) in best.items()},
         "weight": {
-            name: "" if name == BASELINE else f"{weight:g}"
+            name: "" if name == ALONE else f"{weight:g}"
             for name, (_, weight) in best.items()
         },
         "ms/step": {name: f"{1000 * value:.1f}" for name, value in seconds.items()},
@@ -139,7 +139,7 @@ images, was used for this table alone: one image is 0.22 points.
 Gains: over the student alone, with 95% intervals; p: paired t-test, adjusted by Holm's
 method. ms/step: medians of {TURNS} turns of {STEPS} steps, methods in turns.
 
-{gains_table(methods, BASELINE, columns)}
+{gains_table(methods, ALONE, columns)}
 
 ![Accuracy against milliseconds per step]({figure.name})
 

@@ -1,8 +1,8 @@
 """The students of `digits_defaults.py`, and their tables."""
 
 import numpy as np
-from comparison import first_seeds, gains_table
-from digits_methods import BALANCED, BASELINE, DIFFKD, KD_FEATURES
+from comparison import ALONE, first_seeds, gains_table
+from digits_methods import BALANCED, DIFFKD, KD_FEATURES
 from digits_training import BATCH_SIZE
 from report import machines_of
 
@@ -17,7 +17,7 @@ EPOCHS = 40
 
 def tasks(rate, seeds):
     """Lists the students to train, seed by seed."""
-    rows = [(BASELINE, 0.0)]
+    rows = [(ALONE, 0.0)]
     rows += [(method, weight) for weight in WEIGHTS for method in METHODS]
     return [
         ("report", method, rate, weight, seed)
@@ -43,10 +43,10 @@ def report(records, least_seeds=3):
     for optimizer, rates in LEARNING_RATES.items():
         for rate in rates:
             rows = rows_of(records, optimizer, rate, least_seeds)
-            if BASELINE in rows and len(rows) > 1:
-                count = len(rows[BASELINE])
+            if ALONE in rows and len(rows) > 1:
+                count = len(rows[ALONE])
                 title = f"**{TITLES[optimizer]}, rate {rate:g}; {count} seeds**"
-                parts += [title, gains_table(rows, BASELINE)]
+                parts += [title, gains_table(rows, ALONE)]
     return "\n\n".join(
         [*parts, f"{machines_of(records)}; `python benchmarks/digits_defaults.py`."]
     )
@@ -58,7 +58,7 @@ def rows_of(records, optimizer, rate, least_seeds):
     for record in records:
         _, method, of_task, weight, seed = record["task"]
         if (record["settings"]["optimizer"], of_task) == (optimizer, rate):
-            name = method if method == BASELINE else f"{method}, {WEIGHTS[weight]}"
+            name = method if method == ALONE else f"{method}, {WEIGHTS[weight]}"
             found.setdefault(name, {})[seed] = record["accuracy"]
     rows = {name: np.array(first_seeds(by_seed)) for name, by_seed in found.items()}
     return {name: row for name, row in rows.items() if len(row) >= least_seeds}

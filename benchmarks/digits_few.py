@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from comparison import gains_table
+from comparison import ALONE, gains_table
 from report import describe_machine, write_section
 
 flags.DEFINE_string("runs", None, "Folder of finished runs, to add to the file.")
@@ -24,7 +24,6 @@ flags.DEFINE_string("output", "docs/results.md", "File to write the table into."
 FILE = Path(__file__).parent / "runs" / "digits_few.jsonl"
 COMMAND = "`python benchmarks/digits_few.py`"
 TITLE = "Digits with few labels: the demo"
-ALONE = "student alone"
 NAMES = {
     "kd": "KD",
     "both": "KD + DiffKD (features)",

@@ -5,6 +5,8 @@ of its matching loss, which is what is tuned. All else is at its default, or at 
 setting of its paper.
 """
 
+from comparison import ALONE
+
 from keras_diffkd import (
     AFD,
     DIST,
@@ -19,7 +21,6 @@ from keras_diffkd import (
     VkD,
 )
 
-BASELINE = "student alone"
 DIFFKD = "DiffKD (features + logits)"
 KD_FEATURES = "KD + DiffKD (features)"
 BALANCED = "balanced"
@@ -57,7 +58,7 @@ def kd_features(weight):
 
 
 METHODS = {
-    BASELINE: lambda weight: [],
+    ALONE: lambda weight: [],
     "KD": lambda weight: [LogitsKD(weight=weight)],
     "DIST": lambda weight: [DIST(weight=weight)],
     "DKD": lambda weight: [DKD(weight=weight)],

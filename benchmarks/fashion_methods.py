@@ -5,7 +5,8 @@ Every method is a function from the weight of its matching loss, a number or
 """
 
 import digits_methods
-from digits_methods import BASELINE, DIFFKD, KD_FEATURES, both, kd_features
+from comparison import ALONE
+from digits_methods import DIFFKD, KD_FEATURES, both, kd_features
 from fashion_variants import of_gamma, ramped, separate
 
 from keras_diffkd import AFD, RTK, KDiffusion
@@ -35,7 +36,7 @@ METHODS = {
 }
 # Trained first, seed by seed.
 MAIN = [
-    BASELINE,
+    ALONE,
     "KD",
     "FitNet",
     DIFFKD,

@@ -4,8 +4,8 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+from comparison import ALONE
 from fashion_methods import (
-    BASELINE,
     MAIN,
     METHODS,
     SAME_WEIGHT_METHODS,
@@ -87,7 +87,7 @@ class Cell(NamedTuple):
 
 def settings(cell, method):
     """Returns the `(weight, learning rate)`s that a method is tuned over."""
-    if method == BASELINE:
+    if method == ALONE:
         return [(0.0, rate) for rate in TUNED_RATES[cell.optimizer]]
     return [(weight, cell.learning_rate) for weight in TUNED_WEIGHTS]
 
@@ -136,7 +136,7 @@ def chosen_setting(records, cell, method, choice):
     """
     if choice == TUNED:
         return tuned(records, cell, method)
-    return (0.0 if method == BASELINE else choice), cell.learning_rate
+    return (0.0 if method == ALONE else choice), cell.learning_rate
 
 
 def report_tasks(records, cell, methods, choices, seeds):

@@ -14,10 +14,15 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from comparison import differences_table, first_seeds, gains_table, same_seeds
+from comparison import (
+    ALONE,
+    differences_table,
+    first_seeds,
+    gains_table,
+    same_seeds,
+)
 from digits_methods import BALANCED
 from fashion_methods import (
-    BASELINE,
     BRANCHES,
     DIFFKD,
     METHODS,
@@ -45,7 +50,7 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "benchmarks" / "runs" / "fashion"
 TITLE = "Fashion-MNIST: all methods"
 CHOICES = {TUNED: "Tuned weights", BALANCED: "Balanced weights", 1.0: "Weight 1"}
-RIVALS = BASELINE, "KD", "FitNet"
+RIVALS = ALONE, "KD", "FitNet"
 FIGURE = "fashion_gains.svg"
 PARAMETERS = {"20k": "20,146", "5k": "5,310"}
 OPTIMIZERS = {"sgd": "SGD, momentum 0.9", "adamw": "AdamW, weight decay 0.004"}
@@ -103,9 +108,9 @@ class CellResults:
 
     def rows(self, choice):
         """Returns `(accuracies, weights)` by method, the student alone first."""
-        chosen = {BASELINE: TUNED} | {m: choice for m in METHODS if m != BASELINE}
+        chosen = {ALONE: TUNED} | {m: choice for m in METHODS if m != ALONE}
         if choice != TUNED:
-            chosen[BASELINE] = 1.0
+            chosen[ALONE] = 1.0
         rows = {method: self.row(method, each) for method, each in chosen.items()}
         accuracies = {name: row for name, row in rows.items() if row is not None}
         weights = {name: self._weight(name, chosen[name]) for name in accuracies}
@@ -113,7 +118,7 @@ class CellResults:
 
     def _weight(self, method, choice):
         weight, rate = chosen_setting(self._records, self.cell, method, choice)
-        if method == BASELINE:
+        if method == ALONE:
             return f"rate {rate:g}"
         if weight != BALANCED:
             return f"{weight:g}"
@@ -139,10 +144,10 @@ def cell_tables(results, usual_seeds=None):
     also = {} if kd is None else {"over tuned KD": kd}
     for choice, text in CHOICES.items():
         accuracies, weights = results.rows(choice)
-        if len(accuracies) > 1 and BASELINE in accuracies:
+        if len(accuracies) > 1 and ALONE in accuracies:
             table = gains_table(
                 accuracies,
-                BASELINE,
+                ALONE,
                 {"weight": weights},
                 also=also,
                 usual_seeds=usual_seeds,
@@ -180,7 +185,7 @@ def balanced(results):
     return {
         method: (results.row(method, BALANCED), results.row(method, TUNED))
         for method in METHODS
-        if method != BASELINE
+        if method != ALONE
     }
 
 
@@ -216,20 +221,20 @@ def branches(results):
     kdiffusion, alone = results.row("KDiffusion", TUNED), results.row(BRANCHES, 0.0)
     return {
         f"KDiffusion, tuned, against {BRANCHES}": (kdiffusion, alone),
-        f"{BRANCHES}, against {BASELINE}": (alone, results.row(BASELINE, 1.0)),
+        f"{BRANCHES}, against {ALONE}": (alone, results.row(ALONE, 1.0)),
     }
 
 
 def figure_panel(results):
     """Returns the rows of a panel of `draw_gains`, over the common learning rate."""
-    panel, reference = {}, results.row(BASELINE, 1.0)
+    panel, reference = {}, results.row(ALONE, 1.0)
     if reference is None:
         return panel
     for choice, text in CHOICES.items():
         accuracies, _ = results.rows(choice)
         for method, values in accuracies.items():
             # The student alone is a row if tuning has changed its learning rate.
-            if method != BASELINE or not np.array_equal(values, reference):
+            if method != ALONE or not np.array_equal(values, reference):
                 panel.setdefault(method, {})[text] = same_seeds(values, reference)
     # In the order of the methods, not of their weights.
     return {method: panel[method] for method in METHODS if method in panel}

@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from absl import app, flags
+from comparison import ALONE
 from finished_runs import FinishedRuns
 from report import describe_machine, revision, write_report
 from scene_commands import (
@@ -31,7 +32,7 @@ from scene_commands import (
     read_metrics,
     train_teacher,
 )
-from shrunk_scenes_table import ALONE, AT_ONCE, DIFFKD_BALANCED, KD_1, TASKS, report
+from shrunk_scenes_table import AT_ONCE, DIFFKD_BALANCED, KD_1, TASKS, report
 
 from keras_diffkd import shrink
 from keras_diffkd.models import load_model

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+from comparison import ALONE
 from report import machines_of, markdown_table
 
-ALONE, KD_1 = "student alone", "KD, temperature 1"
+KD_1 = "KD, temperature 1"
 AT_ONCE, DIFFKD_BALANCED = "DiffKD at once", "DiffKD, balanced"
 TITLES = {"KD": "KD, temperature 4"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+from comparison import ALONE
 from digits_methods import BALANCED, KD_FEATURES
 from fashion_methods import METHODS
 from fashion_runs import LEARNING_RATES, Regime
@@ -22,8 +23,8 @@ from keras_diffkd.models import build_model
 from keras_diffkd.models.fashion import fashion_net
 
 TEACHER = Path(__file__).parent / "runs" / "fashion" / "teacher.weights.h5"
-BASELINE, KD = "student alone", "KD"
-COMPARED = (BASELINE, KD, KD_FEATURES)
+KD = "KD"
+COMPARED = (ALONE, KD, KD_FEATURES)
 NEW, INHERITED, BY_HAND = "new", "inherited", "by hand"
 STARTS = (INHERITED, NEW, BY_HAND)
 # From shares of the channels to the widths of hand-made students of about the same
@@ -120,7 +121,7 @@ def costs():
     found = {}
     for width in WIDTHS:
         for start in STARTS:
-            student = make_student(Task(width, start, BASELINE, 0, 0))
+            student = make_student(Task(width, start, ALONE, 0, 0))
             _, report = shrink(student, 1, return_report=True)
             found[width, start] = report.multiply_adds[1]
     return found

@@ -1,6 +1,7 @@
 """The tables of the benchmark of digit scenes."""
 
-from digit_scenes_models import ALONE, METHODS, TEACHER, methods_of, models
+from comparison import ALONE
+from digit_scenes_models import METHODS, TEACHER, methods_of, models
 from digit_scenes_table import report
 
 
