@@ -9,6 +9,7 @@ from keras_diffkd.preflight import (
     inputs,
     methods,
     outputs,
+    sample_weights,
     scaling,
     settings,
     targets,
@@ -86,7 +87,9 @@ def check_data(findings, distiller, look, arguments):
     knows_labels = targets.check_targets(
         findings, look, task_outputs if learns_from_labels else []
     )
-    targets.check_weights(findings, look, arguments["class_weight"], task_outputs)
+    sample_weights.check_weights(
+        findings, look, arguments["class_weight"], task_outputs
+    )
     detection.check_boxes(findings, look, distiller)
     if distiller.methods and not look.has_targets:
         for method in distiller.methods:

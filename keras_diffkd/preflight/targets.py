@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_diffkd.preflight.lengths import check_length
+from keras_diffkd.preflight.sample_weights import with_weight
 from keras_diffkd.validation.labels import labels_message
 
 
@@ -35,21 +37,15 @@ def check_targets(findings, look, outputs, what="training data"):
                 "targets with the same structure as the losses in `compile`."
             )
         elif isinstance(y, np.ndarray):
-            _check_length(findings, look, y, f"targets{output.title}", what)
-            _check_output(findings, y, output, what)
+            check_length(findings, look, y, f"targets{output.title}", what)
+            weight = look.sample_weight
+            if keras.tree.is_nested(weight):
+                weight = output.of(weight)
+            _check_output(findings, y, weight, output, what)
     return len(findings.errors) == before
 
 
-def _check_length(findings, look, array, name, what):
-    count = len(next(a for a in keras.tree.flatten(look.x) if a is not None))
-    if array.ndim and len(array) != count:
-        findings.error(
-            f"Inputs and {name} of the {what} must have the same length. Received: "
-            f"{count} and {len(array)}. Check how both are loaded."
-        )
-
-
-def _check_output(findings, y, output, what):
+def _check_output(findings, y, weight, output, what):
     labels = f"The labels{output.title} of the {what}"
     if y.dtype.kind not in "biuf":
         findings.error(
@@ -65,9 +61,9 @@ def _check_output(findings, y, output, what):
     elif y.size and output.kind == "sparse":
         _check_sparse(findings, y, output, labels)
     elif y.size and output.kind == "categorical":
-        _check_categorical(findings, y, output, labels)
+        _check_categorical(findings, y, weight, output, labels)
     elif y.size and output.kind == "binary":
-        _check_binary(findings, y, output, labels)
+        _check_binary(findings, y, weight, output, labels)
 
 
 def _check_sparse(findings, y, output, labels):
@@ -132,8 +128,8 @@ def _check_range(findings, y, output):
     findings.error(message)
 
 
-def _check_categorical(findings, y, output, labels):
-    classes = output.classes
+def _check_categorical(findings, y, weight, output, labels):
+    classes, counted = output.classes, with_weight(y, weight)
     if y.ndim < len(output.spec.shape) or (y.shape[-1] == 1 and classes != 1):
         findings.error(
             f"{labels} must be probabilities of shape {tuple(output.spec.shape)} for "
@@ -146,13 +142,13 @@ def _check_categorical(findings, y, output, labels):
             f"{labels} must have the shape {tuple(output.spec.shape)}: the student has "
             f"{classes} classes. Received: {y.shape}. Check the number of classes."
         )
-    elif y.min() < 0:
+    elif counted.min(initial=0) < 0:
         findings.error(
             f"{labels} must be probabilities for {output.loss_name!r}. Received: "
-            f"values down to {float(y.min()):g}. Check how they are encoded."
+            f"values down to {float(counted.min()):g}. Check how they are encoded."
         )
-    elif not _sum_to_one(y[:1024]):
-        sums = y[:1024].sum(-1)
+    elif not _sum_to_one(counted[:1024]):
+        sums = counted[:1024].sum(-1)
         findings.warn(
             f"{labels} do not sum to 1 in every row. Received: sums from "
             f"{float(sums.min()):g} to {float(sums.max()):g}. For several labels per "
@@ -166,8 +162,8 @@ def _sum_to_one(y):
     return np.allclose(sums[sums != 0], 1.0, atol=1e-2)
 
 
-def _check_binary(findings, y, output, labels):
-    expected = tuple(output.spec.shape)
+def _check_binary(findings, y, weight, output, labels):
+    expected, counted = tuple(output.spec.shape), with_weight(y, weight)
     shape = (*y.shape, 1) if y.ndim == len(expected) - 1 and expected[-1] == 1 else None
     if y.ndim == len(expected) + 1 and y.shape[-1] == 1:
         shape = y.shape[:-1]
@@ -177,11 +173,12 @@ def _check_binary(findings, y, output, labels):
             f"Received: {y.shape}. For one class per sample, use "
             "SparseCategoricalCrossentropy."
         )
-    elif y.min() < 0 or y.max() > 1:
+    elif counted.min(initial=0) < 0 or counted.max(initial=1) > 1:
         findings.error(
             f"{labels} must lie in 0 to 1 for {output.loss_name!r}. Received: from "
-            f"{float(y.min()):g} to {float(y.max()):g}. For more than two classes, use "
-            "SparseCategoricalCrossentropy."
+            f"{float(counted.min()):g} to {float(counted.max()):g}. For more than two "
+            "classes, use SparseCategoricalCrossentropy. Labels whose sample weight is "
+            "0 do not count."
         )
 
 
@@ -218,76 +215,6 @@ def _is_likely(labels, seen):
     """Returns whether shuffled labels may start this way: one class dominates."""
     share = np.mean(labels == seen.flat[0])
     return share < 1 and share**seen.size > 0.01
-
-
-def check_weights(findings, look, class_weight, outputs):
-    """Adds problems with `sample_weight` and `class_weight`.
-
-    Args:
-        findings: `Findings`.
-        look: `Look` at the training data.
-        class_weight: Argument of `fit`.
-        outputs: List of `TaskOutput`s.
-    """
-    for weight in keras.tree.flatten(look.sample_weight):
-        if weight is not None:
-            _check_sample_weight(findings, look, weight)
-    if class_weight is None:
-        return
-    values = list(class_weight.values()) if isinstance(class_weight, dict) else None
-    if values is None or not all(map(_is_weight, values)):
-        findings.error(
-            "`class_weight` must be a dict from class to a finite number of at least "
-            f"0. Received: {class_weight!r}"
-        )
-        return
-    classes = outputs[0].label_classes if len(outputs) == 1 else None
-    unknown = sorted(
-        label for label in class_weight if classes and not 0 <= label < classes
-    )
-    if unknown:
-        findings.error(
-            f"`class_weight` must name classes 0 to {classes - 1}. Received: "
-            f"{unknown}. Number the classes from 0."
-        )
-
-
-def _is_weight(value):
-    return np.isscalar(value) and np.isfinite(value) and value >= 0
-
-
-def _check_sample_weight(findings, look, weight):
-    before = len(findings.errors)
-    _check_length(findings, look, weight, "sample weights", "training data")
-    if len(findings.errors) > before:
-        return
-    targets = [y.ndim for y in keras.tree.flatten(look.y) if y is not None]
-    if weight.ndim == 0 or weight.ndim > max([2, *targets]):
-        findings.error(
-            "`sample_weight` must have one number for each sample: shape (batch,). "
-            f"Received: shape {weight.shape}."
-        )
-    elif weight.dtype.kind not in "biuf":
-        findings.error(
-            f"`sample_weight` must hold numbers. Received: dtype {weight.dtype}."
-        )
-    elif not np.isfinite(weight).all():
-        findings.error(
-            "`sample_weight` must be finite. Received: "
-            f"{int((~np.isfinite(weight)).sum())} values that are NaN or infinite. "
-            "Remove those samples."
-        )
-    elif weight.min() < 0:
-        findings.error(
-            "`sample_weight` must be at least 0: a negative weight trains the student "
-            f"away from the labels. Received: values down to {float(weight.min()):g}."
-        )
-    elif not weight.any():
-        findings.warn(
-            "`sample_weight` is 0 for all samples: the labels have no effect. "
-            f"Received: {len(weight)} zeros. Remove the argument, or give some samples "
-            "a positive weight."
-        )
 
 
 def _fits(received, expected):

@@ -1,6 +1,7 @@
 """Describes the targets and outputs that the losses of the task expect."""
 
 import dataclasses
+import inspect
 import re
 
 import keras
@@ -8,11 +9,11 @@ import keras
 from keras_diffkd.keras_private.trainer import compile_loss_of
 
 KINDS = {
-    "sparse_categorical_crossentropy": "sparse",
-    "categorical_crossentropy": "categorical",
-    "categorical_focal_crossentropy": "categorical",
-    "binary_crossentropy": "binary",
-    "binary_focal_crossentropy": "binary",
+    keras.losses.sparse_categorical_crossentropy: "sparse",
+    keras.losses.categorical_crossentropy: "categorical",
+    keras.losses.categorical_focal_crossentropy: "categorical",
+    keras.losses.binary_crossentropy: "binary",
+    keras.losses.binary_focal_crossentropy: "binary",
 }
 
 
@@ -142,24 +143,37 @@ def _losses(distiller):
 
 def _output(name, alias, loss, spec):
     text = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
-    text = snake_case(text or _loss_class(loss))
     return TaskOutput(
         name=name,
         alias=alias,
         spec=spec,
-        kind=KINDS.get(text),
-        loss_name=text,
+        kind=loss_kind(loss),
+        loss_name=snake_case(text or type(loss).__name__),
         from_logits=bool(getattr(loss, "from_logits", False)),
         ignore_class=getattr(loss, "ignore_class", None),
     )
 
 
-def _loss_class(loss):
-    """Returns the name of the Keras loss that an object is or is derived from."""
-    for base in type(loss).__mro__:
-        if snake_case(base.__name__) in KINDS:
-            return base.__name__
-    return type(loss).__name__
+def loss_kind(loss):
+    """Returns the kind of targets that a compiled loss takes, or `None`.
+
+    It is known for Keras's own losses. A subclass that computes something else, or a
+    function of the same name, may take other labels and other outputs.
+
+    Args:
+        loss: Loss as `compile` takes it for one output.
+    """
+    if isinstance(loss, (str, type)):
+        try:
+            loss = keras.losses.get(loss)
+        except (TypeError, ValueError):
+            return None  # Keras will report the error.
+    if not isinstance(loss, keras.losses.Loss):
+        return KINDS.get(loss) if inspect.isfunction(loss) else None
+    own, plain = type(loss), keras.losses.BinaryCrossentropy
+    if own.call is not plain.call or own.__call__ is not plain.__call__:
+        return None
+    return KINDS.get(getattr(loss, "fn", None))
 
 
 def snake_case(name):

@@ -4,6 +4,7 @@ import keras
 
 from keras_diffkd.features.specs import input_spec
 from keras_diffkd.keras_private.trainer import compile_loss_of
+from keras_diffkd.training.task import loss_kind
 
 
 def check_given(distiller, loss):
@@ -88,8 +89,7 @@ def num_label_classes(distiller):
     It is known only for a loss on sparse labels and a student with one output.
     """
     loss = distiller.loss if compile_loss_of(distiller) is not None else None
-    name = loss if isinstance(loss, str) else getattr(loss, "name", None)
-    if name != "sparse_categorical_crossentropy":
+    if loss_kind(loss) != "sparse":
         return None
     if getattr(loss, "ignore_class", None) is not None:
         return None  # The labels may hold one value that is not a class.
