@@ -3,7 +3,7 @@
 import keras
 
 from keras_diffkd.losses.counted import mean_of_counted, only_counted
-from keras_diffkd.losses.inputs import logits_pair
+from keras_diffkd.losses.inputs import check_one_target, logits_pair
 from keras_diffkd.losses.standardization import standardized
 
 
@@ -56,6 +56,7 @@ def dkd(
             "`dkd` needs the class labels. Received: labels=None. Train on a data "
             "set that yields (inputs, labels), or use another distance."
         )
+    check_one_target(labels)
     rank = len(teacher_logits.shape)
     teacher, student = logits_pair(teacher_logits, student_logits, temperature)
     labels = keras.ops.convert_to_tensor(labels)

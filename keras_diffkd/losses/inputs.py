@@ -43,3 +43,16 @@ def logits_pair(teacher_logits, student_logits, temperature):
         teacher = keras.ops.reshape(teacher, (-1, classes))
         student = keras.ops.reshape(student, (-1, classes))
     return teacher, student
+
+
+def check_one_target(labels):
+    """Raises `ValueError` for the targets of several outputs."""
+    if keras.tree.is_nested(labels):
+        received = sorted(labels) if isinstance(labels, dict) else len(labels)
+        raise ValueError(
+            "Labels must be one tensor: it is unknown which of several targets belong "
+            f"to the features that are compared. Received: targets {received}. "
+            'Compare an output of the student (`student_tap=":name"`, or its layer), '
+            "choose a method or distance without labels, or set the guidance of DSKD "
+            "or KDiffusion to 0."
+        )

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_diffkd.losses.inputs import check_one_target
 from keras_diffkd.methods.feature_maps import from_map
 from keras_diffkd.training import backend
 
@@ -22,6 +23,7 @@ def class_probabilities(targets, head, teacher_feature):
     if targets is None:
         decision = _decision(head, teacher_feature)
         return keras.ops.one_hot(decision, head.classes, dtype="float32")
+    check_one_target(targets)
     shape = tuple(getattr(targets, "shape", ()))
     if len(shape) == 2 and shape[1] == head.classes:
         return keras.ops.cast(targets, "float32")

@@ -110,7 +110,8 @@ class DistillationMethod(keras.layers.Layer):
             teacher_features: Tensor of the teacher's tap (or list of them). No
                 gradient flows into it.
             student_features: Tensor of the student's tap (or list of them).
-            targets: The batch's targets as given to `fit`, if any.
+            targets: The batch's targets as given to `fit`, if any. A method that needs
+                labels and compares one of several outputs gets those of this output.
             training: Whether to run the method's layers in training mode.
 
         Returns:

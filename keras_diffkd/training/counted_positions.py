@@ -3,7 +3,7 @@
 import keras
 
 from keras_diffkd.keras_private.layers import mask_of
-from keras_diffkd.training.task import task_outputs
+from keras_diffkd.training.method_targets import compared_outputs
 
 
 def counted_positions(distiller, method, y, y_pred, feature):
@@ -39,17 +39,15 @@ def counted_positions(distiller, method, y, y_pred, feature):
 
 def _labels_that_count(distiller, y, y_pred, feature):
     """Returns `[mask]` with the labels that the loss does not ignore, or `[]`."""
-    outputs = task_outputs(distiller)
-    own = [output for output in outputs if output.of(y_pred) is feature]
-    # A feature may come before the only output, such as logits before a softmax.
-    for output in own or (outputs if len(outputs) == 1 else []):
+    outputs, is_output = compared_outputs(distiller, y_pred, feature)
+    for output in outputs:
         labels = output.of(y)
         if output.ignore_class is None or not hasattr(labels, "shape"):
             continue
         positions = feature.shape[:-1]
         if len(labels.shape) == len(positions) + 1 and labels.shape[-1] == 1:
             labels = keras.ops.squeeze(labels, axis=-1)
-        if _are_alike(labels.shape, positions, unknown=bool(own)):
+        if _are_alike(labels.shape, positions, unknown=is_output):
             labels = keras.ops.cast(labels, "int32")
             return [keras.ops.not_equal(labels, output.ignore_class)]
     return []

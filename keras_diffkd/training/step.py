@@ -8,6 +8,7 @@ from keras_diffkd.training.loss_balance import (
     weights_in_logs,
 )
 from keras_diffkd.training.masks import with_masks
+from keras_diffkd.training.method_targets import method_targets
 from keras_diffkd.training.scope import StepScope, fold
 from keras_diffkd.training.state import (
     remember_assigned,
@@ -69,10 +70,11 @@ def losses_of(distiller, batch, y_pred, features, weights, training=True, tapped
     losses = {"task_loss": distiller.unscaled_loss(batch, y_pred, training)}
     for method, (teacher, student) in zip(distiller.methods, features, strict=True):
         mask = _mask(distiller, method, batch.y, y_pred, student)
+        targets = method_targets(distiller, method, batch.y, y_pred, student)
         if tapped is not None:
             student = tapped.branch(method, student)
         results = method.compute_losses(
-            teacher, student, targets=batch.y, training=training, **mask
+            teacher, student, targets=targets, training=training, **mask
         )
         check_loss_names(method, results)
         losses |= {f"{method.name}/{name}": v for name, v in results.items()}
