@@ -60,7 +60,12 @@ def _pairs(findings, x, spec, what):
                 "the inputs of the model."
             )
             return []
-        named = [(f"input {key!r}", x[key], spec[key]) for key in spec]
+        named = []
+        for key in spec:
+            if any(map(keras.tree.is_nested, (x[key], spec[key]))):
+                named += _pairs(findings, x[key], spec[key], what)
+            else:
+                named.append((f"input {key!r}", x[key], spec[key]))
     else:
         arrays, specs = keras.tree.flatten(x), keras.tree.flatten(spec)
         if len(arrays) != len(specs):

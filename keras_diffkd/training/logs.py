@@ -100,11 +100,23 @@ def results(distiller, has_labels=True):
         if metric is compiled and not metric.built:
             continue
         result = metric.result()
-        if isinstance(result, dict):
-            logs.update(result)
-        else:
-            logs[names.get(id(metric), metric.name)] = result
+        if not isinstance(result, dict):
+            result = {names.get(id(metric), metric.name): result}
+        if id(metric) not in names:
+            _check_names(result, trackers)
+        logs.update(result)
     return logs
+
+
+def _check_names(result, trackers):
+    """Raises `ValueError` if a result of Keras has the name of one of our losses."""
+    taken = sorted(set(result) & set(trackers))
+    if taken:
+        raise ValueError(
+            f"The logs of a distiller already have {taken[0]!r}, which is its own "
+            "loss. Received: an output or a metric that is logged under the same "
+            "name (an output 'task' as 'task_loss'). Rename that output or metric."
+        )
 
 
 def of_validation(distiller, logs):

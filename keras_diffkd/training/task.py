@@ -29,6 +29,8 @@ class TaskOutput:
         loss_name: String, the name of the loss in messages.
         from_logits: Boolean, whether the loss takes logits.
         ignore_class: Label that the loss ignores, or `None`.
+        only: Boolean, whether the student has no other output. Its targets may then be
+            an array, although the output is in a dict or list.
     """
 
     name: object
@@ -38,6 +40,7 @@ class TaskOutput:
     loss_name: str
     from_logits: bool
     ignore_class: int | None
+    only: bool
 
     @property
     def classes(self):
@@ -65,6 +68,8 @@ class TaskOutput:
             return self.name is None or not {self.name, self.alias}.isdisjoint(
                 structure
             )
+        if self.only and len(keras.tree.flatten(structure)) == 1:
+            return True
         if isinstance(structure, (list, tuple)) and isinstance(self.name, int):
             return self.name < len(structure)
         return self.name is None or structure is None
@@ -75,6 +80,9 @@ class TaskOutput:
             return structure
         if isinstance(structure, dict):
             return structure.get(self.name, structure.get(self.alias))
+        leaves = keras.tree.flatten(structure)
+        if self.only and len(leaves) == 1:
+            return leaves[0]
         try:
             return structure[self.name]
         except (IndexError, TypeError):
@@ -84,7 +92,8 @@ class TaskOutput:
 def task_outputs(distiller):
     """Returns the list of `TaskOutput`s that a compiled distiller trains.
 
-    The list is empty if the student overrides `compute_loss`.
+    The list is empty if the student overrides `compute_loss`. Outputs in a structure
+    inside a structure are not in it: only Keras checks their targets.
 
     Args:
         distiller: A compiled `Distiller`.
@@ -96,7 +105,9 @@ def task_outputs(distiller):
         of = losses if isinstance(losses, dict) else dict.fromkeys(outputs, losses)
         named = [(key, None, of.get(key), outputs[key]) for key in outputs]
     elif isinstance(outputs, (list, tuple)):
-        aliases = getattr(distiller, "output_names", None) or [None] * len(outputs)
+        aliases = getattr(distiller, "output_names", None) or ()
+        if len(aliases) != len(outputs):
+            aliases = [None] * len(outputs)
         if isinstance(losses, dict):
             losses = [losses.get(alias) for alias in aliases]
         many = isinstance(losses, (list, tuple)) and len(losses) == len(outputs)
@@ -107,7 +118,12 @@ def task_outputs(distiller):
     else:
         single = keras.tree.flatten(losses)
         named = [(None, None, single[0] if len(single) == 1 else None, outputs)]
-    return [_output(*each) for each in named if each[2] is not None]
+    only = len(named) == 1
+    return [
+        _output(*each, only)
+        for each in named
+        if each[2] is not None and not keras.tree.is_nested(each[3])
+    ]
 
 
 def check_structure(findings, distiller):
@@ -125,7 +141,9 @@ def check_structure(findings, distiller):
             )
     elif isinstance(losses, (list, tuple)):
         count = len(keras.tree.flatten(outputs))
-        if len(losses) != count:
+        # Losses may be nested like the outputs.
+        nested = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        if len(losses) not in (count, len(nested)):
             findings.error(
                 f"The student has {count} outputs and needs one loss for each. "
                 f"Received: {len(losses)} losses. Pass {count} losses to `compile`."
@@ -141,7 +159,7 @@ def _losses(distiller):
     return None
 
 
-def _output(name, alias, loss, spec):
+def _output(name, alias, loss, spec, only):
     text = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
     return TaskOutput(
         name=name,
@@ -151,6 +169,7 @@ def _output(name, alias, loss, spec):
         loss_name=snake_case(text or type(loss).__name__),
         from_logits=bool(getattr(loss, "from_logits", False)),
         ignore_class=getattr(loss, "ignore_class", None),
+        only=only,
     )
 
 

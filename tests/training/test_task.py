@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_diffkd import Distiller, LogitsKD
+from keras_diffkd.errors import PreflightError
 from keras_diffkd.training.task import loss_kind
 
 CLASSES = 3
@@ -79,3 +80,52 @@ def test_a_loss_of_ones_own_trains_as_in_keras(loss, y, preflight):
     made.compile(keras.optimizers.SGD(0.1), loss, preflight=preflight)
     logs = made.fit(X, y, **how).history
     np.testing.assert_allclose(logs["task_loss"], expected, rtol=1e-5)
+
+
+def nested(kind):
+    vector = keras.Input((6,))
+    kinds, *sizes = (keras.layers.Dense(size)(vector) for size in (CLASSES, 1, 1))
+    outputs = {
+        "list in list": [kinds, sizes],
+        "list in dict": {"kinds": kinds, "sizes": sizes},
+        "dict of one": {"kinds": kinds},
+        "list of one": [kinds],
+    }[kind]
+    return keras.Model(vector, outputs)
+
+
+SIZES = [X[:, :1], X[:, 1:2]]
+SPARSE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+MSE = ["mse", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss", "y"),
+    [
+        ("list in list", [SPARSE, MSE], [Y, SIZES]),
+        ("list in list", [SPARSE, *MSE], [Y, SIZES]),
+        ("list in dict", {"kinds": SPARSE, "sizes": MSE}, {"kinds": Y, "sizes": SIZES}),
+        ("dict of one", SPARSE, Y),
+        ("dict of one", {"kinds": SPARSE}, {"kinds": Y}),
+        ("list of one", SPARSE, Y),
+        ("list of one", [SPARSE], [Y]),
+    ],
+)
+def test_outputs_in_structures_train_as_in_keras(kind, loss, y):
+    student = nested(kind)
+    plain = keras.models.clone_model(student)
+    plain.set_weights(student.get_weights())
+    plain.compile(keras.optimizers.SGD(0.1), loss)
+    how = {"shuffle": False, "verbose": 0}
+    expected = plain.fit(X, y, **how).history["loss"]
+    made = Distiller(student=student)
+    made.compile(keras.optimizers.SGD(0.1), loss)
+    np.testing.assert_allclose(made.fit(X, y, **how).history["loss"], expected)
+
+
+@pytest.mark.parametrize("kind", ["dict of one", "list of one"])
+def test_labels_of_the_only_output_are_checked(kind):
+    made = Distiller(student=nested(kind))
+    made.compile("sgd", SPARSE)
+    with pytest.raises(PreflightError, match="Labels must lie in 0 to 2"):
+        made.preflight(X, Y + 1)
