@@ -130,11 +130,11 @@ def _replayed(first, generator):
 
 
 def _look_at_arrays(x, y, sample_weight, batch_size, shuffle):
-    has_targets = y is not None
+    has_targets, count = y is not None, _count(x)
     x, y, sample_weight = keras.tree.map_structure(to_numpy, (x, y, sample_weight))
     if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
         batch_size = DEFAULT_BATCH_SIZE  # `check_fit_arguments` reports the error.
-    count, size = _count(x), min(batch_size, SAMPLES_PER_BATCH)
+    size = min(batch_size, SAMPLES_PER_BATCH)
     # Spread over all of the data, so that sorted arrays show more than one class.
     rows = np.unique(np.linspace(0, max(count - 1, 0), NUM_BATCHES * size, dtype=int))
     # No larger than the batch of a step, which fits into memory.
@@ -161,7 +161,7 @@ def _look_at_batches(elements):
         y=y,
         sample_weight=sample_weight,
         chunks=[_rows((x, y), slice(SAMPLES_PER_BATCH)) for x, y, _ in batches],
-        batch_size=_count(batches[0][0]) if batches else 0,
+        batch_size=_count(elements[0][0]) if elements else 0,
         in_order=True,
         has_targets=bool(elements) and elements[0][1] is not None,
     )
@@ -178,7 +178,9 @@ def _concatenated(batches):
 
 
 def _count(x):
-    sizes = [a.shape[0] for a in keras.tree.flatten(x) if np.ndim(a)]
+    """Returns the number of samples, of sparse and ragged tensors too."""
+    shapes = [getattr(leaf, "shape", ()) for leaf in keras.tree.flatten(x)]
+    sizes = [shape[0] for shape in shapes if len(shape)]
     return sizes[0] if sizes else 0
 
 

@@ -13,7 +13,10 @@ def check_length(findings, look, array, name, what):
         name: String, the name of the array in messages.
         what: String, the name of the data in messages.
     """
-    count = len(next(a for a in keras.tree.flatten(look.x) if a is not None))
+    counts = [len(a) for a in keras.tree.flatten(look.x) if a is not None]
+    if not counts:
+        return  # Sparse or ragged inputs: Keras compares the lengths.
+    count = counts[0]
     if array.ndim and len(array) != count:
         findings.error(
             f"Inputs and {name} of the {what} must have the same length. Received: "

@@ -23,8 +23,8 @@ def check_taps(findings, distiller, look):
     taps = {tap for method in distiller.methods for tap in _student_taps(method)}
     if not taps or all(layer.trainable for layer in all_layers(student)):
         return
-    x = keras.tree.map_structure(lambda leaf: leaf[:NUM_SAMPLES], look.chunks[0][0])
     try:
+        x = keras.tree.map_structure(lambda leaf: leaf[:NUM_SAMPLES], look.chunks[0][0])
         features = [_features(student, x, taps, moved) for moved in (False, True)]
     except Exception:  # noqa: BLE001  The training step will report the error.
         return

@@ -152,16 +152,18 @@ def _culprits(distiller, finite, batch):
     """Returns the names of all values that are not finite, causes first."""
     x, y, sample_weight = batch
     bad = _not_finite_names(distiller, finite)
+    of_inputs = [name for name in bad if name == "the inputs"]
     of_teacher = [name for name in bad if name.startswith("the teacher's")]
     teacher = distiller.teacher.variables if distiller.methods else []
     return [
-        *_bad_samples("the inputs", x),
+        # The samples of sparse and ragged inputs are unknown.
+        *(_bad_samples("the inputs", x) or of_inputs),
         *_bad_weights("teacher's ", teacher),
         *of_teacher,
         *_bad_weights("", distiller.variables),
         *_bad_samples("the targets", y),
         *_bad_samples("the sample weights", sample_weight),
-        *(n for n in bad if n not in of_teacher and n != "the inputs"),
+        *(name for name in bad if name not in (*of_inputs, *of_teacher)),
     ]
 
 
@@ -169,7 +171,7 @@ def _bad_samples(what, structure):
     """Returns `[text]` that names the samples that are not finite, or `[]`."""
     bad, size = set(), 0
     for leaf in keras.tree.flatten(structure):
-        if leaf is not None and is_float(leaf):
+        if isinstance(leaf, np.ndarray) and is_float(leaf):
             size = len(leaf)
             finite = np.isfinite(leaf).reshape(size, -1).all(axis=1)
             bad.update(np.flatnonzero(~finite).tolist())

@@ -12,6 +12,7 @@ import math
 import keras
 
 from keras_diffkd.features.pairs import taps_of
+from keras_diffkd.training import backend
 from keras_diffkd.training.state import state_variables
 
 # Gradients and statistics with up to this many values are concatenated.
@@ -134,7 +135,8 @@ def _total(structure):
     sums = []
     for leaf in keras.tree.flatten(structure):
         if leaf is not None:
-            leaf = keras.ops.convert_to_tensor(leaf)
+            # The sum of a sparse tensor would be sparse.
+            leaf = keras.ops.convert_to_tensor(backend.stored_values(leaf))
             if is_float(leaf):
                 sums.append(keras.ops.sum(keras.ops.cast(leaf, "float32") * SCALE))
     return sum(sums[1:], sums[0]) if sums else keras.ops.zeros((), "float32")

@@ -17,6 +17,7 @@ from keras_diffkd.training.jax.step import (
     train_step,
     without_gradients,
 )
+from keras_diffkd.training.jax.stored_values import stored_values
 from keras_diffkd.training.one_replica import (
     assign_replicas,
     is_tracing,
@@ -48,6 +49,7 @@ __all__ = [
     "predict_step",
     "state_sync",
     "read_generators",
+    "stored_values",
     "test_step",
     "train_step",
     "without_gradients",

@@ -27,6 +27,7 @@ from keras_diffkd.training.tensorflow.step import (
     train_step,
     without_gradients,
 )
+from keras_diffkd.training.tensorflow.stored_values import stored_values
 
 __all__ = [
     "checkpointed",
@@ -49,6 +50,7 @@ __all__ = [
     "predict_step",
     "read_generators",
     "symbolic_build",
+    "stored_values",
     "test_step",
     "train_step",
     "without_gradients",

@@ -25,6 +25,7 @@ from keras_diffkd.training.torch.step import (
     train_step,
     without_gradients,
 )
+from keras_diffkd.training.torch.stored_values import stored_values
 
 __all__ = [
     "checkpointed",
@@ -46,6 +47,7 @@ __all__ = [
     "make_train_function",
     "predict_step",
     "read_generators",
+    "stored_values",
     "test_step",
     "train_step",
     "without_gradients",
