@@ -8,6 +8,8 @@ import types
 import keras
 import numpy as np
 
+from keras_diffkd.preflight.random_states import same_random_states
+
 # Number of batches to read from a data set, and of samples in each to run models on.
 NUM_BATCHES = 3
 SAMPLES_PER_BATCH = 128
@@ -73,10 +75,13 @@ def look_at(
         first = list(itertools.islice(x, 1))
         return _look_at_batches(first), _replayed(first, x)
     if isinstance(x, keras.utils.PyDataset):
-        return _look_at_batches(_of_py_dataset(x)), x
-    if _is_dataset(x) or type(x).__name__ == "DataLoader":
-        return _look_at_batches(list(itertools.islice(iter(x), NUM_BATCHES))), x
-    return None, x
+        read = _of_py_dataset
+    elif _is_dataset(x) or type(x).__name__ == "DataLoader":
+        read = _first_batches
+    else:
+        return None, x
+    with same_random_states(x):
+        return _look_at_batches(read(x)), x
 
 
 def to_numpy(leaf):
@@ -118,6 +123,10 @@ def _of_py_dataset(dataset):
         dataset[index]
         for index in range(NUM_BATCHES if length is None else min(length, NUM_BATCHES))
     ]
+
+
+def _first_batches(dataset):
+    return list(itertools.islice(iter(dataset), NUM_BATCHES))
 
 
 def _replayed(first, generator):
