@@ -337,6 +337,7 @@ STATE = [
     Situation("a layer that assigns its own kernel", _wrapped(models.Clipped)),
     Situation("a layer that counts and adds a loss", _wrapped(models.Counter)),
     Situation("dropout", _wrapped(lambda: L.Dropout(0.5))),
+    Situation("dropout inside `ops.cond`", _wrapped(models.Branch)),
     Situation("`GaussianNoise` with a seed", _wrapped(lambda: L.GaussianNoise(0.1, 7))),
     Situation(
         "`keras.random.normal` without a seed generator", _wrapped(models.GlobalNoise)

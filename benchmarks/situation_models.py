@@ -98,6 +98,20 @@ class GlobalNoise(L.Layer):
 
 
 @keras.saving.register_keras_serializable(package="situations")
+class Branch(L.Layer):
+    """Drops features out in one branch of a condition."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dropout = L.Dropout(0.5)
+
+    def call(self, x, training=False):
+        def dropped():
+            return self.dropout(x, training=training)
+
+        return keras.ops.cond(keras.ops.mean(x) > -9, dropped, lambda: x)
+
+
 class Counter(L.Layer):
     """Counts its calls, and adds a loss of its own."""
 

@@ -51,6 +51,11 @@ def stateless_scope():
     return get_stateless_scope()
 
 
+def own_value(variable):
+    """Returns what a variable holds, whatever value a scope has for it."""
+    return variable._value
+
+
 def is_symbolic():
     """Returns whether layers only compute shapes."""
     return in_symbolic_scope()

@@ -72,7 +72,7 @@ def repeating(scope):
     Args:
         scope: The `StepScope`.
     """
-    values, trained = dict(scope.state_mapping), scope.trained
+    values, trained = scope.values(), scope.trained
     dtype, call = autocast_dtype(), call_context()
 
     @contextlib.contextmanager

@@ -32,6 +32,7 @@ class TrainingRecord:
         teacher_variables: List of the variables that the step only reads.
         assigned: List of variables that the step assigns, although Keras does not list
             them among those of the model.
+        in_place: List of variables that the step assigns inside control flow.
         seed_generator: Keras's global seed generator, if several replicas share it.
         untrained: List of the paths of weights without a gradient.
         epoch: Integer from 1 while `fit` runs, or `None`.
@@ -53,7 +54,7 @@ class TrainingRecord:
         self.gradients = None
         self.compiled_step = None
         self.teacher_variables = []
-        self.assigned = []
+        self.assigned, self.in_place = [], []
         self.seed_generator = None
         self.untrained = []
         self.epoch = None
@@ -80,6 +81,7 @@ class TrainingRecord:
             only_read(distiller.teacher, distiller.student) if distiller.methods else []
         )
         self.assigned = metrics_of_layers(distiller)
+        self.in_place = []
         self.make_gradients(distiller)
 
     def make_gradients(self, distiller):

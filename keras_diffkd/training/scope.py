@@ -5,6 +5,8 @@ import copy
 import keras
 
 from keras_diffkd.keras_private.scopes import call_context, global_seed
+from keras_diffkd.training import backend
+from keras_diffkd.training.in_place import InPlace
 
 # On JAX, gradients flow through assigned values, as in Keras's own trainer.
 _DIFFERENTIABLE = keras.backend.backend() == "jax"
@@ -27,16 +29,21 @@ class StepScope(keras.StatelessScope):
         trainable: Pairs of variable and value, for the variables to differentiate.
         teacher: The teacher, or `None`.
         seed: Integer folded into seed generators that are not in the state.
+        in_place: List of variables that layers assign inside control flow.
 
     Attributes:
         found: List of assigned variables that are not in the state.
+        found_inside: List of variables that were assigned inside control flow and are
+            missing in `in_place`. These assignments were lost.
         trained: Dict from the id of each variable in `trainable` to its value.
     """
 
-    def __init__(self, state, trainable, teacher, seed):
+    def __init__(self, state, trainable, teacher, seed, in_place=()):
         # `collect_losses` also collects losses that layers add, as regularization.
         super().__init__([*state, *trainable], collect_losses=True)
-        self.found = []
+        self.found, self.found_inside = [], []
+        self._in_place = InPlace(in_place)
+        self._graph = None
         self._known = {id(variable) for variable, _ in state}
         self.trained = {id(variable): value for variable, value in trainable}
         self._teacher = teacher
@@ -45,23 +52,47 @@ class StepScope(keras.StatelessScope):
         self._entry = {}
         self._is_reading = False
 
+    def __enter__(self):
+        self._graph = backend.current_graph()
+        self._in_place.begin(self._first_value)
+        return super().__enter__()
+
+    def __exit__(self, error, *args):
+        if error is None:
+            self._assigned.update(self._in_place.end())
+        return super().__exit__(error, *args)
+
     def add_update(self, update):
         variable, value = update
         key = id(variable)
         if key not in self._known and not self._is_frozen(variable):
             self._known.add(key)
             self.found.append(variable)
+        if key in self._in_place:
+            self._in_place.assign(key, value)
+            return
+        if backend.is_inside(self._graph):
+            if all(variable is not other for other in self.found_inside):
+                self.found_inside.append(variable)
+            return
         self._assigned[key] = value
-        if key in self.trained:
-            value = keras.ops.stop_gradient(value)
-            trained = self.trained[key]
-            # Adds zero, with the gradient of the trained value.
-            value = value + (trained - keras.ops.stop_gradient(trained))
-        super().add_update((variable, value))
+        super().add_update((variable, self._with_gradient(key, value)))
+
+    def _with_gradient(self, key, value):
+        """Returns an assigned value, with the gradient of the trained value if any."""
+        if key not in self.trained:
+            return value
+        trained = self.trained[key]
+        # Adds zero to a constant.
+        return keras.ops.stop_gradient(value) + (
+            trained - keras.ops.stop_gradient(trained)
+        )
 
     def get_current_value(self, variable):
-        value = super().get_current_value(variable)
         key = id(variable)
+        if key in self._in_place:
+            return self._with_gradient(key, self._in_place.read(key))
+        value = super().get_current_value(variable)
         if key in self._assigned and key not in self.trained and not _DIFFERENTIABLE:
             return keras.ops.stop_gradient(value)
         if value is None and is_seed(variable) and not self._is_reading:
@@ -80,6 +111,14 @@ class StepScope(keras.StatelessScope):
             return keras.ops.convert_to_tensor(variable.value)
         return fold(variable, value, self._seed, -1)
 
+    def values(self):
+        """Returns a dict from the ids of variables to the values that layers read."""
+        in_place = {
+            key: self._with_gradient(key, value)
+            for key, value in self._in_place.values().items()
+        }
+        return {**self.state_mapping, **in_place}
+
     def copy(self, values, trained):
         """Returns a copy of the scope, for code that runs separately or again.
 
@@ -90,6 +129,7 @@ class StepScope(keras.StatelessScope):
         scope = copy.copy(self)
         scope.state_mapping, scope.trained = dict(values), trained
         scope.losses, scope._assigned, scope._entry = [], {}, dict(values)
+        scope._in_place = InPlace(self._in_place.variables.values())
         return scope
 
     def changes(self):
@@ -103,6 +143,11 @@ class StepScope(keras.StatelessScope):
         read, assigned = changes
         self.state_mapping.update(read)
         self._assigned.update(assigned)
+
+    def _first_value(self, variable, value):
+        """Returns the value with which a variable in place begins."""
+        known = self.state_mapping.get(id(variable))
+        return fold(variable, value, self._seed) if known is None else known
 
     def _is_frozen(self, variable):
         context = call_context()

@@ -29,18 +29,30 @@ def step(distiller, values, batch):
     Returns:
         `(scaled loss, StepResults)`.
     """
+    scope = _scope(distiller, values)
+    outcome = _run(distiller, scope, values, batch)
+    remember_assigned(distiller, scope.found)
+    if scope.found_inside:
+        # What ran so far lacks these assignments. Nothing uses it.
+        distiller.record.in_place += scope.found_inside
+        return step(distiller, values, batch)
+    y_pred, features, losses, balanced = outcome
+    state = [scope.new_value(variable) for variable in state_variables(distiller)]
+    results = StepResults(losses, with_masks(y_pred), state, features, balanced)
+    return losses["loss"] * values.loss_scale, results
+
+
+def _run(distiller, scope, values, batch):
+    """Returns `(y_pred, features, losses, balanced losses)` of a step in its scope."""
     tapped = TappedTensors(values.offsets) if is_balancing(distiller) else None
-    with _scope(distiller, values) as scope:
+    with scope:
         y_pred, features = distiller.tapped_features(batch.x, collector=tapped)
         weights = distiller.record.loss_weights.by_name(distiller, values.loss_weights)
         losses = losses_of(distiller, batch, y_pred, features, weights, tapped=tapped)
         balanced = balanced_losses(
             distiller, losses, weights, tapped, values.loss_scale
         )
-    remember_assigned(distiller, scope.found)
-    state = [scope.new_value(variable) for variable in state_variables(distiller)]
-    results = StepResults(losses, with_masks(y_pred), state, features, balanced)
-    return losses["loss"] * values.loss_scale, results
+    return y_pred, features, losses, balanced
 
 
 def _scope(distiller, values):
@@ -52,7 +64,8 @@ def _scope(distiller, values):
     ]
     known += zip(distiller.record.teacher_variables, values.teacher, strict=True)
     trained = list(zip(distiller.trainable_variables, values.trainable, strict=True))
-    return StepScope(known, trained, distiller.teacher, values.seed)
+    in_place = distiller.record.in_place
+    return StepScope(known, trained, distiller.teacher, values.seed, in_place)
 
 
 def losses_of(distiller, batch, y_pred, features, weights, training=True, tapped=None):

@@ -14,6 +14,7 @@ from keras_diffkd.keras_private.scopes import (
     in_safe_mode,
     is_symbolic,
     make_global_seed,
+    own_value,
     stateless_scope,
     use_global_seed,
 )
@@ -90,6 +91,13 @@ def test_the_dtype_in_which_variables_are_read():
         with autocasting(None):
             value = variable.value
             assert keras.backend.standardize_dtype(value.dtype) == "float32"
+
+
+def test_what_a_variable_holds_itself():
+    variable = keras.Variable([1.0])
+    with keras.StatelessScope([(variable, keras.ops.ones((1,)) * 2)]):
+        assert float(keras.ops.convert_to_tensor(own_value(variable))[0]) == 1
+        assert float(variable.value[0]) == 2
 
 
 def test_the_global_seed_generator():

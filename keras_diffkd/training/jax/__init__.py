@@ -18,6 +18,7 @@ from keras_diffkd.training.jax.step import (
     without_gradients,
 )
 from keras_diffkd.training.jax.stored_values import stored_values
+from keras_diffkd.training.one_graph import current_graph, is_inside
 from keras_diffkd.training.one_replica import (
     assign_replicas,
     is_tracing,
@@ -30,6 +31,8 @@ from keras_diffkd.training.one_replica import (
 
 __all__ = [
     "checkpointed",
+    "current_graph",
+    "is_inside",
     "assign_replicas",
     "numbers_of_workers",
     "read",

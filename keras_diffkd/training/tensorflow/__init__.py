@@ -3,6 +3,7 @@
 from keras_diffkd.training.tensorflow.build import build_compiled, symbolic_build
 from keras_diffkd.training.tensorflow.fake_quantization import fake_quantize
 from keras_diffkd.training.tensorflow.gradients import gradient, make_gradient_function
+from keras_diffkd.training.tensorflow.graphs import current_graph, is_inside
 from keras_diffkd.training.tensorflow.remat import checkpointed
 from keras_diffkd.training.tensorflow.replica_values import (
     assign_replicas,
@@ -31,6 +32,8 @@ from keras_diffkd.training.tensorflow.stored_values import stored_values
 
 __all__ = [
     "checkpointed",
+    "current_graph",
+    "is_inside",
     "assign_replicas",
     "is_chief",
     "is_tracing",

@@ -20,7 +20,7 @@ def checkpointed(scope, f, args, kwargs):
     flat = tf.nest.flatten(call)
     _, masks = with_masks(flat)
     places = [i for i, value in enumerate(flat) if tf.is_tensor(value)]
-    entry = dict(scope.state_mapping)
+    entry = scope.values()
     trained = list(scope.trained)
     again = repeating(scope)
 

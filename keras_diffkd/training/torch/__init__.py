@@ -1,6 +1,7 @@
 """Implements the training step on PyTorch."""
 
 from keras_diffkd.training.fake_quantization import fake_quantize
+from keras_diffkd.training.one_graph import current_graph, is_inside
 from keras_diffkd.training.one_replica import (
     assign_replicas,
     is_tracing,
@@ -29,6 +30,8 @@ from keras_diffkd.training.torch.stored_values import stored_values
 
 __all__ = [
     "checkpointed",
+    "current_graph",
+    "is_inside",
     "assign_replicas",
     "numbers_of_workers",
     "read",
