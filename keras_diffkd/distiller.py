@@ -36,8 +36,8 @@ class Distiller(Trainer, Quantized, Saving, keras.Model):
     methods' losses; a student's own loss may ignore them, as KerasHub's detectors do.
 
     Calling, evaluating and predicting run the student alone. The teacher always runs
-    with `training=False`; `fit` does not change it, and no saved file of the
-    distiller contains its weights.
+    with `training=False`; `fit` does not change its weights, and no saved file of the
+    distiller contains them.
 
     Logs of training: `loss`, `task_loss`, `<method>/<loss>`, then the compiled
     metrics and the parts of a task loss that has several. Logs of validation: the

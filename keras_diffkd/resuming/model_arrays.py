@@ -8,6 +8,7 @@ import numpy as np
 from keras_diffkd.keras_private.scopes import global_seed, make_global_seed
 from keras_diffkd.keras_private.trainer import build_metrics
 from keras_diffkd.training import backend
+from keras_diffkd.training.state import teacher_seeds
 
 
 class ModelArrays:
@@ -49,8 +50,10 @@ class ModelArrays:
         for group, variables in _groups(self._model).items():
             for index, variable in enumerate(variables):
                 name = f"{group}/{index}"
-                # Keras may now have a global generator that the snapshot lacks.
-                if group != "random" or name in snapshot.arrays:
+                # Keras may now have a global generator that the snapshot lacks, and
+                # older snapshots lack the teacher's.
+                may_lack = group in ("random", "teacher_seeds")
+                if not may_lack or name in snapshot.arrays:
                     variable.assign(snapshot.arrays[name])
         variables = _replicated_groups(self._model)["state"]
         self._restore_replicated(snapshot, "state", variables)
@@ -119,6 +122,7 @@ def _groups(model):
         "trainable": model.trainable_variables,
         "optimizer": model.optimizer.variables,
         "random": [] if seeds is None else [seeds.state],
+        "teacher_seeds": teacher_seeds(model),
     }
 
 

@@ -4,7 +4,7 @@ import copy
 
 import keras
 
-from keras_diffkd.keras_private.scopes import call_context, global_seed
+from keras_diffkd.keras_private.scopes import call_context
 from keras_diffkd.training import backend
 from keras_diffkd.training.in_place import InPlace
 
@@ -18,7 +18,8 @@ class StepScope(keras.StatelessScope):
     A layer may assign variables that the model does not list: Keras's global seed
     generator, a metric, or a variable in a function. The scope collects them in
     `found`, and they become part of the state. Assignments by the teacher are dropped,
-    because the teacher is frozen.
+    because the teacher is frozen. Only its seed generators advance, so that a teacher
+    that samples draws new numbers in each step, as in plain Keras.
 
     A layer may also assign a trained variable (`SpectralNormalization` rescales its
     kernel). The variable has the new value from then on, and its gradient is computed
@@ -151,9 +152,8 @@ class StepScope(keras.StatelessScope):
 
     def _is_frozen(self, variable):
         context = call_context()
-        # The global seed generator does not belong to the teacher.
         in_teacher = context is not None and context.entry_layer is self._teacher
-        return in_teacher and variable is not getattr(global_seed(), "state", None)
+        return in_teacher and not is_seed(variable)
 
 
 def is_seed(variable):

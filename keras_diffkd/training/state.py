@@ -1,6 +1,7 @@
 """Lists the variables that a step reads and changes."""
 
 from keras_diffkd.keras_private.layers import all_layers, own_metrics
+from keras_diffkd.training.scope import is_seed
 from keras_diffkd.training.task_loss import loss_means
 
 
@@ -39,6 +40,19 @@ def metrics_of_layers(distiller):
 
 
 def only_read(teacher, student):
-    """Returns the teacher's variables that the student does not share."""
+    """Returns the teacher's variables that a step does not change.
+
+    The step finds the seeds that the teacher draws from, and advances them.
+    """
     own = {id(variable) for variable in student.variables}
-    return [variable for variable in teacher.variables if id(variable) not in own]
+    return [v for v in teacher.variables if id(v) not in own and not is_seed(v)]
+
+
+def teacher_seeds(model):
+    """Returns the states of the seed generators in a distiller's teacher.
+
+    Args:
+        model: A `keras.Model`. Any other than a `Distiller` has none.
+    """
+    teacher = getattr(getattr(model, "frozen_teacher", None), "model", None)
+    return [] if teacher is None else [v for v in teacher.variables if is_seed(v)]

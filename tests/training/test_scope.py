@@ -251,6 +251,37 @@ def test_a_skipped_step_leaves_what_it_assigned(mode):
         np.testing.assert_array_equal(a, b)
 
 
+class Sampling(keras.layers.Layer):
+    """Adds noise of its own generator, in inference, too."""
+
+    def __init__(self):
+        super().__init__(name="features")
+        self.generator = keras.random.SeedGenerator(3)
+
+    def call(self, x):
+        return x + keras.random.normal(keras.ops.shape(x), seed=self.generator)
+
+
+class Mean(DistillationMethod):
+    """Its loss is the mean of the teacher's feature."""
+
+    loss_weights = {"mean": 1.0}
+
+    def compute_losses(self, teacher, student, targets=None, training=True):
+        return {"mean": keras.ops.mean(teacher) + 0 * keras.ops.mean(student)}
+
+
+@modes
+def test_a_teacher_that_samples_draws_anew(mode):
+    methods = [Mean("features", "features", name="noise")]
+    sampling = Sampling()
+    distiller = Distiller(model_of(sampling), model_of(dense()), methods)
+    draws = train(distiller, {**mode, "preflight": False}, epochs=4)["noise/mean"]
+    assert len(set(draws)) == 4
+    state = keras.ops.convert_to_numpy(sampling.generator.state.value)
+    assert state.tolist() == [3, 16]
+
+
 class Drawing(DistillationMethod):
     """Its loss is a draw of the global generator."""
 
