@@ -111,7 +111,7 @@ def truncated_exponential(matrix):
     """Returns the exponential series up to the ninth power, in four products."""
     square = keras.ops.matmul(matrix, matrix)
     cube = keras.ops.matmul(square, matrix)
-    powers = [keras.ops.eye(matrix.shape[0]), matrix, square]
+    powers = [keras.ops.eye(matrix.shape[0], dtype=matrix.dtype), matrix, square]
     result = cube / math.factorial(DEGREE)
     for lowest in range(DEGREE - 3, -1, -3):
         if lowest < DEGREE - 3:
@@ -128,5 +128,6 @@ def nearest_orthonormal(columns):
     Newton-Schulz iteration squares the remaining error.
     """
     gram = keras.ops.matmul(keras.ops.transpose(columns), columns)
-    correction = 1.5 * keras.ops.eye(columns.shape[1]) - 0.5 * gram
+    eye = keras.ops.eye(columns.shape[1], dtype=columns.dtype)
+    correction = 1.5 * eye - 0.5 * gram
     return keras.ops.matmul(columns, correction)

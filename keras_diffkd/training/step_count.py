@@ -18,11 +18,15 @@ class StepCount(keras.metrics.Metric):
     """
 
     def __init__(self):
-        super().__init__(name="skipped_steps")
+        # Whatever `floatx` is: float16 ends counting at 2048.
+        super().__init__(name="skipped_steps", dtype="float32")
         self.can_skip = False
-        self.steps = self.add_variable((), "zeros", name="steps")
-        self.skipped = self.add_variable((), "zeros", name="skipped")
-        self.in_a_row = self.add_variable((), "zeros", name="in_a_row")
+        self.steps = self._counter("steps")
+        self.skipped = self._counter("skipped")
+        self.in_a_row = self._counter("in_a_row")
+
+    def _counter(self, name):
+        return self.add_variable((), "zeros", dtype=self.dtype, name=name)
 
     def update_state(self, skipped=False, share=1.0):
         """Counts a step.
