@@ -234,9 +234,11 @@ class Distiller(Trainer, Quantized, Saving, keras.Model):
             for text in findings.warnings:
                 warnings.warn(text, PreflightWarning, stacklevel=2)
         backend.build_compiled(self, arguments["x"], y)
-        arguments["callbacks"] = watched(self, callbacks)
         try:
-            with backend.data_errors_as_value_errors():
+            with (
+                backend.data_errors_as_value_errors(),
+                watched(self, callbacks) as arguments["callbacks"],
+            ):
                 return super().fit(**arguments)
         finally:
             self.record.epoch = None  # A later step is not part of this epoch.

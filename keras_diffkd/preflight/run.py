@@ -16,6 +16,7 @@ from keras_diffkd.preflight import (
 )
 from keras_diffkd.preflight.batches import look_at
 from keras_diffkd.training import task
+from keras_diffkd.training.fit_watch import listed
 from keras_diffkd.validation.findings import Findings
 
 FIT = inspect.signature(keras.Model.fit)
@@ -73,7 +74,7 @@ def check_configuration(findings, distiller, arguments):
     task.check_structure(findings, distiller)
     settings.check_weights(findings, distiller)
     settings.check_trainable(findings, distiller)
-    callbacks = keras.tree.flatten(arguments["callbacks"] or [])
+    callbacks = listed(arguments["callbacks"])
     settings.check_learning_rate(findings, distiller.optimizer, callbacks)
 
 

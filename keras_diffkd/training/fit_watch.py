@@ -1,5 +1,6 @@
 """Records the epoch and reports validation losses that are not finite."""
 
+import contextlib
 import warnings
 
 import keras
@@ -41,17 +42,35 @@ class FitWatch(keras.callbacks.Callback):
             )
 
 
+@contextlib.contextmanager
 def watched(distiller, callbacks):
-    """Returns the callbacks of `fit` and, before them, those of the distiller."""
+    """Yields the callbacks of `fit` and, before them, those of the distiller.
+
+    A `keras.callbacks.CallbackList` contains those of the distiller inside the context.
+    """
     own = [FitWatch(distiller), *distiller.quantization_callbacks()]
-    is_list = isinstance(callbacks, keras.callbacks.CallbackList)
-    others = callbacks.callbacks if is_list else keras.tree.flatten(callbacks or [])
+    others = listed(callbacks)
     distiller.record.waits_for_steps = any(map(_is_told_of_batches, others))
-    if is_list:
-        for callback in own:
-            callbacks.append(callback)
-        return callbacks
-    return [*own, *others]
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        yield [*own, *others]
+        return
+    for callback in own:
+        # Keras sets these for its own list only.
+        callback.set_model(distiller)
+        callback.set_params(callbacks.params)
+    callbacks.callbacks[:0] = own
+    try:
+        yield callbacks
+    finally:
+        added = {id(callback) for callback in own}
+        callbacks.callbacks[:] = [c for c in callbacks.callbacks if id(c) not in added]
+
+
+def listed(callbacks):
+    """Returns the argument `callbacks` of `fit` as a list of single callbacks."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return keras.tree.flatten(callbacks or [])
 
 
 def _is_told_of_batches(callback):
