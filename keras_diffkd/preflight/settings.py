@@ -110,7 +110,7 @@ def check_fit_arguments(findings, look, arguments):
         look: `Look` at the data, or `None`.
         arguments: Dict of the arguments of `fit`.
     """
-    for name, least in (("batch_size", 1), ("epochs", 1), ("steps_per_epoch", 1)):
+    for name, least in (("batch_size", 1), ("epochs", 0), ("steps_per_epoch", 1)):
         value = arguments[name]
         if value is not None and not _is_integer(value, least):
             findings.error(
@@ -124,7 +124,7 @@ def check_fit_arguments(findings, look, arguments):
             f"validation_split={split!r}"
         )
     epochs, first = arguments["epochs"], arguments["initial_epoch"]
-    if _is_integer(epochs, 1) and _is_integer(first, 1) and first >= epochs:
+    if _is_integer(epochs, 0) and _is_integer(first, 0) and first >= epochs:
         findings.warn(
             "Nothing will be trained: `epochs` is the number of the last epoch, so it "
             f"must be larger than `initial_epoch`. Received: epochs={epochs}, "

@@ -103,6 +103,12 @@ def test_arguments_of_fit_mean_what_they_mean_in_keras():
         made.fit(X, Y, epoch=3)
 
 
+def test_no_epochs_train_nothing():
+    with pytest.warns(PreflightWarning, match="Nothing will be trained"):
+        history = distiller().fit(X, Y, epochs=0, verbose=0)
+    assert history.history == {}
+
+
 def test_models_run_on_no_more_than_a_step_would(monkeypatch):
     sizes = []
     made = distiller()
