@@ -1,6 +1,7 @@
 """Runs the training step on TensorFlow."""
 
 import contextlib
+import re
 
 import keras
 import tensorflow as tf
@@ -27,6 +28,9 @@ from keras_diffkd.training.tensorflow.replicas import (
 from keras_diffkd.training.untrained import trained_pairs
 from keras_diffkd.training.values import Batch, StepValues
 from keras_diffkd.validation.labels import labels_message
+
+# Begins the message of `labels_message`.
+LABELS_OUTSIDE = re.compile(r"Labels must lie in 0 to (\d+)")
 
 without_gradients = contextlib.nullcontext
 
@@ -147,16 +151,20 @@ def data_errors_as_value_errors():
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        if "Labels must lie in" not in error.message:
+        last_class = LABELS_OUTSIDE.search(error.message)
+        if last_class is None:
             raise
-        # The runtime adds the name of the failing graph node to the message.
-        message = error.message[error.message.index("Labels must lie in") :]
-        raise ValueError(message.split("\n")[0]) from None
+        # The runtime adds names of graph nodes to the message and escapes its quotes.
+        raise ValueError(_outside(int(last_class[1]) + 1)) from None
 
 
 def _assign(variables, values):
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def _outside(classes):
+    return labels_message(classes, "outside that range")
 
 
 def _checked_labels(y, classes):
@@ -171,7 +179,7 @@ def _checked_labels(y, classes):
     with tf.device("CPU"):
         check = tf.debugging.Assert(
             tf.reduce_all((labels >= 0) & (labels < classes)),
-            [labels_message(classes, "outside that range")],
+            [_outside(classes)],
         )
     # In eager mode, the check has already raised or passed and is not an operation.
     with tf.control_dependencies([] if check is None else [check]):
