@@ -76,8 +76,8 @@ class FrozenTeacher:
             return
         if hash_weights(self.model) != self.awaited_fingerprint:
             raise ValueError(
-                "This distiller was loaded from a file, which does not hold the "
-                "teacher's weights. Before `fit`, attach the trained teacher with "
+                "This distiller was loaded from a file or copied, and does not hold "
+                "the teacher's weights. Before `fit`, attach the trained teacher with "
                 "`distiller.attach_teacher(keras.models.load_model(...))`, or load its "
                 "weights with `distiller.teacher.load_weights(...)`."
             )
