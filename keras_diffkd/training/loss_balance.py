@@ -10,6 +10,10 @@ from keras_diffkd.validation.arguments import is_balanced
 STEPS = 50
 # Norm of the gradient of a weighted matching loss, relative to that of the task loss.
 RATIO = 2.0
+# A matching gradient that grows by more than this factor was at its minimum at first.
+GROWTH = 10.0
+# A weight rises from 1 by at most this factor in each step.
+RISE = 2.0
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -20,6 +24,11 @@ class LossBalance(keras.layers.Layer):
     gradients with respect to the student's tapped features: that of the weighted task
     loss and that of the matching loss. The weight is twice the mean ratio of their
     norms so far. It does not change after these steps.
+
+    A student that begins as its teacher has a matching gradient near 0, which says
+    nothing about the loss: the ratio is huge, and such a weight would ruin the student.
+    Therefore a weight at most doubles from step to step. If the matching gradient grows
+    tenfold in the meantime, the weight is 1 from then on.
 
     Args:
         loss_names: List of the names of the losses in the logs.
@@ -33,6 +42,8 @@ class LossBalance(keras.layers.Layer):
         self.loss_names = list(loss_names)
         self.ratios = self._add("ratios", "float32", len(self.loss_names))
         self.counts = self._add("counts", "int32", len(self.loss_names))
+        self.first_norms = self._add("first_norms", "float32", len(self.loss_names))
+        self.has_grown = self._add("has_grown", "bool", len(self.loss_names))
         self.steps = self._add("steps", "int32")
         self.built = True
 
@@ -68,10 +79,11 @@ class LossBalance(keras.layers.Layer):
 
     def weights_by_name(self):
         """Returns a dict from the name of each loss to its weight, a scalar."""
-        counts = keras.ops.cast(keras.ops.maximum(self.counts, 1), "float32")
-        weights = keras.ops.where(
-            keras.ops.equal(self.counts, 0), 1.0, RATIO * self.ratios / counts
-        )
+        counts = keras.ops.cast(self.counts, "float32")
+        weights = RATIO * self.ratios / keras.ops.maximum(counts, 1.0)
+        weights = keras.ops.minimum(weights, keras.ops.power(RISE, counts))
+        stays_1 = keras.ops.equal(self.counts, 0) | self.has_grown
+        weights = keras.ops.where(stays_1, 1.0, weights)
         scalars = keras.ops.unstack(weights, len(self.loss_names))
         return dict(zip(self.loss_names, scalars, strict=True))
 
@@ -185,19 +197,23 @@ def balanced_state(distiller, variables, values, squared_norms):
     if squared_norms is None:
         return values
     balance = distiller.loss_balance
+    state = {id(v): value for v, value in zip(variables, values, strict=True)}
     task, matching = keras.ops.unstack(keras.ops.sqrt(squared_norms), 2, axis=1)
     ratio = task / keras.ops.where(matching > 0, matching, 1.0)
     # Gradients may overflow, and no label of this batch may count.
     counts = (task > 0) & (matching > 0) & keras.ops.isfinite(ratio)
+    first = state[id(balance.first_norms)]
+    first = keras.ops.where(counts & (first == 0), matching, first)
+    grown = counts & (matching > GROWTH * first)
     changes = {
         id(balance.ratios): lambda value: value + keras.ops.where(counts, ratio, 0.0),
         id(balance.counts): lambda value: value + keras.ops.cast(counts, value.dtype),
+        id(balance.first_norms): lambda value: first,
+        id(balance.has_grown): lambda value: value | grown,
         id(balance.steps): lambda value: keras.ops.minimum(value + 1, STEPS),
     }
-    return [
-        changes[id(variable)](value) if id(variable) in changes else value
-        for variable, value in zip(variables, values, strict=True)
-    ]
+    state |= {key: change(state[key]) for key, change in changes.items()}
+    return list(state.values())
 
 
 def weights_in_logs(distiller, weights):
