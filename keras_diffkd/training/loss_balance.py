@@ -10,10 +10,11 @@ from keras_diffkd.validation.arguments import is_balanced
 STEPS = 50
 # Norm of the gradient of a weighted matching loss, relative to that of the task loss.
 RATIO = 2.0
-# A matching gradient that grows by more than this factor was at its minimum at first.
-GROWTH = 10.0
+# A student has left its teacher when the matching gradient has grown by the first
+# factor, and relative to the gradient of the task loss by the second one.
+GROWTH, RELATIVE_GROWTH = 2.0, 4.0
 # A weight rises from 1 by at most this factor in each step.
-RISE = 2.0
+RISE = 1.4
 
 
 @keras.saving.register_keras_serializable(package="keras_diffkd")
@@ -27,8 +28,9 @@ class LossBalance(keras.layers.Layer):
 
     A student that begins as its teacher has a matching gradient near 0, which says
     nothing about the loss: the ratio is huge, and such a weight would ruin the student.
-    Therefore a weight at most doubles from step to step. If the matching gradient grows
-    tenfold in the meantime, the weight is 1 from then on.
+    Therefore a weight rises slowly, by a factor of at most 1.4 in each step. If the
+    matching gradient grows in the meantime, also relative to that of the task loss, the
+    weight is 1 from then on.
 
     Args:
         loss_names: List of the names of the losses in the logs.
@@ -43,6 +45,7 @@ class LossBalance(keras.layers.Layer):
         self.ratios = self._add("ratios", "float32", len(self.loss_names))
         self.counts = self._add("counts", "int32", len(self.loss_names))
         self.first_norms = self._add("first_norms", "float32", len(self.loss_names))
+        self.first_ratios = self._add("first_ratios", "float32", len(self.loss_names))
         self.has_grown = self._add("has_grown", "bool", len(self.loss_names))
         self.steps = self._add("steps", "int32")
         self.built = True
@@ -202,14 +205,20 @@ def balanced_state(distiller, variables, values, squared_norms):
     ratio = task / keras.ops.where(matching > 0, matching, 1.0)
     # Gradients may overflow, and no label of this batch may count.
     counts = (task > 0) & (matching > 0) & keras.ops.isfinite(ratio)
-    first = state[id(balance.first_norms)]
-    first = keras.ops.where(counts & (first == 0), matching, first)
-    grown = counts & (matching > GROWTH * first)
+
+    def of_first_step(variable, value):
+        known = state[id(variable)]
+        return keras.ops.where(counts & (known == 0), value, known)
+
+    first_norms = of_first_step(balance.first_norms, matching)
+    first_ratios = of_first_step(balance.first_ratios, ratio)
+    grown = (matching > GROWTH * first_norms) & (RELATIVE_GROWTH * ratio < first_ratios)
     changes = {
         id(balance.ratios): lambda value: value + keras.ops.where(counts, ratio, 0.0),
         id(balance.counts): lambda value: value + keras.ops.cast(counts, value.dtype),
-        id(balance.first_norms): lambda value: first,
-        id(balance.has_grown): lambda value: value | grown,
+        id(balance.first_norms): lambda value: first_norms,
+        id(balance.first_ratios): lambda value: first_ratios,
+        id(balance.has_grown): lambda value: value | (counts & grown),
         id(balance.steps): lambda value: keras.ops.minimum(value + 1, STEPS),
     }
     state |= {key: change(state[key]) for key, change in changes.items()}

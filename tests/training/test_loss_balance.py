@@ -103,8 +103,8 @@ def test_the_weight_is_twice_the_mean_ratio_of_gradient_norms(data, tap, mode):
     weight = float(distiller.loss_balance.weights_by_name()["m/distill"])
     np.testing.assert_allclose(weight, 2 * np.mean(expected), rtol=1e-4)
     # The first step has the weight 1, the others what the steps before them measured,
-    # and at most twice as much from step to step.
-    used = [1.0] + [min(2 * np.mean(expected[:i]), 2.0**i) for i in (1, 2, 3)]
+    # and at most 1.4 times as much from step to step.
+    used = [1.0] + [min(2 * np.mean(expected[:i]), 1.4**i) for i in (1, 2, 3)]
     np.testing.assert_allclose(history["m/distill_weight"], np.mean(used), rtol=1e-4)
 
 
@@ -243,7 +243,7 @@ def test_every_method_can_be_balanced(rng):
 
 
 def test_half_precision_measures_about_the_same(rng):
-    weights = []
+    ratios = []
     for policy in ("float32", "mixed_float16"):
         keras.config.set_dtype_policy(policy)
         keras.utils.set_random_seed(0)
@@ -251,10 +251,10 @@ def test_half_precision_measures_about_the_same(rng):
         distiller = Distiller(small_cnn(12), small_cnn(6), [method])
         distiller.compile(keras.optimizers.SGD(0.01), cross_entropy())
         distiller.fit(*random_batch(np.random.default_rng(0), 64), verbose=0)
-        weights.append(float(*distiller.loss_balance.weights_by_name().values()))
+        ratios.append(float(*np.array(distiller.loss_balance.ratios)))
     keras.config.set_dtype_policy("float32")
-    assert weights[0] != 1.0
-    np.testing.assert_allclose(weights[1], weights[0], rtol=0.05)
+    assert ratios[0] > 0
+    np.testing.assert_allclose(ratios[1], ratios[0], rtol=0.05)
 
 
 def test_a_loaded_distiller_keeps_the_weight(data, tmp_path):
