@@ -9,15 +9,15 @@ from comparison import (
     interval_of_mean,
 )
 from digit_scenes_models import AT_WEIGHT_1, METHODS, TASKS, TEACHER
-from report import machines_of, markdown_table
+from report import machines_of
 
 
-def report(records, least_seeds=5):
+def report(records, least_seeds=3):
     """Returns the tables as Markdown.
 
     Args:
         records: List of dicts, the lines of `benchmarks/runs/digit_scenes.jsonl`.
-        least_seeds: Integer; methods with fewer seeds are left out.
+        least_seeds: Integer; methods with fewer seeds are named below the tables.
     """
     parts = [
         "4,000 scenes to train, 512 to test; each seed has its own teacher. Values of "
@@ -27,28 +27,32 @@ def report(records, least_seeds=5):
         "weights where it says so; nothing was tuned for a method."
     ]
     for name, task in TASKS.items():
-        found = by_method(
-            [record for record in records if record["task"] == name], least_seeds
-        )
-        if ALONE not in found:
+        found = by_method([record for record in records if record["task"] == name])
+        finished = {m: rows for m, rows in found.items() if len(rows) >= least_seeds}
+        if ALONE not in finished:
             continue
         for key, title in task.metrics.items():
-            parts += metric_tables(name, task, found, key, title)
-        parts.append(seconds_table(found))
+            parts += metric_tables(name, task, finished, key, title)
+        if others := found.keys() - finished.keys():
+            most = len(found[ALONE])
+            names = [
+                f"{m} ({len(found[m])} of {most} seeds)" for m in found if m in others
+            ]
+            parts.append(f"Not finished: {', '.join(names)}.")
     command = "`python benchmarks/digit_scenes.py`"
     return "\n\n".join([*parts, f"{machines_of(records)}; {command}."])
 
 
-def by_method(records, least_seeds):
+def by_method(records):
     """Returns a dict from method to the records of its first seeds, in their order.
 
-    The teacher comes first; methods with fewer seeds than `least_seeds` are left out.
+    The teacher comes first; methods without the first seed are left out.
     """
     found = {name: {} for name in (TEACHER, *METHODS)}
     for record in records:
         found[record["method"]][record["seed"]] = record
     found = {name: first_seeds(by_seed) for name, by_seed in found.items()}
-    return {name: rows for name, rows in found.items() if len(rows) >= least_seeds}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def metric_tables(name, task, found, key, title):
@@ -73,17 +77,3 @@ def metric_tables(name, task, found, key, title):
         text = f"Balanced weights (first) against weight 1 (second), {title}:"
         parts += [text, differences_table(pairs)]
     return parts
-
-
-def seconds_table(found):
-    """Returns how long an epoch took."""
-    rows = [
-        [name, f"{np.mean([r['seconds'] / epochs_of(r) for r in records]):.1f}"]
-        for name, records in found.items()
-    ]
-    return markdown_table(["", "seconds per epoch"], rows)
-
-
-def epochs_of(record):
-    """Returns the number of epochs of a record."""
-    return len(next(iter(record["curves"].values())))
