@@ -33,12 +33,14 @@ def report(records, least_seeds=3):
             continue
         for key, title in task.metrics.items():
             parts += metric_tables(name, task, finished, key, title)
-        if others := found.keys() - finished.keys():
-            most = len(found[ALONE])
-            names = [
-                f"{m} ({len(found[m])} of {most} seeds)" for m in found if m in others
-            ]
-            parts.append(f"Not finished: {', '.join(names)}.")
+        most = len(found[ALONE])
+        unfinished = [
+            f"{method} ({len(rows)} of {most} seeds)"
+            for method, rows in found.items()
+            if method not in finished
+        ]
+        if unfinished:
+            parts.append(f"Not finished: {', '.join(unfinished)}.")
     command = "`python benchmarks/digit_scenes.py`"
     return "\n\n".join([*parts, f"{machines_of(records)}; {command}."])
 

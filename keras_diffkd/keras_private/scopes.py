@@ -52,7 +52,7 @@ def stateless_scope():
 
 
 def own_value(variable):
-    """Returns what a variable holds, whatever value a scope has for it."""
+    """Returns the value of a variable itself, not that of a scope."""
     return variable._value
 
 

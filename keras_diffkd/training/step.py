@@ -33,7 +33,7 @@ def step(distiller, values, batch):
     outcome = _run(distiller, scope, values, batch)
     remember_assigned(distiller, scope.found)
     if scope.found_inside:
-        # What ran so far lacks these assignments. Nothing uses it.
+        # These results lack the assignments: run again, in place.
         distiller.record.in_place += scope.found_inside
         return step(distiller, values, batch)
     y_pred, features, losses, balanced = outcome

@@ -18,7 +18,7 @@ class StepCount(keras.metrics.Metric):
     """
 
     def __init__(self):
-        # Whatever `floatx` is: float16 ends counting at 2048.
+        # Not `floatx`: float16 cannot count beyond 2048.
         super().__init__(name="skipped_steps", dtype="float32")
         self.can_skip = False
         self.steps = self._counter("steps")

@@ -1,4 +1,4 @@
-"""What a snapshot of a model in training holds."""
+"""The arrays in a snapshot of a model in training."""
 
 import types
 
